@@ -1,0 +1,174 @@
+// The shared-memory ABI between a client process and ferryd: one channel = one sealed memfd with this layout, mapped by both.
+// The whole of it is in this header; docs/shm-abi.md tells it in prose. Every field has one writer, named beside it.
+// The server trusts nothing that a client can write: it loads each word once, validates the copy, and uses the copy.
+//
+//   +---------------+------------------+---------------+---------------+--------------------+-------------------+
+//   | ChannelHeader | EventQueue[256]  | SocketShared[]| output pool   | input pool         | (end, sealed)     |
+//   +---------------+------------------+---------------+---------------+--------------------+-------------------+
+//
+// Doorbells and event queues are two-level bitmaps over socket slots, not rings: setting a bit twice is one event, nothing can
+// overflow, any number of threads and engines may set or take bits without a lock, and a hostile client can at worst make
+// the server look at its own sockets (docs/architecture.md, "Why bitmaps").
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ferry::ipc::abi {
+
+inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
+inline constexpr uint32_t kVersion = 1;         // raised with any change of this header
+inline constexpr uint32_t kPageSize = 4096;
+inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
+inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
+inline constexpr uint32_t kMaxEngines = 8;
+inline constexpr uint32_t kRingEntries = 32;    // descriptors per direction and socket; a power of two
+inline constexpr uint32_t kWatches = 4;         // event queues that one socket can report to
+
+// One bit per socket slot. A setter sets the word bit, then the summary bit; a taker clears the summary bit by exchange, then
+// takes the words it named.
+struct SlotBitmap {
+  uint64_t summary[kMaxSockets / 64 / 64];
+  uint64_t words[kMaxSockets / 64];
+};
+static_assert(sizeof(SlotBitmap) == 2080);
+
+// An I/O descriptor as it crosses the channel.
+struct Descriptor {
+  uint64_t offset;  // from the start of the channel's memfd
+  uint32_t length;  // bytes, a DatagramHeader included for datagram sockets
+  uint16_t region;  // 0: this channel. Other values: later regions (huge pages by reference)
+  uint16_t flags;   // DescriptorFlag
+};
+static_assert(sizeof(Descriptor) == 16);
+
+enum DescriptorFlag : uint16_t {
+  kMore = 1,      // output: MSG_MORE, do not push a partial segment yet
+  kUrgent = 2,    // output: the last byte is urgent (MSG_OOB)
+  kShutdown = 4,  // output: no data follows (shutdown(SHUT_WR)); length may be 0
+  kContinues = 8, // the datagram goes on in the next descriptor
+};
+
+// In front of every datagram in a pool. Server writes it for input; client writes it for output (copied once, validated).
+struct DatagramHeader {
+  uint8_t remote_address[16];  // IPv4-mapped IPv6, network order; all zero in output: the connected peer
+  uint8_t local_address[16];   // input: destination of the datagram; output: wanted source (IP_PKTINFO), zero: by route
+  uint16_t remote_port;        // host order
+  uint8_t tos;
+  uint8_t ttl;                 // output: 0 means the socket's
+  uint32_t interface_index;    // input: link index + 1; output: 0
+  uint32_t payload_length;     // bytes after this header
+  uint32_t flags;              // DatagramFlag
+  uint64_t timestamp_ns;       // input: CLOCK_REALTIME of arrival
+  uint64_t reserved;
+};
+static_assert(sizeof(DatagramHeader) == 64);
+
+enum DatagramFlag : uint32_t {
+  kDatagramTruncated = 1,
+  kDatagramTosSet = 2,   // output: `tos` overrides the socket's
+  kDatagramError = 4,    // input: an ICMP error for the error queue (IP_RECVERR); `reserved` = errno | type << 32 | code << 40
+};
+
+// How a socket slot is used; written by the server only.
+enum SocketMode : uint32_t {
+  kModeFree = 0,
+  kModeShared = 1,  // tier 1: rings and pools of this channel
+  kModeKernel = 2,  // tier 2: the server moves bytes over the descriptor K
+  kModeMoved = 3,   // another process's channel is home now: ask for it back (Op::rehome) before using rings
+};
+
+enum SocketKind : uint32_t { kKindTcp = 1, kKindListener = 2, kKindUdp = 3, kKindIcmp = 4 };
+
+// State bits in SocketShared::ready, the server's view; the client adds what its own indices tell.
+enum ReadyBit : uint32_t {
+  kReadable = 1,       // the server has delivered something not yet consumed when last looked (hint; rx indices decide)
+  kWritable = 2,       // connected, output open
+  kReadClosed = 4,     // peer's FIN delivered: after the queue, end of file
+  kWriteClosed = 8,    // our output is shut down or the connection is gone
+  kHangUp = 16,        // connection gone both ways (POLLHUP)
+  kErrorPending = 32,  // `error` holds a code (POLLERR)
+  kUrgentPending = 64, // urgent byte or mark ahead (POLLPRI)
+  kAcceptable = 128,   // listener: accept queue not empty
+  kConnecting = 256,   // a connect is under way
+  kConnected = 512,
+};
+
+enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2 };
+
+// rx_lock and tx_lock: 0 free; bit 0 held; bit 1 held with waiters; bit 31 revoked by the server (the holder, on release,
+// rings the doorbell; nobody may take it until the server clears the bit or the mode has changed).
+enum LockBit : uint32_t { kLockHeld = 1, kLockWaiters = 2, kLockRevoked = 0x80000000u };
+
+struct alignas(64) SocketShared {
+  // --- written by the server ---
+  uint32_t generation;       // raised when the slot is given to a new socket
+  uint32_t mode;             // SocketMode
+  uint32_t kind;             // SocketKind
+  uint32_t ready;            // ReadyBit
+  uint32_t event_seq;        // raised with every event; shared futex for blocking calls
+  uint32_t error;            // SO_ERROR: an Errc; the client takes it by exchange with 0
+  uint32_t tx_taken;         // output ring: entries the server has taken (free-running)
+  uint32_t rx_produced;      // input ring: entries the server has written (free-running)
+  uint64_t tx_completed;     // bytes of output that the server no longer refers to, cumulative, in order
+  uint64_t rx_report_at;     // ring the doorbell when rx_consumed_bytes reaches this
+  uint32_t send_buffer;      // bytes of output the client may have outstanding (SO_SNDBUF, autotuned)
+  uint32_t receive_buffer;   // SO_RCVBUF, autotuned
+  uint32_t accept_count;     // listener: connections waiting
+  uint32_t tcp_state;        // tcp::State
+  uint64_t urgent_mark;      // input stream position (bytes since start) just after the urgent byte
+  uint32_t urgent_byte;      // 0x100 | byte while it can be read with MSG_OOB
+  uint32_t mss;
+  uint8_t local_address[16]; // IPv4-mapped, network order
+  uint8_t remote_address[16];
+  uint16_t local_port;       // host order
+  uint16_t remote_port;
+  uint32_t reserved_server[19];
+
+  // --- written by the client ---
+  alignas(64) uint32_t tx_lock;  // LockBit; the server sets and clears kLockRevoked
+  uint32_t rx_lock;
+  uint32_t tx_produced;        // output ring: entries the client has written (free-running)
+  uint32_t rx_consumed;        // input ring: entries the client is done with (free-running)
+  uint64_t rx_consumed_bytes;  // bytes read by the program, cumulative; includes part of the entry at rx_consumed
+  uint32_t wants;              // WantBit: wake me at the next such event; the server clears what it answers
+  uint32_t waiters;            // threads in FUTEX_WAIT on event_seq
+  uint32_t watches[kWatches];  // event queue index + 1, 0: none. A hint: which queues get this slot's bit
+  uint32_t reserved_client[4];
+
+  alignas(64) Descriptor tx[kRingEntries];  // written by the client
+  Descriptor rx[kRingEntries];              // written by the server
+};
+static_assert(sizeof(SocketShared) == 192 + 64 + 2 * 512);
+static_assert(offsetof(SocketShared, tx_lock) == 192 && offsetof(SocketShared, tx) == 256);
+
+struct alignas(64) EventQueue {
+  uint32_t sleeping;  // client stores 1 before it sleeps; server exchanges with 0 and writes the queue's eventfd if it was 1
+  uint32_t in_use;    // client
+  uint32_t reserved[14];
+  SlotBitmap ready;   // server sets, client takes
+};
+static_assert(sizeof(EventQueue) == 2176);
+
+struct ChannelHeader {
+  // --- constant after creation, written by the server ---
+  uint32_t magic;
+  uint32_t version;
+  uint32_t header_size;       // sizeof(ChannelHeader)
+  uint32_t socket_size;       // sizeof(SocketShared)
+  uint32_t max_sockets;
+  uint32_t max_queues;
+  uint32_t engines;
+  uint32_t reserved0;
+  uint64_t total_size;        // of the memfd
+  uint64_t queues_offset;
+  uint64_t sockets_offset;
+  uint64_t output_offset, output_size;  // the client allocates in here
+  uint64_t input_offset, input_size;    // the server allocates in here
+
+  // --- changing ---
+  alignas(64) uint32_t server_idle[kMaxEngines * 16];  // server: [engine * 16] is 1 when it needs a kick (one cache line each)
+  alignas(64) SlotBitmap doorbell[kMaxEngines];        // client sets, server takes: "this socket has something for you"
+};
+
+}  // namespace ferry::ipc::abi

@@ -1,0 +1,91 @@
+// Messages on the control socket between libferry (or the ferry command) and ferryd: AF_UNIX SOCK_SEQPACKET, one fixed-size
+// Request answered by one fixed-size Reply in order, descriptors as SCM_RIGHTS. Everything that is not on the data path.
+// Authority is that of each call: the server reads SCM_CREDENTIALS of the message (SO_PEERCRED is stale after set*id).
+#pragma once
+
+#include <cstdint>
+
+namespace ferry::ipc::control {
+
+inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kMaxDescriptors = 4;   // SCM_RIGHTS per message
+inline constexpr uint32_t kMaxData = 256;        // bytes of option values and text
+inline constexpr const char* kDefaultSocketPath = "/run/ferry/ferryd.sock";
+
+enum class Op : uint32_t {
+  hello = 1,      // value = abi::kVersion, flags: HelloFlag. Reply: fds {memfd, kick eventfd}; data: ServerInfo
+  open_socket,    // kind in `value` (abi::SocketKind), flags: OpenFlag. Reply: slot, fd {K}
+  bind,           // slot, local
+  listen,         // slot, value = backlog
+  connect,        // slot, remote. Reply error in_progress: the outcome comes through the slot
+  accept,         // slot. Reply: slot of the new socket, fd {K}, local, remote; error again when none waits
+  shutdown,       // slot, value = SHUT_RD | SHUT_WR | SHUT_RDWR (SHUT_WR of a shared-mode socket goes through its ring)
+  set_option,     // slot, level, name, data
+  get_option,     // slot, level, name. Reply: data, value = length
+  disconnect,     // slot: connect(AF_UNSPEC)
+  attach,         // fds {K}: proves possession. Reply: slot in this channel
+  rehome,         // slot: make this channel the home of the socket (SocketMode)
+  demote,         // slot: go to kernel mode; the reply comes when the queues have been drained into K's pair
+  event_queue,    // value = queue index, fds {eventfd}; without fd: forget the queue
+  interfaces,     // Reply: data = InterfaceInfo of interface `value`; error invalid past the last
+  send_owner,     // slot, value = pid/pgid for SIGIO/SIGURG (F_SETOWN)
+  admin = 100,    // text command in data ("ss", "stat", "capture start …", "ping …"); reply: fd {memfd with JSON}
+};
+
+enum HelloFlag : uint32_t { kHelloAdmin = 1 /* no channel, only admin */ };
+enum OpenFlag : uint32_t { kOpenKernelMode = 1 /* --scheme copy */, kOpenV6 = 2 /* AF_INET6 dual-stack, for ss */ };
+
+struct Address {
+  uint8_t ip[16];  // IPv4-mapped, network order
+  uint16_t port;   // host order
+  uint16_t reserved;
+};
+
+struct Request {
+  uint32_t op = 0;
+  uint32_t sequence = 0;   // echoed in the reply
+  uint32_t slot = 0;
+  uint32_t generation = 0; // of the slot
+  uint32_t value = 0;
+  uint32_t flags = 0;
+  int32_t level = 0, name = 0;
+  Address address{};
+  uint32_t data_length = 0;
+  uint8_t data[kMaxData] = {};
+};
+
+struct Reply {
+  uint32_t op = 0;
+  uint32_t sequence = 0;
+  uint32_t error = 0;      // Errc
+  uint32_t slot = 0;
+  uint32_t generation = 0;
+  uint32_t value = 0;
+  Address local{}, remote{};
+  uint32_t data_length = 0;
+  uint8_t data[kMaxData] = {};
+};
+static_assert(sizeof(Request) == 312 && sizeof(Reply) == 324);
+
+// data of the hello reply.
+struct ServerInfo {
+  uint64_t instance;          // random per start of ferryd
+  uint32_t abi_version;
+  uint32_t server_pid;
+  uint32_t interface_count;
+  uint32_t serves_loopback;   // --loopback
+  char version[32];           // "0.1.0"
+};
+static_assert(sizeof(ServerInfo) <= kMaxData);
+
+struct InterfaceInfo {
+  char name[16];
+  uint8_t mac[6];
+  uint8_t prefix_length;
+  uint8_t reserved;
+  uint32_t address;           // IPv4, host order
+  uint32_t mtu;
+  uint32_t index;             // as the kernel numbers it, 0: none
+};
+
+}  // namespace ferry::ipc::control
