@@ -72,7 +72,7 @@ enum DatagramFlag : uint32_t {
 
 // How a socket slot is used; written by the server only.
 enum SocketMode : uint32_t {
-  kModeFree = 0,
+  kModeFree = 0,    // no socket (any more): the server refers to none of its output
   kModeShared = 1,  // tier 1: rings and pools of this channel
   kModeKernel = 2,  // tier 2: the server moves bytes over the descriptor K
   kModeMoved = 3,   // another process's channel is home now: ask for it back (Op::rehome) before using rings
@@ -100,6 +100,7 @@ enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2 };
 // rings the doorbell; nobody may take it until the server clears the bit or the mode has changed).
 enum LockBit : uint32_t { kLockHeld = 1, kLockWaiters = 2, kLockRevoked = 0x80000000u };
 
+// Positions and free-running indices count from the moment the slot got its generation: all of them are 0 then.
 struct alignas(64) SocketShared {
   // --- written by the server ---
   uint32_t generation;       // raised when the slot is given to a new socket
@@ -123,7 +124,8 @@ struct alignas(64) SocketShared {
   uint8_t remote_address[16];
   uint16_t local_port;       // host order
   uint16_t remote_port;
-  uint32_t reserved_server[19];
+  uint32_t engine;           // whose doorbell this socket rings
+  uint32_t reserved_server[18];
 
   // --- written by the client ---
   alignas(64) uint32_t tx_lock;  // LockBit; the server sets and clears kLockRevoked
@@ -134,7 +136,8 @@ struct alignas(64) SocketShared {
   uint32_t wants;              // WantBit: wake me at the next such event; the server clears what it answers
   uint32_t waiters;            // threads in FUTEX_WAIT on event_seq
   uint32_t watches[kWatches];  // event queue index + 1, 0: none. A hint: which queues get this slot's bit
-  uint32_t reserved_client[4];
+  uint64_t copied_out;         // payload bytes the client copied into the output pool, since the slot's generation began
+  uint64_t copied_in;          // payload bytes the client copied out of the input pool; both for copy accounting only
 
   alignas(64) Descriptor tx[kRingEntries];  // written by the client
   Descriptor rx[kRingEntries];              // written by the server
@@ -143,7 +146,7 @@ static_assert(sizeof(SocketShared) == 192 + 64 + 2 * 512);
 static_assert(offsetof(SocketShared, tx_lock) == 192 && offsetof(SocketShared, tx) == 256);
 
 struct alignas(64) EventQueue {
-  uint32_t sleeping;  // client stores 1 before it sleeps; server exchanges with 0 and writes the queue's eventfd if it was 1
+  uint32_t sleeping;  // client stores 1 before it sleeps; server exchanges with 0 and writes a byte to the queue's pipe if it was 1
   uint32_t in_use;    // client
   uint32_t reserved[14];
   SlotBitmap ready;   // server sets, client takes

@@ -13,7 +13,8 @@ inline constexpr uint32_t kMaxData = 256;        // bytes of option values and t
 inline constexpr const char* kDefaultSocketPath = "/run/ferry/ferryd.sock";
 
 enum class Op : uint32_t {
-  hello = 1,      // value = abi::kVersion, flags: HelloFlag. Reply: fds {memfd, kick eventfd}; data: ServerInfo
+  hello = 1,      // value = abi::kVersion, flags: HelloFlag. Reply: fds {memfd, kick eventfd, lifeline}; data: ServerInfo.
+                  // lifeline: read end of a pipe whose write end only ferryd holds; its hang-up tells that ferryd is gone
   open_socket,    // kind in `value` (abi::SocketKind), flags: OpenFlag. Reply: slot, fd {K}
   bind,           // slot, local
   listen,         // slot, value = backlog
@@ -24,15 +25,19 @@ enum class Op : uint32_t {
   get_option,     // slot, level, name. Reply: data, value = length
   disconnect,     // slot: connect(AF_UNSPEC)
   attach,         // fds {K}: proves possession. Reply: slot in this channel
-  rehome,         // slot: make this channel the home of the socket (SocketMode)
+  rehome,         // slot: make this channel the home of the socket (SocketMode). Reply: slot and generation, both of
+                  // which may be new (the old slot stays, moved, until its output is completed)
   demote,         // slot: go to kernel mode; the reply comes when the queues have been drained into K's pair
-  event_queue,    // value = queue index, fds {eventfd}; without fd: forget the queue
+  event_queue,    // value = queue index, flags: QueueFlag. Open: reply fd {read end of a pipe that the server writes to wake}; the
+                  // server makes it, because a descriptor that the client could make blocking would let it stop the server
   interfaces,     // Reply: data = InterfaceInfo of interface `value`; error invalid past the last
   send_owner,     // slot, value = pid/pgid for SIGIO/SIGURG (F_SETOWN)
-  admin = 100,    // text command in data ("ss", "stat", "capture start …", "ping …"); reply: fd {memfd with JSON}
+  admin = 100,    // text command in data ("ss", "stat", "capture start", "ping ADDRESS COUNT", "version"); reply: value = length,
+                  // fd {memfd with JSON}; capture start: fd {read end of a pipe carrying pcapng until it is closed}
 };
 
 enum HelloFlag : uint32_t { kHelloAdmin = 1 /* no channel, only admin */ };
+enum QueueFlag : uint32_t { kQueueOpen = 1, kQueueForget = 2 };
 enum OpenFlag : uint32_t { kOpenKernelMode = 1 /* --scheme copy */, kOpenV6 = 2 /* AF_INET6 dual-stack, for ss */ };
 
 struct Address {
