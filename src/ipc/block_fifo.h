@@ -1,0 +1,63 @@
+// Memory for a stream whose bytes are completed in the order they were appended: a client's output. Small writes share the
+// current block; a block goes back when the completed position has passed its last byte, and is used again from its start when
+// nothing is outstanding at all (hot in the cache).
+//
+// Positions are 64-bit counts of bytes since the stream began. Not thread safe: the owner's lock (tx_lock) protects it; the
+// pool behind it is reached through Source, whose owner may share it among threads.
+#pragma once
+
+#include <cstdint>
+
+#include "base/result.h"
+#include "ipc/pool.h"
+
+namespace ferry::ipc {
+
+class BlockFifo {
+ public:
+  // Where blocks come from.
+  class Source {
+   public:
+    virtual Result<Pool::Run> allocate_block(uint32_t bytes) = 0;
+    virtual void release_block(uint64_t offset) = 0;
+
+   protected:
+    ~Source() = default;
+  };
+
+  BlockFifo() = default;
+  BlockFifo(const BlockFifo&) = delete;
+  BlockFifo& operator=(const BlockFifo&) = delete;
+  // The owner has called release_all() or adopted the blocks elsewhere; whatever is left is forgotten, not released.
+  ~BlockFifo();
+
+  // Contiguous room for at least `minimum` and, if cheap, up to `wanted` bytes (minimum <= wanted, 1 … Pool::kMaxRun for both).
+  // The run is the caller's to fill; commit() makes part of it outstanding. Errc::no_buffers, Errc::no_memory.
+  Result<Pool::Run> reserve(Source& source, uint32_t minimum, uint32_t wanted);
+  // The first `n` bytes of what reserve() returned are in use.
+  void commit(uint32_t n);
+  // Everything before `position` is no longer referred to; a position that goes back or beyond what was committed is ignored.
+  void complete(Source& source, uint64_t position);
+  // Gives every block back: nobody refers to them any more.
+  void release_all(Source& source);
+
+  uint64_t committed() const { return committed_; }   // bytes
+  uint64_t completed() const { return completed_; }
+  uint64_t outstanding() const { return committed_ - completed_; }
+
+ private:
+  struct Block {
+    Block* next;
+    Pool::Run run;
+    uint64_t end;  // position after the last committed byte
+  };
+
+  Block* first_ = nullptr;  // oldest, then towards current_
+  Block* current_ = nullptr;
+  Block* spare_ = nullptr;  // one node kept, so that steady traffic does not allocate
+  uint32_t fill_ = 0;       // bytes of current_ in use
+  uint64_t committed_ = 0;
+  uint64_t completed_ = 0;
+};
+
+}  // namespace ferry::ipc
