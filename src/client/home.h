@@ -1,0 +1,38 @@
+// A socket's place in a channel: slot, generation, and what this process remembers of it outside shared memory.
+//
+// A home is used as long as the socket stays in that slot; after fork, re-homing or a new channel the socket gets another Home, and the
+// old one stays in memory until the Socket is closed, because a thread may still be looking at it.
+#pragma once
+
+#include <cstdint>
+
+#include "client/channel.h"
+#include "ipc/block_fifo.h"
+#include "ipc/descriptor_ring.h"
+
+namespace ferry::client {
+
+struct Home {
+  Channel* channel = nullptr;
+  uint32_t slot = 0;
+  uint32_t generation = 0;
+  ipc::abi::SocketShared* shared = nullptr;
+  uint32_t engine = 0;
+  bool control_only = false;     // attached and not usable through shared memory (kernel mode, channel gone)
+
+  // --- under tx_lock ---
+  ipc::RingProducer tx;
+  ipc::BlockFifo output;
+  bool write_shut = false;       // our shutdown(SHUT_WR) is in the ring
+
+  // --- under rx_lock ---
+  ipc::RingConsumer rx;
+  uint32_t rx_used = 0;          // bytes consumed of the entry at rx.next()
+  uint64_t rx_bytes = 0;         // == shared->rx_consumed_bytes
+  uint64_t oob_taken_mark = 0;   // the urgent mark whose byte has been read with MSG_OOB
+  uint64_t urgent_seen = 0;      // the urgent mark that was passed
+
+  Home* older = nullptr;
+};
+
+}  // namespace ferry::client

@@ -1,0 +1,24 @@
+// Which process we are, without a system call, however it came to be: fork, a bare clone, vfork.
+//
+// One page is mapped MADV_WIPEONFORK: in a child with its own memory it reads zero, and the child then gives itself a number
+// that its parent never had. A vfork child shares its parent's memory, and its number: it is the parent for our purposes.
+#pragma once
+
+#include <cstdint>
+
+namespace ferry::client {
+
+// Points at the wiped page's word; valid after the first process_token().
+extern const uint32_t* g_process_word;
+uint32_t assign_process_token();
+
+// The number of this process, never 0. A thread's first call in a child may take a system call, later ones one load.
+inline uint32_t process_token() {
+  if (__builtin_expect(g_process_word != nullptr, 1)) {
+    const uint32_t token = __atomic_load_n(g_process_word, __ATOMIC_RELAXED);
+    if (__builtin_expect(token != 0, 1)) return token;
+  }
+  return assign_process_token();
+}
+
+}  // namespace ferry::client

@@ -1,0 +1,189 @@
+// A Ferry socket in this process: what the sockets API asks of an AF_INET descriptor, without knowing how a program's calls get
+// here. One object per open file description; libferry's table says which descriptor numbers name it.
+//
+// `k` in every call is a descriptor number that names the socket right now (the kernel object that backs it; the number the
+// program used): needed to prove possession after fork or exec, and in kernel mode. The object keeps no number and owns none.
+//
+// Results: >= 0 or -errno, as the system call would (ip(7), tcp(7), udp(7), send(2), recv(2)). SIGPIPE is the caller's: it follows -EPIPE
+// from send() on a stream without MSG_NOSIGNAL. -EINTR comes when a signal handler ran that the kernel would not restart
+// after: without time-out the kernel itself restarts the wait for SA_RESTART handlers; with one (SO_RCVTIMEO, SO_SNDTIMEO) it never does.
+//
+// Modes (ipc/abi.h): shared — rings and pools; kernel — plain system calls on K; moved — asks for the socket back first, unseen by
+// the caller. Any thread may call anything; two readers (or two writers) take turns, blocked callers hold no lock.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <span>
+
+#include "client/address.h"
+#include "client/home.h"
+#include "client/mutex.h"
+#include "ipc/abi.h"
+
+namespace ferry::client {
+
+class EventQueue;
+class Deadline;
+
+using ipc::abi::SocketKind;
+using ipc::abi::SocketMode;
+
+// One sendmsg. Stream sockets ignore the datagram part.
+struct SendRequest {
+  std::span<const iovec> data;
+  int flags = 0;                  // MSG_DONTWAIT, MSG_MORE, MSG_OOB, MSG_EOR, MSG_CONFIRM, MSG_DONTROUTE, MSG_NOSIGNAL (no effect here)
+  bool nonblocking = false;       // O_NONBLOCK of the description
+  // --- datagrams ---
+  const Address* to = nullptr;    // nullptr: the connected peer
+  const Address* source = nullptr;  // IP_PKTINFO: wanted source address, port ignored
+  int tos = -1;                   // IP_TOS control message, -1: the socket's
+  int ttl = 0;                    // IP_TTL control message, 0: the socket's
+};
+
+// What IP_RECVERR brings (struct sock_extended_err).
+struct QueuedError {
+  int error = 0;                  // positive errno
+  uint8_t type = 0, code = 0;     // of the ICMP message
+  Address offender{};
+};
+
+// One recvmsg; the lower half is filled in.
+struct ReceiveRequest {
+  std::span<const iovec> data;
+  int flags = 0;                  // MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_TRUNC, MSG_OOB, MSG_ERRQUEUE
+  bool nonblocking = false;
+  // --- results ---
+  int out_flags = 0;              // MSG_TRUNC, MSG_OOB, MSG_ERRQUEUE, MSG_EOR
+  bool has_source = false;        // datagrams: the following are valid
+  Address source{};               // sender; for MSG_ERRQUEUE where the offending datagram went
+  Address destination{};          // where it was sent to (IP_PKTINFO)
+  uint32_t interface_index = 0;   // kernel number of the interface, 0 none
+  uint8_t tos = 0, ttl = 0;
+  uint64_t timestamp_ns = 0;      // CLOCK_REALTIME of arrival
+  QueuedError queued_error;       // MSG_ERRQUEUE
+};
+
+// Options that the client keeps itself; libferry reads them to decide which control messages to build (LocalOption bits).
+enum LocalOption : uint32_t {
+  kOptTimestamp = 1,      // SO_TIMESTAMP
+  kOptTimestampNs = 2,    // SO_TIMESTAMPNS
+  kOptPktinfo = 4,        // IP_PKTINFO
+  kOptRecvTos = 8,        // IP_RECVTOS
+  kOptRecvTtl = 16,       // IP_RECVTTL
+  kOptRecvErr = 32,       // IP_RECVERR
+  kOptOobInline = 64,     // SO_OOBINLINE
+  kOptRecvPktinfo6 = 128, // IPV6_RECVPKTINFO
+  kOptOrigDst = 256,      // IP_RECVORIGDSTADDR
+};
+
+class Socket {
+ public:
+  Socket() = default;
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  ~Socket() { close(); }
+
+  // --- beginning and end ---
+
+  // A new socket. Returns K (close-on-exec and O_NONBLOCK as asked), which is the caller's, or -errno. `v6`: made as AF_INET6.
+  int open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec);
+  // Becomes the socket behind K that was inherited or received. 0; -ENOTSOCK: not a socket of this ferryd; -errno.
+  int attach(int k);
+  // The last number of this process is gone (or is about to be). Touches no descriptor; output goes on its way.
+  // The object may be used again for another socket. No call may be in progress on it.
+  void close();
+  bool is_open() const { return kind_ != 0; }
+
+  SocketKind kind() const { return static_cast<SocketKind>(kind_); }
+  bool is_stream() const { return kind_ == ipc::abi::kKindTcp || kind_ == ipc::abi::kKindListener; }
+  bool is_listener() const { return kind_ == ipc::abi::kKindListener; }
+  bool v6() const { return v6_; }
+
+  // --- names and connections ---
+  int bind(int k, const Address& local);
+  int listen(int k, int backlog);
+  // Accepts into `child` (not open). Returns the child's K, or -errno. `remote` may be nullptr.
+  int accept(int k, Socket& child, bool nonblocking, bool child_nonblocking, bool child_close_on_exec, Address* remote);
+  // Waits for the outcome unless nonblocking (-EINPROGRESS). -EALREADY, -EISCONN, -ECONNREFUSED, … as connect(2).
+  int connect(int k, const Address& remote, bool nonblocking);
+  int disconnect(int k);                       // connect to AF_UNSPEC
+  int shutdown(int k, int how);
+  int local_address(int k, Address& out);      // getsockname; an unbound socket gives zeros
+  int remote_address(int k, Address& out);     // getpeername; -ENOTCONN
+
+  // --- data ---
+  long send(int k, const SendRequest& request);
+  long receive(int k, ReceiveRequest& request);
+
+  // --- readiness ---
+  // poll(2) bits as the kernel computes them: POLLIN OUT PRI ERR HUP RDHUP RDNORM WRNORM. Never blocks. For what is not ready the
+  // server is asked (wants) to signal a change, so a caller that has watch()ed may sleep afterwards.
+  uint32_t readiness(int k);
+  int bytes_available(int k);                  // FIONREAD / SIOCINQ
+  int bytes_unsent(int k);                     // SIOCOUTQ: not yet acknowledged
+  int at_mark(int k);                          // SIOCATMARK: 0 or 1
+  // Waits until readiness() has one of `events` (or ERR, HUP), within SO_RCVTIMEO/SO_SNDTIMEO-free `timeout_ns` (-1: no limit).
+  // The bits, 0 on time-out, or -EINTR. For calls that block without transferring (sendfile, splice, connect by poll).
+  int wait(int k, uint32_t events, int64_t timeout_ns);
+
+  // --- options: numbers are Linux's, as in setsockopt(2) ---
+  int set_option(int k, int level, int name, const void* value, socklen_t length);
+  int get_option(int k, int level, int name, void* value, socklen_t* length);
+  uint32_t local_options() const { return __atomic_load_n(&local_options_, __ATOMIC_RELAXED); }
+  // Takes the pending error (SO_ERROR): positive errno or 0.
+  int take_error(int k);
+  // F_SETOWN: who gets SIGURG and SIGIO.
+  int set_owner(int k, int pid_or_group);
+
+  // --- modes ---
+  SocketMode mode(int k);
+  // One-way to kernel mode; what was queued is in K's pair, in order, afterwards. 0 or -errno.
+  int demote(int k);
+
+  // The slot in the channel of this process, ~0u if not at home there; changes when the socket moves. For event queues.
+  uint32_t slot() const;
+
+ private:
+  friend class EventQueue;
+  struct Step;
+
+  // --- socket_home.cc ---
+  // The home in this process, made if there is none (attach). Never nullptr on 0.
+  int home(int k, Home*& out);
+  Home* current_home() const { return __atomic_load_n(&home_, __ATOMIC_ACQUIRE); }
+  int settle(int k, Home* seen);                 // after a lock was found revoked or the mode is not shared
+  int adopt(Channel* channel, uint32_t slot, uint32_t generation);
+  void forget_home(Home* h);
+  int control(int k, ipc::control::Request& request, ipc::control::Reply& reply, Home** used = nullptr,
+              ipc::DescriptorList* received = nullptr);
+  void apply_watches(Home& h);
+
+  // --- stream_send.cc, stream_receive.cc, datagram_send.cc, datagram_receive.cc ---
+  long send_stream(int k, const SendRequest& request);
+  long receive_stream(int k, ReceiveRequest& request);
+  long receive_urgent(int k, ReceiveRequest& request);
+  long send_datagram(int k, const SendRequest& request);
+  long receive_datagram(int k, ReceiveRequest& request);
+  long send_kernel(int k, const SendRequest& request);
+  long receive_kernel(int k, ReceiveRequest& request);
+
+  // --- waiting.cc ---
+  // Sleeps until the socket's event_seq differs from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
+  int wait_for_event(Home& h, uint32_t seen, const Deadline& deadline);
+  int pending_error(Home& h);
+
+  Home* home_ = nullptr;           // newest; atomic
+  uint32_t kind_ = 0;
+  bool v6_ = false;
+  Mutex mutex_;                    // changes of home_, watches_
+  uint32_t local_options_ = 0;     // LocalOption bits; atomic
+  int receive_low_water_ = 1;      // SO_RCVLOWAT
+  int64_t receive_timeout_ns_ = 0; // SO_RCVTIMEO, 0 none
+  int64_t send_timeout_ns_ = 0;
+  uint32_t spin_ns_ = 0;           // what spinning has been worth lately
+  EventQueue* watches_[ipc::abi::kWatches] = {};
+};
+
+}  // namespace ferry::client

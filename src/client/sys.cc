@@ -1,0 +1,27 @@
+#include "client/sys.h"
+
+#include "ipc/futex.h"
+#include "ipc/syscall.h"
+
+namespace ferry::client {
+namespace {
+using ipc::arg;
+using ipc::raw_syscall;
+
+long bare_sendmsg(int fd, const msghdr* message, int flags) { return raw_syscall(SYS_sendmsg, fd, arg(message), flags); }
+long bare_recvmsg(int fd, msghdr* message, int flags) { return raw_syscall(SYS_recvmsg, fd, arg(message), flags); }
+long bare_ppoll(pollfd* fds, unsigned count, const timespec* timeout) {
+  timespec copy{};  // the system call writes the rest of the time back
+  if (timeout != nullptr) copy = *timeout;
+  return raw_syscall(SYS_ppoll, arg(fds), count, arg(timeout == nullptr ? nullptr : &copy));
+}
+long bare_futex_wait(const uint32_t* word, uint32_t expected, const timespec* timeout) {
+  return ipc::futex_wait(*word, expected, timeout);
+}
+
+constinit Sys g_sys = {bare_sendmsg, bare_recvmsg, bare_ppoll, bare_futex_wait};
+}  // namespace
+
+Sys& sys() { return g_sys; }
+
+}  // namespace ferry::client

@@ -1,0 +1,28 @@
+// The system calls of client/ in which a thread can sleep or which act on a program's descriptor, as a table: libferry points it at
+// functions of its own (real libc functions, cancellation points), tests at fakes. Everything else uses ipc/syscall.h directly.
+// No function of client/ calls an interposed libc function or touches errno.
+#pragma once
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <cstdint>
+
+namespace ferry::client {
+
+// Results are >= 0 or -errno. The defaults are bare system calls.
+struct Sys {
+  long (*sendmsg)(int fd, const msghdr* message, int flags);
+  long (*recvmsg)(int fd, msghdr* message, int flags);
+  long (*ppoll)(pollfd* fds, unsigned count, const timespec* timeout);
+  // ipc::futex_wait: the sleep of every blocking call on a socket in shared mode. No lock is held during it, and leaving it by
+  // cancellation (forced unwinding) is safe.
+  long (*futex_wait)(const uint32_t* word, uint32_t expected, const timespec* timeout);
+};
+
+// The table in use; change it before the first other call into client/.
+Sys& sys();
+
+}  // namespace ferry::client
