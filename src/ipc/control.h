@@ -37,7 +37,7 @@ enum class Op : uint32_t {
 };
 
 enum HelloFlag : uint32_t { kHelloAdmin = 1 /* no channel, only admin */ };
-enum QueueFlag : uint32_t { kQueueOpen = 1, kQueueForget = 2 };
+enum QueueFlag : uint32_t { kQueueOpen = 1, kQueueForget = 2, kQueueWake = 4 /* write the queue's pipe now: its set changed */ };
 enum OpenFlag : uint32_t { kOpenKernelMode = 1 /* --scheme copy */, kOpenV6 = 2 /* AF_INET6 dual-stack, for ss */ };
 
 struct Address {
