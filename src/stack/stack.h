@@ -9,9 +9,18 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "buf/packet.h"
+#include "port/api/alloc.h"
+#include "stack/info.h"
 #include "wire/address.h"
 
+namespace ferry::tcp {
+struct TcpInfo;
+}
+
 namespace ferry::stack {
+
+class Engine;
+class InputObserver;
 
 using wire::Endpoint;
 using LinkIndex = uint32_t;
@@ -39,7 +48,13 @@ struct IcmpError {
   wire::IpAddress from;   // who complained
 };
 
-// Everything a stack asks of, or tells, the world.
+// Everything a stack asks of, or tells, the world. Calls come only from inside Stack::handle(), synchronously; the host must
+// not call handle() from within one (it may use the const queries).
+//
+// Life of an owner number: in use from the call that names it (open, set_owner, on_incoming) until the socket was closed or
+// aborted by the host *and* on_events(owner, Event::closed) was called; for a connection that lingers after close these
+// are far apart, and on_completed and discard keep coming in between. Closing any other socket reports `closed` within the call.
+// Children that die because their listener was closed report failed | closed and need no close.
 class Host : public buf::Memory {
  public:
   virtual Status transmit(LinkIndex link, const buf::Packet& packet) = 0;
@@ -56,7 +71,8 @@ class Host : public buf::Memory {
   virtual void on_completed(Owner owner, uint32_t bytes) = 0;
   // tcp::Event bits.
   virtual void on_events(Owner owner, uint32_t events) = 0;
-  // A connection on a listener began; the host names its owner (0 refuses it). Data may be placed for it at once.
+  // A connection on a listener finished its handshake (or brings data with it); the host names its owner (0 refuses and resets
+  // it). Data may be placed for it at once. `child` may be used in calls only after accept.
   virtual Owner on_incoming(Owner listener, SocketId child, const Endpoint& local, const Endpoint& remote) = 0;
   // A child completed its handshake and waits in the listener's accept queue.
   virtual void on_acceptable(Owner listener) = 0;
@@ -71,7 +87,7 @@ struct InterfaceConfig {
   uint32_t mtu = 1500;
   uint32_t max_gso = 0;        // bytes of payload that the link segments, 0: none
   bool checksum_tx = false;
-  bool loopback = false;       // packets come straight back in (127.0.0.0/8)
+  bool loopback = false;       // the stack's own 127.0.0.0/8: packets come straight back, never to Host::transmit
 };
 
 struct Route {
@@ -84,6 +100,9 @@ struct Config {
   uint64_t seed = 0;           // of all randomness: initial sequence numbers, ports, identifications
   uint32_t max_sockets = 65536;
   uint16_t ephemeral_first = 32768, ephemeral_last = 60999;  // as Linux's ip_local_port_range
+  uint32_t max_backlog = 4096;           // of one listener: half-open and waiting connections, each
+  uint32_t max_time_wait = 65536;        // compact TIME_WAIT records; beyond it the oldest is forgotten
+  uint32_t loopback_bytes = 8u << 20;    // queue of packets to ourselves; beyond it they are dropped
 };
 
 // What a host may ask of a socket. Numbers are stable: recordings hold them.
@@ -132,14 +151,96 @@ struct CallResult {
   Endpoint local, remote;
 };
 
-enum class InputKind : uint8_t { frame = 1, timer = 2, call = 3 };
+enum class InputKind : uint8_t { frame = 1, timer = 2, call = 3, interface = 4, route = 5, restore = 6 };
 
+// One thing that happens to a stack. `now` never goes backwards; an earlier one counts as the latest seen.
 struct Input {
   InputKind kind{};
   Instant now;
-  LinkIndex link = 0;          // frame
-  buf::Frame frame;            // frame
-  const Call* call = nullptr;  // call
+  LinkIndex link = 0;                          // frame
+  buf::Frame frame;                            // frame
+  const Call* call = nullptr;                  // call
+  const InterfaceConfig* interface = nullptr;  // interface
+  const Route* route = nullptr;                // route
+  ByteSpan record;                             // restore
+};
+
+// Largest record that Stack::save() writes, bytes.
+inline constexpr size_t kMaxRecordBytes = 64 * 1024;
+
+// One instance per engine. Made by create(), destroyed by ferry::destroy(); destruction says nothing to the host or the
+// wire, as if the process had been killed (records saved before can be restored into another stack).
+class Stack {
+ public:
+  // Errc::invalid for a Config out of range, no_memory.
+  static Result<Stack*> create(const Config& config, Host& host);
+  ~Stack();
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  // The one entry of all inputs. The result belongs to calls, interfaces (`socket` = LinkIndex) and restored records.
+  CallResult handle(const Input& input);
+  // When handle() wants a timer input; Instant::never() if not at all. May change with every input.
+  Instant next_deadline() const;
+
+  // --- the same entry, typed ---
+  void on_frame(Instant now, LinkIndex link, const buf::Frame& frame);
+  void on_timer(Instant now);
+  CallResult call(Instant now, const Call& call);
+  // Interfaces are numbered from 0 in the order of addition. Errc::invalid, too_many, address_in_use, no_memory.
+  Result<LinkIndex> add_interface(Instant now, const InterfaceConfig& interface);
+  Status add_route(Instant now, const Route& route);
+  // Brings back a socket from what save() wrote, under the same SocketId and owner: a connection, a bound or listening socket, a
+  // TIME_WAIT. Interfaces must exist, listeners must be restored before the connections that wait on them (save in the order
+  // of for_each_record). Errc::malformed, version_mismatch, address_in_use, too_many, no_memory.
+  CallResult restore(Instant now, ByteSpan record);
+
+  // --- queries: const, not recorded ---
+  // Writes the versioned, pointer-free record of a socket; returns its length. Errc::bad_socket, no_buffers (`out` too small).
+  Result<size_t> save(SocketId socket, MutableByteSpan out) const;
+  // Calls sink.on_record for every socket and TIME_WAIT, in an order in which they can be restored. Errc::no_memory.
+  class RecordSink {
+   public:
+    virtual void on_record(ByteSpan record) = 0;
+
+   protected:
+    ~RecordSink() = default;
+  };
+  Status for_each_record(RecordSink& sink) const;
+
+  void for_each_socket(SocketVisitor& visitor, Instant now) const;
+  void for_each_counter(CounterVisitor& visitor) const;
+  void for_each_neighbor(NeighborVisitor& visitor) const;
+  uint32_t interface_count() const;
+  // nullptr past the last. Valid as long as the stack.
+  const InterfaceConfig* interface(LinkIndex link) const;
+  Result<SocketInfo> socket_info(SocketId socket, Instant now) const;
+  // TCP_INFO; include tcp/connection.h for the type. Errc::bad_socket, not_supported (no connection).
+  Result<tcp::TcpInfo> tcp_info(SocketId socket, Instant now) const;
+  // Bytes that Call send may hand over now; 0 if not connected.
+  uint32_t send_space(SocketId socket) const;
+  // Current value of an option (getsockopt). Errc::bad_socket, no_protocol_option.
+  Result<int64_t> option(SocketId socket, Option option) const;
+  // Whether a route leads to this address, or it is our own: "does this stack serve that destination?"
+  bool serves(wire::Ipv4Address destination) const;
+
+  // Sees every input just before it is handled and every answer of the host; nullptr: nobody. Set before the first input.
+  void set_observer(InputObserver* observer);
+
+ private:
+  explicit Stack(Engine& engine) : engine_(engine) {}
+  template <typename T, typename... Args>
+  friend T* ferry::make(Args&&... args);
+  Engine& engine_;
+  InputObserver* observer_ = nullptr;
+};
+
+class InputObserver {
+ public:
+  virtual void on_input(const Input& input) = 0;
+
+ protected:
+  ~InputObserver() = default;
 };
 
 }  // namespace ferry::stack
