@@ -28,7 +28,7 @@ class BlockFifo {
   BlockFifo() = default;
   BlockFifo(const BlockFifo&) = delete;
   BlockFifo& operator=(const BlockFifo&) = delete;
-  // The owner has called release_all() or adopted the blocks elsewhere; whatever is left is forgotten, not released.
+  // The owner has called release_all() or take_over(); whatever is left is forgotten, not released.
   ~BlockFifo();
 
   // Contiguous room for at least `minimum` and, if cheap, up to `wanted` bytes (minimum <= wanted, 1 … Pool::kMaxRun for both).
@@ -40,6 +40,8 @@ class BlockFifo {
   void complete(Source& source, uint64_t position);
   // Gives every block back: nobody refers to them any more.
   void release_all(Source& source);
+  // Becomes what `other` is, and leaves it empty; *this is empty before.
+  void take_over(BlockFifo& other);
 
   uint64_t committed() const { return committed_; }   // bytes
   uint64_t completed() const { return completed_; }
@@ -51,6 +53,9 @@ class BlockFifo {
     Pool::Run run;
     uint64_t end;  // position after the last committed byte
   };
+  static constexpr uint32_t kWorthwhile = 16 * 1024;  // rest of a block that is used although less than wanted, bytes
+  static constexpr uint32_t kKept = 4096;             // largest block that a drained stream keeps, bytes
+  void drop_first(Source& source);
 
   Block* first_ = nullptr;  // oldest, then towards current_
   Block* current_ = nullptr;
