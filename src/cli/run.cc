@@ -1,0 +1,129 @@
+// `ferry run`: starts a program with libferry loaded (ld.so(8), LD_PRELOAD). Refuses what would silently run on the
+// kernel's stack: no server, no library, and programs into which the dynamic linker loads nothing.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "cli/admin.h"
+#include "cli/command.h"
+#include "preload/exec_target.h"
+
+namespace ferry::cli {
+namespace {
+
+struct Options {
+  std::string socket;
+  std::string scheme = "shared";
+  std::string log;
+};
+
+// Beside the command in a build tree or under the same prefix when installed.
+std::string find_library() {
+  const std::string own = own_directory();
+  const std::string candidates[] = {own + "/../lib/libferry.so", own + "/../lib/ferry/libferry.so",
+                                    own + "/../lib/x86_64-linux-gnu/ferry/libferry.so",
+                                    own + "/../lib/aarch64-linux-gnu/ferry/libferry.so"};
+  for (const std::string& candidate : candidates) {
+    if (char* real = realpath(candidate.c_str(), nullptr); real != nullptr) {
+      const std::string path = real;
+      free(real);
+      // LD_PRELOAD cannot quote: ld.so(8) splits at both.
+      if (path.find_first_of(": ") != std::string::npos) {
+        throw Failure(
+            kRunFailed,
+            "libferry.so lies in a folder with a space or colon in its name, which LD_PRELOAD cannot express");
+      }
+      return path;
+    }
+  }
+  throw Failure(kRunFailed, "libferry.so is not beside this command (looked in " + own + "/../lib)");
+}
+
+// Throws unless libferry will be loaded into `file`.
+void check_target(const std::string& program, const std::string& file) {
+  using preload::ExecTarget;
+  switch (preload::inspect_exec_target(file.c_str())) {
+    case ExecTarget::loads_ferry:
+    case ExecTarget::unknown:  // execve says what is wrong with it
+      return;
+    case ExecTarget::static_file:
+      throw Failure(kCannotExecute,
+                    program +
+                        " is statically linked: libferry cannot be loaded into it, so it would run on the "
+                        "kernel's stack; not started");
+    case ExecTarget::foreign:
+      throw Failure(kCannotExecute,
+                    program +
+                        " is built for another machine type or C library: libferry cannot be loaded into "
+                        "it, so it would run on the kernel's stack; not started");
+    case ExecTarget::privileged:
+      throw Failure(kCannotExecute,
+                    program +
+                        " is set-user-ID, set-group-ID or has file capabilities: the dynamic linker loads no "
+                        "libferry into it, so it would run on the kernel's stack; not started");
+  }
+}
+
+void set_environment(const Options& options, const std::string& library) {
+  std::string preload = library;
+  if (const char* others = getenv("LD_PRELOAD"); others != nullptr && *others != '\0')
+    preload += std::string(":") + others;
+  char* absolute = realpath(options.socket.c_str(), nullptr);  // the program may change its working directory
+  setenv("LD_PRELOAD", preload.c_str(), 1);
+  setenv("FERRY_SOCKET", absolute != nullptr ? absolute : options.socket.c_str(), 1);
+  setenv("FERRY_SCHEME", options.scheme.c_str(), 1);
+  if (!options.log.empty()) setenv("FERRY_LOG", options.log.c_str(), 1);
+  free(absolute);
+}
+
+[[noreturn]] void run(const Options& options, std::vector<std::string> words) {
+  if (words.empty()) throw CLI::RequiredError("PROGRAM");
+  if (words.front()[0] == '-') throw Failure(kUsage, "there is no option " + words.front() + " (see 'ferry run --help')");
+  const std::string file = preload::find_executable(words.front().c_str());
+  if (file.empty()) throw Failure(kNotFound, "program not found: " + words.front());
+
+  const std::string library = find_library();
+  try {
+    const Admin reachable(options.socket);
+  } catch (const Failure& failure) {
+    throw Failure(kRunFailed, std::string(failure.what()) + "; " + words.front() + " was not started");
+  }
+  check_target(words.front(), file);
+  set_environment(options, library);
+
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execv(file.c_str(), arguments.data());
+  throw Failure(errno == ENOENT ? kNotFound : kCannotExecute, "cannot start " + words.front() + ": " + strerror(errno));
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, const std::vector<std::string>& program) {
+  auto* command = app.add_subcommand("run", "Run a program on Ferry: ferry run [OPTIONS] -- PROGRAM [ARGUMENTS]");
+  auto options = std::make_shared<Options>();
+  add_socket_option(*command, options->socket);
+  command
+      ->add_option("--scheme", options->scheme,
+                   "How data passes: shared (memory shared with ferryd) or copy (through the kernel)")
+      ->check(CLI::IsMember({"shared", "copy"}))
+      ->capture_default_str();
+  command
+      ->add_option("--log", options->log,
+                   "What libferry logs: off, error, warn, info or debug, and where (default: warn, to standard error)")
+      ->type_name("LEVEL[:FILE]");
+  command->prefix_command();
+  command->footer(
+      "Exit status: the program's; 125 ferry itself failed, 126 the program cannot be run on Ferry, 127 not found.");
+  command->callback([command, options, &program] {
+    std::vector<std::string> words = command->remaining();  // `ferry run PROGRAM …` without "--" works, too
+    words.insert(words.end(), program.begin(), program.end());
+    run(*options, words);
+  });
+}
+
+}  // namespace ferry::cli

@@ -1,0 +1,78 @@
+// `ferry ss`: the sockets of ferryd in the columns of ss(8) -tunap.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli/admin.h"
+#include "cli/command.h"
+
+namespace ferry::cli {
+namespace {
+
+struct Options {
+  std::string socket;
+  bool json = false, tcp = false, udp = false, listening = false;
+};
+
+std::string text_of(const nlohmann::json& socket, const char* name) {
+  const auto found = socket.find(name);
+  if (found == socket.end()) return "-";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+bool wanted(const Options& options, const nlohmann::json& socket) {
+  const std::string type = text_of(socket, "type"), state = text_of(socket, "state");
+  if ((options.tcp || options.udp) && !((options.tcp && type == "tcp") || (options.udp && type == "udp"))) return false;
+  // As ss(8): a datagram socket without a peer "listens".
+  return !options.listening || state == "LISTEN" || state == "UNCONN";
+}
+
+// users:(("nginx",pid=7)) mode:shared
+std::string process_of(const nlohmann::json& socket) {
+  std::string text;
+  if (socket.contains("pid") && socket["pid"].is_number_integer() && socket["pid"].get<int64_t>() > 0) {
+    text = "users:((\"" + text_of(socket, "process") + "\",pid=" + text_of(socket, "pid") + ")) ";
+  }
+  return text + "mode:" + text_of(socket, "mode");
+}
+
+void print(const Options& options, const nlohmann::json& sockets) {
+  constexpr const char* kFormat = "%-5s %-10s %7s %7s %23s %23s  %s\n";
+  printf(kFormat, "Netid", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port", "Process");
+  for (const auto& socket : sockets) {
+    if (!wanted(options, socket)) continue;
+    printf(kFormat, text_of(socket, "type").c_str(), text_of(socket, "state").c_str(),
+           text_of(socket, "receive_queue").c_str(), text_of(socket, "send_queue").c_str(),
+           text_of(socket, "local").c_str(), text_of(socket, "remote").c_str(), process_of(socket).c_str());
+  }
+}
+
+}  // namespace
+
+void add_ss(CLI::App& app, int& status) {
+  auto* command = app.add_subcommand("ss", "List the sockets of ferryd, like ss(8)");
+  auto options = std::make_shared<Options>();
+  add_socket_option(*command, options->socket);
+  command->add_flag("-t,--tcp", options->tcp, "Only TCP");
+  command->add_flag("-u,--udp", options->udp, "Only UDP");
+  command->add_flag("-l,--listening", options->listening, "Only listeners and unconnected datagram sockets");
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([options, &status] {
+    const auto document = nlohmann::json::parse(Admin(options->socket).ask_text("ss"), nullptr, false);
+    if (document.is_discarded() || !document.contains("sockets") || !document["sockets"].is_array()) {
+      throw Failure(kFailed, "ferryd's answer is not a list of sockets");
+    }
+    if (options->json) {
+      auto chosen = nlohmann::json::array();
+      for (const auto& socket : document["sockets"]) {
+        if (wanted(*options, socket)) chosen.push_back(socket);
+      }
+      printf("%s\n", nlohmann::json{{"sockets", chosen}}.dump(2).c_str());
+    } else {
+      print(*options, document["sockets"]);
+    }
+    status = 0;
+  });
+}
+
+}  // namespace ferry::cli
