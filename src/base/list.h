@@ -32,12 +32,14 @@ class List {
 
   bool empty() const { return head_.next_ == &head_; }
   T* front() { return empty() ? nullptr : to_element(head_.next_); }
+  const T* front() const { return const_cast<List*>(this)->front(); }
   T* back() { return empty() ? nullptr : to_element(head_.prev_); }
   // The element after `element`, or nullptr at the end.
   T* next(T& element) {
     Node* n = static_cast<Node&>(element).next_;
     return n == &head_ ? nullptr : to_element(n);
   }
+  const T* next(const T& element) const { return const_cast<List*>(this)->next(const_cast<T&>(element)); }
   T* prev(T& element) {
     Node* n = static_cast<Node&>(element).prev_;
     return n == &head_ ? nullptr : to_element(n);

@@ -59,7 +59,6 @@ class Arp {
   void flush(Neighbor& n);
   void fail(Instant now, Neighbor& n);
   void ask(Instant now, Neighbor& n);
-  void tick(Instant now, Neighbor& n);
   void run_guard(Instant now);
   void announce();
   void emit(const wire::ArpFields& fields, const wire::MacAddress& destination);

@@ -33,6 +33,9 @@ inline constexpr size_t kMaxQuote = 576 - wire::kIpv4HeaderBytes - wire::kIcmpHe
 // Reads the error that `message` is; `outer` is its IP header. Errc::malformed: no error, or it quotes nothing usable.
 Result<IcmpError> read_icmp_error(const wire::Ipv4View& outer, const wire::IcmpView& message);
 
+// The same from its pieces, for errors that this host raises itself; `quoted` begins at the IP header.
+Result<IcmpError> explain_error(uint8_t type, uint8_t code, uint16_t mtu, wire::Ipv4Address from, ByteSpan quoted);
+
 // Whether an error may be sent about this datagram: not about errors, broadcasts, later fragments, or a source that is not one
 // host (RFC 1122 section 3.2.2). `link_broadcast`: it came in a broadcast or multicast frame.
 bool may_send_error(const Interface& in, const wire::Ipv4View& offending, bool link_broadcast);

@@ -30,7 +30,7 @@ constexpr bool is_broadcast(const Interface& i, wire::Ipv4Address a) {
 // Where complete frames go, beginning with their Ethernet header.
 class Output {
  public:
-  // A refusal (Errc::again, no_buffers) loses the frame.
+  // A refusal (Errc::again, no_buffers) loses the frame; the implementer counts it.
   virtual Status transmit(LinkIndex link, const buf::Packet& frame) = 0;
 
  protected:

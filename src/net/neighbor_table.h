@@ -84,8 +84,7 @@ class NeighborTable {
   uint32_t size() const { return count_; }
   template <typename Visit>
   void for_each(Visit&& visit) const {
-    auto& by_use = const_cast<List<Neighbor, UseTag>&>(by_use_);
-    for (Neighbor* n = by_use.front(); n != nullptr; n = by_use.next(*n)) visit(static_cast<const Neighbor&>(*n));
+    for (const Neighbor* n = by_use_.front(); n != nullptr; n = by_use_.next(*n)) visit(*n);
   }
 
  private:

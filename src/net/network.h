@@ -73,8 +73,6 @@ class NetworkHost : public Output {
   // Probing has ended, or somebody else turned up with our address: only when the address was added with probing,
   // `usable` false: the address belongs to `other`.
   virtual void on_address(LinkIndex link, bool usable, const wire::MacAddress& other) = 0;
-  // next_deadline() is now earlier than the host knows.
-  virtual void on_deadline_changed() = 0;
 
  protected:
   ~NetworkHost() = default;
@@ -85,7 +83,7 @@ class Network final : private ArpHost {
   static constexpr uint32_t kMaxInterfaces = 16;
 
   // `memory` turns the payload descriptors of packets into bytes. All references outlive the network.
-  Network(NetworkHost& host, buf::Memory& memory, Counters& counters, uint64_t seed);
+  Network(NetworkHost& host, const buf::Memory& memory, Counters& counters, uint64_t seed);
   ~Network();
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
@@ -113,6 +111,7 @@ class Network final : private ArpHost {
   // A frame that loop_back() was given.
   void on_loopback(Instant now, LinkIndex link, const buf::Frame& frame);
   void on_timer(Instant now);
+  // May become earlier with every input and every packet sent.
   Instant next_deadline() const;
 
   // --- output ---
@@ -148,14 +147,15 @@ class Network final : private ArpHost {
                        uint8_t code);
   bool accepts_source(const Interface& in, wire::Ipv4Address source) const;
   bool accepts_destination(const Interface& in, wire::Ipv4Address destination) const;
-  Path path_to(const Interface& out, wire::Ipv4Address destination, wire::Ipv4Address next_hop) const;
-  Status send_whole(Instant now, const Path& path, const Interface& out, buf::Packet& packet);
-  Status send_fragments(Instant now, const Path& path, const Interface& out, const Ipv4Header& header, uint16_t id,
-                        const buf::Packet& packet);
+  const Interface* first_link_interface(wire::Ipv4Address with_address) const;
+  Status refuse(Drop reason, Errc error);
+  uint16_t next_identification(const Ipv4Header& header);
+  Status send_local(const Path& path, buf::Packet& packet);
+  Status send_fragments(Instant now, const Path& path, wire::Ipv4Fields ip, buf::Packet& packet);
   Status to_link(Instant now, const Path& path, buf::Packet& packet);
 
   NetworkHost& host_;
-  buf::Memory& memory_;
+  const buf::Memory& memory_;
   Counters& counters_;
   Rng rng_;
   RouteTable routes_;

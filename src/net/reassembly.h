@@ -43,7 +43,7 @@ class Reassembler {
       remove(*p);
     }
   }
-  Instant next_deadline() { return partials_.empty() ? Instant::never() : partials_.front()->deadline; }
+  Instant next_deadline() const { return partials_.empty() ? Instant::never() : partials_.front()->deadline; }
   uint32_t datagrams() const { return count_; }
   uint32_t bytes() const { return bytes_; }
 
