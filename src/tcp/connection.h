@@ -46,7 +46,8 @@ class Host {
  public:
   // Sends a segment now. `payload` parts are valid until the call returns. A refusal is treated as loss.
   virtual void emit(Connection& c, const OutputSegment& segment) = 0;
-  // Copies received payload to memory of the connection's owner. Refusal (Errc::no_buffers): the data counts as not received.
+  // Copies all of the received payload to memory of the connection's owner. Refusal (Errc::no_buffers): the data counts as not
+  // received. Each descriptor comes back exactly once and whole, by deliver() or discard().
   virtual Result<buf::IoDesc> place(Connection& c, ByteSpan payload) = 0;
   // Placed data that will never be delivered (connection torn down, duplicate).
   virtual void discard(Connection& c, const buf::IoDesc& d) = 0;
@@ -137,6 +138,8 @@ class Connection {
   uint32_t receive_buffer() const { return rcv_buf_; }
   // The owner has read `bytes` more of what was delivered: may open the window (RFC 9293 section 3.8.6.2.2).
   void consumed(Instant now, uint32_t bytes);
+  // How many bytes the owner may read before consumed() should be told: at least 1, at most a quarter of the buffer.
+  uint32_t report_after() const;
   void shutdown_write(Instant now);
   // SHUT_RD: what arrives from now on is acknowledged and dropped, as Linux does after close of the reading side.
   void shutdown_read(Instant now);
@@ -198,6 +201,8 @@ class Connection {
   void fail(Errc error);
   void enter_closed();
   void enter_time_wait();
+  void start_fin();
+  void linger_in_fin_wait_2();
   void release_memory();
   void raise(Event e) { events_ |= static_cast<uint32_t>(e); }
   void finish();
@@ -209,7 +214,6 @@ class Connection {
   bool receives_data() const;
 
   // handshake.cc
-  void start_window(const Setup& setup);
   void take_syn_options(const InputSegment& segment);
   void update_mss();
   void send_syn();
@@ -223,7 +227,7 @@ class Connection {
   bool timestamp_too_old(const InputSegment& segment) const;
   void note_timestamp(const InputSegment& segment);
   Verdict check_sequence(const InputSegment& segment, uint32_t length);
-  Verdict check_reset(const InputSegment& segment);
+  void check_reset(const InputSegment& segment);
   void challenge();
 
   // input_ack.cc
@@ -231,52 +235,61 @@ class Connection {
   void acknowledge(const InputSegment& segment);
   void take_sack_blocks(const InputSegment& segment, Delivered& delivered);
   void complete(SeqNum una);
-  void update_send_window(const InputSegment& segment);
-  void sample_rtt(const InputSegment& segment, const Delivered& delivered);
+  bool update_send_window(const InputSegment& segment);
+  void sample_rtt(const InputSegment& segment, const Delivered& delivered, bool advanced);
   void after_fin_acknowledged();
 
   // recovery.cc
   void note_delivered(const Delivered& delivered);
+  void recover(bool advanced, uint32_t acked);
   void detect_losses();
-  void detect_by_time();
   void on_duplicate_ack();
-  void on_partial_ack();
   void enter_recovery(cc::LossKind kind);
   void leave_recovery();
-  void note_duplicate_report();
+  void note_duplicate_report(const SackBlock& block);
   void undo_recovery();
   void mark_head_lost();
+  uint32_t in_flight() const { return static_cast<uint32_t>(snd_nxt_ - snd_una_); }
   uint32_t pipe() const;
   Duration reordering_window() const;
 
   // input_data.cc
   void on_data(const InputSegment& segment);
-  void take_in_order(SeqNum start, ByteSpan payload);
+  bool take_in_order(ByteSpan payload);
   void take_out_of_order(SeqNum start, ByteSpan payload);
   void drain_reassembly();
   void deliver(const buf::IoDesc& d);
   void note_urgent(const InputSegment& segment);
   void on_fin(SeqNum fin);
   void schedule_ack(const InputSegment& segment);
+  void measure_receive_rtt(const InputSegment& segment);
   void discard_reassembly();
+
+  // record.cc
+  Errc forget_restored(Errc why);
 
   // window.cc
   uint32_t receive_window() const { return static_cast<uint32_t>(rcv_adv_ - rcv_nxt_); }
   uint32_t free_receive_space() const;
+  uint32_t window_step() const;
   uint16_t select_window(bool syn);
   void tune_receive_buffer(uint32_t bytes);
   void tune_send_buffer();
 
   // output.cc
   void output();
-  bool resend_lost();
-  bool send_new();
-  bool may_send_partial(uint32_t length) const;
-  uint32_t segment_limit() const;
-  bool emit_range(SeqNum start, SeqNum end, bool again);
-  void fill_header(OutputSegment& segment, uint8_t flags);
+  void resend_lost();
+  bool resend_run(uint32_t index, uint32_t limit);
+  void send_new();
+  uint32_t send_room() const;
+  uint32_t next_length(uint32_t unsent);
+  bool send_range(SeqNum start, uint32_t length, bool fin);
+  bool may_send_partial() const;
+  uint32_t fill_data(OutputSegment& segment, SeqNum start, uint32_t length);
+  void fill_header(OutputSegment& segment, SeqNum seq, uint8_t flags);
   void send_ack();
-  void send_reset(SeqNum seq);
+  void send_reset();
+  void send_stray_reset(SeqNum seq);
   void send_probe();
   void emit(OutputSegment& segment);
 
@@ -307,6 +320,7 @@ class Connection {
   // Sending (RFC 9293 section 3.3.1). The queue begins at stream_una().
   SeqNum iss_, snd_una_, snd_nxt_;
   SeqNum snd_wl1_, snd_wl2_, snd_up_;
+  SeqNum snd_small_;                 // end of the last segment below the MSS (Nagle as modified by Minshall)
   uint32_t snd_wnd_ = 0, max_snd_wnd_ = 0;
   uint32_t snd_buf_ = 0;
   uint16_t link_mss_ = 0;            // payload of one packet without options
@@ -352,14 +366,16 @@ class Connection {
   SeqNum recover_;                   // RFC 6582: snd_nxt when recovery began
   SeqNum rack_end_;                  // RFC 8985: the most recently sent segment that was delivered
   Instant rack_sent_;
+  Duration rack_rtt_;
   SeqNum undo_una_;                  // snd_una when the episode began
-  uint32_t undo_segments_ = 0;       // retransmissions of the episode not yet reported as duplicates
+  uint32_t undo_bytes_ = 0;          // retransmissions of the episode not yet reported as duplicates
   uint32_t undo_ts_ = 0;             // our timestamp at the first retransmission
   uint32_t reno_sacked_ = 0;         // bytes that duplicate ACKs stand for, without SACK
   uint16_t duplicate_acks_ = 0;
   uint8_t reo_wnd_mult_ = 1, reo_wnd_persist_ = 0;
   SeqNum dsack_round_;
   bool reordering_seen_ = false, undo_possible_ = false, window_limited_ = false, tail_probe_out_ = false;
+  bool must_resend_ = false;         // the first retransmission of an episode does not wait for the window
 
   // Timers.
   Instant timers_[kTimerCount];

@@ -21,13 +21,6 @@ bool Reassembly::next_gap(SeqNum from, SeqNum to, Gap& gap) const {
 
 void Reassembly::insert(const Gap& gap, const buf::IoDesc& data) {
   bytes_ += data.length;
-  if (gap.index > 0) {
-    Run& before = runs_[gap.index - 1];
-    if (before.end() == gap.start && before.data.adjoins(data)) {
-      before.data.length += data.length;
-      return;
-    }
-  }
   bool ok = runs_.insert(gap.index, Run{gap.start, 0, data});
   FERRY_ASSERT(ok);
 }

@@ -2,6 +2,7 @@
 // 3.10.7.4, "segments with higher beginning sequence numbers SHOULD be held").
 //
 // Owns: the descriptors until they are handed out. Does not own: the memory (the host's place/discard), the window, SACK blocks.
+// One element per placed descriptor: the host gets each back as it made it, so neighbours are not merged.
 // Bounded: bytes by the receive window (the caller trims), elements by kMaxRuns.
 #pragma once
 

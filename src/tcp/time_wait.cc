@@ -1,9 +1,10 @@
 #include "tcp/time_wait.h"
 
+#include "tcp/limits.h"
+
 namespace ferry::tcp {
 namespace {
 constexpr Duration kAnswerInterval = Duration::ms(500);  // RFC 5961 section 7
-constexpr Duration kTimestampsOutdated = Duration::seconds(24 * 24 * 3600);  // RFC 7323 section 5.5
 }  // namespace
 
 TimeWait::Verdict TimeWait::on_segment(Instant now, const InputSegment& segment, OutputSegment& answer) {
