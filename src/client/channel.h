@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,17 @@
 namespace ferry::client {
 
 class Socket;
+struct Home;
 
 struct Config {
   std::string path = ipc::control::kDefaultSocketPath;
   bool kernel_mode = false;         // --scheme copy: sockets are opened in kernel mode
   uint32_t spin_ns = 20'000;        // longest adaptive spin before a blocking call sleeps; 0 never. Ignored on one CPU
   int private_fd_floor = 0;         // own descriptors are moved to at least this number (0: stay where they are)
+  // Signal that tells this process of ferryd's death while its threads sleep without time-out; libferry has installed a handler
+  // that calls Channel::on_lifeline_signal(). 0: sleepers look every now and then (1 s, growing to 32 s), and calls that
+  // block without time-out give -EINTR after any handler.
+  int lifeline_signal = 0;
   // Told of every descriptor number that belongs to libferry itself, when it appears and before it goes. May be null.
   void (*on_private_fd)(int fd, bool added) = nullptr;
 };
@@ -46,6 +52,11 @@ class Channel final : public ipc::BlockFifo::Source {
   static Channel* existing();
   // Sockets opened from now on use a new channel (set*id).
   static void renew();
+  // For the child's side of fork, at once: closes the descriptors of the parent's channels, so that the server sees the
+  // parent's end. (A child made behind our back does it when it first needs a channel.)
+  static void after_fork_in_child();
+  // Async-signal-safe: finds out which channels' servers are gone, and wakes who waits for them.
+  static void on_lifeline_signal();
 
   // --- control calls ---
   // One request, one reply; fills in `sequence`. 0; the reply's error as -errno; -ENETDOWN: ferryd is gone.
@@ -65,46 +76,76 @@ class Channel final : public ipc::BlockFifo::Source {
   // --- slots ---
   // Which socket is at home in `slot`; nullptr none. The pointer may be stale unless the caller keeps the socket alive.
   Socket* socket_at(uint32_t slot) const;
-  void set_socket(uint32_t slot, Socket* socket);
+  // `home` belongs to `socket` and stays until clear_socket().
+  void set_socket(uint32_t slot, Socket* socket, Home* home);
+  // Forgets the slot if it is still `home`'s.
+  void clear_socket(uint32_t slot, const Home* home);
   // Takes over the output of a socket that this process no longer uses; its blocks are released when the server is done with
   // them (completed, or the slot has gone on). `blocks` is left empty.
   void retire_output(uint32_t slot, uint32_t generation, ipc::BlockFifo& blocks);
-  // Looks whether retired output is done; called when the pool runs dry and now and then.
+  // Takes back what retire_output() got for that slot and generation; false: nothing is outstanding there.
+  bool reclaim_output(uint32_t slot, uint32_t generation, ipc::BlockFifo& blocks);
+  // Releases what the server is done with: retired output, and completed blocks of sockets that are not sending. Called
+  // when the pool runs dry, and when sockets are closed.
   void reap();
+  // Bytes of one socket's output that may be outstanding now: as much as is free. So N busy sockets converge to an (N + 1)th
+  // of the pool each, and none starves (dynamic thresholds). Never less than a page.
+  uint64_t output_limit() const;
+
+  // --- libferry's own descriptors ---
+  // Moves the descriptor to Config::private_fd_floor or above and announces it.
+  static ipc::OwnedFd keep_private(ipc::OwnedFd fd);
+  // Announces its end and closes it.
+  static void drop_private(ipc::OwnedFd& fd);
 
   // --- life ---
   // False in a child after fork: nothing of the mapping may be touched there.
   bool is_mine() const;
-  bool is_dead() const;     // ferryd is gone (or this channel failed)
+  bool is_dead() const;       // ferryd is gone (or this channel failed)
+  bool is_superseded() const; // set*id: sockets move to the new channel when they are used next
+  bool is_usable() const;     // neither
   // Looks at the lifeline; marks the channel dead, logs it once and wakes every thread that waits on one of its sockets.
   bool check_alive();
   void mark_dead();
   const ipc::control::ServerInfo& server() const { return info_; }
-  int lifeline() const { return lifeline_.get(); }
 
   // Interface `index` of the server. 0, -EINVAL past the last, -errno.
   int interface(uint32_t index, ipc::control::InterfaceInfo& out);
 
+  // The server's pid as this process sees it (its pid namespace): SO_PEERCRED of the control socket.
+  uint32_t server_pid_here() const;
+
   static CopyCounters copy_counters();
+  // What a socket had copied when it leaves its home.
+  static void add_copied(uint64_t out, uint64_t in);
 
  private:
   struct RetiredOutput;
+  struct SlotEntry {
+    Socket* socket = nullptr;  // atomic
+    Home* home = nullptr;      // under slots_mutex_
+  };
   Channel() = default;
   static int open(Channel*& out);
-  int hello(ipc::OwnedFd control);
+  int hello();
+  void close_descriptors();
+  void arm_lifeline();
+  void reap_sockets();
 
   ipc::OwnedFd control_, kick_, lifeline_;
   ipc::ChannelMap map_;
   ipc::control::ServerInfo info_{};
   uint32_t token_ = 0;       // process_token() of the process it belongs to
-  uint32_t dead_ = 0;
+  enum State : uint32_t { kOpen, kSuperseded, kDead };
+  uint32_t state_ = kOpen;   // atomic
   Mutex control_mutex_;      // control_, sequence_
   uint32_t sequence_ = 0;
   Mutex pool_mutex_;         // pool_
-  ipc::Pool* pool_ = nullptr;
-  Mutex slots_mutex_;        // retired_
+  std::optional<ipc::Pool> pool_;
+  Mutex slots_mutex_;        // retired_, slots_[].home
   RetiredOutput* retired_ = nullptr;
-  Socket** sockets_ = nullptr;  // by slot; atomic words
+  std::vector<SlotEntry> slots_;
+  Channel* next_ = nullptr;  // all channels of this process and its ancestors
 };
 
 // True if `fd` looks like a Ferry socket made by the ferryd that we would talk to: AF_UNIX, and SO_PEERCRED of it names the

@@ -22,17 +22,20 @@ extern void (*g_on_critical_leave)();
 
 inline bool in_critical_section() { return t_critical.depth != 0; }
 
+inline void enter_critical() {
+  ++t_critical.depth;
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+inline void leave_critical() {
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (--t_critical.depth == 0 && __builtin_expect(t_critical.deferred, 0) && g_on_critical_leave != nullptr)
+    g_on_critical_leave();
+}
+
 class Critical {
  public:
-  Critical() {
-    ++t_critical.depth;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  }
-  ~Critical() {
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (--t_critical.depth == 0 && __builtin_expect(t_critical.deferred, 0) && g_on_critical_leave != nullptr)
-      g_on_critical_leave();
-  }
+  Critical() { enter_critical(); }
+  ~Critical() { leave_critical(); }
   Critical(const Critical&) = delete;
   Critical& operator=(const Critical&) = delete;
 };

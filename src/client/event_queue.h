@@ -56,7 +56,9 @@ class EventQueue {
   void wake();
 
  private:
+  friend class Socket;
   ipc::abi::EventQueue& shared() const;
+  void register_at(Home& h, uint32_t place);
 
   Channel* channel_ = nullptr;
   uint32_t index_ = 0;

@@ -18,19 +18,19 @@ struct Home {
   uint32_t generation = 0;
   ipc::abi::SocketShared* shared = nullptr;
   uint32_t engine = 0;
-  bool control_only = false;     // attached and not usable through shared memory (kernel mode, channel gone)
 
   // --- under tx_lock ---
   ipc::RingProducer tx;
   ipc::BlockFifo output;
   bool write_shut = false;       // our shutdown(SHUT_WR) is in the ring
+  uint64_t copied_out = 0;       // payload bytes, for copy accounting; atomic
 
   // --- under rx_lock ---
   ipc::RingConsumer rx;
   uint32_t rx_used = 0;          // bytes consumed of the entry at rx.next()
   uint64_t rx_bytes = 0;         // == shared->rx_consumed_bytes
   uint64_t oob_taken_mark = 0;   // the urgent mark whose byte has been read with MSG_OOB
-  uint64_t urgent_seen = 0;      // the urgent mark that was passed
+  uint64_t copied_in = 0;        // payload bytes; atomic
 
   Home* older = nullptr;
 };

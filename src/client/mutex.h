@@ -17,7 +17,8 @@ class Mutex {
   void unlock();
 
  private:
-  uint64_t word_ = 0;  // low half: 0 free, 1 held, 2 held with waiters; high half: process_token()
+  static constexpr int kSpins = 60;
+  uint64_t word_ = 0;  // low half: 0 free, bit 0 held, bit 1 waiters; high half: process_token() of the holder
 };
 
 // Holds a mutex, and signal handlers off.

@@ -26,6 +26,9 @@ namespace ferry::client {
 
 class EventQueue;
 class Deadline;
+class IovCursor;
+class RingLock;
+enum class Side;
 
 using ipc::abi::SocketKind;
 using ipc::abi::SocketMode;
@@ -89,8 +92,11 @@ class Socket {
 
   // A new socket. Returns K (close-on-exec and O_NONBLOCK as asked), which is the caller's, or -errno. `v6`: made as AF_INET6.
   int open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec);
-  // Becomes the socket behind K that was inherited or received. 0; -ENOTSOCK: not a socket of this ferryd; -errno.
-  int attach(int k);
+  // Becomes the socket behind K that was inherited or received. 0; -ENOTSOCK: not a socket of this ferryd; -EEXIST: this process
+  // has a Socket for it already (`twin`, if asked for), which the number should name too; -errno.
+  int attach(int k, Socket** twin = nullptr);
+  // Becomes what `other` is in this process's parent: kind, options kept here. Attaches at the first use, by K.
+  void inherit(const Socket& other);
   // The last number of this process is gone (or is about to be). Touches no descriptor; output goes on its way.
   // The object may be used again for another socket. No call may be in progress on it.
   void close();
@@ -124,8 +130,8 @@ class Socket {
   int bytes_available(int k);                  // FIONREAD / SIOCINQ
   int bytes_unsent(int k);                     // SIOCOUTQ: not yet acknowledged
   int at_mark(int k);                          // SIOCATMARK: 0 or 1
-  // Waits until readiness() has one of `events` (or ERR, HUP), within SO_RCVTIMEO/SO_SNDTIMEO-free `timeout_ns` (-1: no limit).
-  // The bits, 0 on time-out, or -EINTR. For calls that block without transferring (sendfile, splice, connect by poll).
+  // Waits until readiness() has one of `events` (or ERR, HUP), at most `timeout_ns` (-1: no limit), whatever SO_RCVTIMEO says.
+  // The bits, 0 on time-out, or -EINTR. For calls that block without transferring.
   int wait(int k, uint32_t events, int64_t timeout_ns);
 
   // --- options: numbers are Linux's, as in setsockopt(2) ---
@@ -147,42 +153,84 @@ class Socket {
 
  private:
   friend class EventQueue;
-  struct Step;
 
   // --- socket_home.cc ---
-  // The home in this process, made if there is none (attach). Never nullptr on 0.
+  // The home in this process, made if there is none (attach). 0, or -errno: -ENETDOWN when its server is gone.
   int home(int k, Home*& out);
   Home* current_home() const { return __atomic_load_n(&home_, __ATOMIC_ACQUIRE); }
-  int settle(int k, Home* seen);                 // after a lock was found revoked or the mode is not shared
-  int adopt(Channel* channel, uint32_t slot, uint32_t generation);
-  void forget_home(Home* h);
-  int control(int k, ipc::control::Request& request, ipc::control::Reply& reply, Home** used = nullptr,
-              ipc::DescriptorList* received = nullptr);
+  // Home with its tx or rx lock held and in shared mode: 0. kKernelMode: use K. -errno.
+  int enter(int k, Side side, Home*& h, RingLock& lock);
+  // Likewise without a lock, for a look at indices.
+  int enter(int k, Home*& h);
+  // `seen` cannot be used: waits for the end of a revocation, asks for the socket back. 0: try again; kKernelMode; -errno.
+  int settle(Home* seen);
+  int rehome(Home* seen);
+  static int ask_home(Channel& channel, uint32_t slot, uint32_t generation, ipc::control::Reply& reply);
+  void adopt(Channel* channel, uint32_t slot, uint32_t generation);
+  void leave(Home& h);
   void apply_watches(Home& h);
+  // A control call about this socket; fills in slot and generation. 0 or -errno.
+  int control(int k, ipc::control::Op op, ipc::control::Request& request, ipc::control::Reply& reply,
+              ipc::DescriptorList* received = nullptr);
+  static constexpr int kKernelMode = 1;
+  static constexpr int kWait = 2;
+  static constexpr int kStarved = 3;
+  static int take_error_of(Home& h);  // positive errno, 0 none
 
-  // --- stream_send.cc, stream_receive.cc, datagram_send.cc, datagram_receive.cc ---
+  // --- stream_send.cc, stream_receive.cc, datagram_send.cc, datagram_receive.cc, kernel_mode.cc ---
   long send_stream(int k, const SendRequest& request);
+  long send_nothing(int k);
+  uint64_t output_space(Home& h) const;
+  size_t put_stream(Home& h, IovCursor& data, int flags);
+  int stream_send_state(Home& h);
   long receive_stream(int k, ReceiveRequest& request);
   long receive_urgent(int k, ReceiveRequest& request);
+  size_t take_stream(Home& h, IovCursor& to, int flags);
+  int stream_receive_state(Home& h, uint32_t ready, uint32_t error);
   long send_datagram(int k, const SendRequest& request);
+  int put_datagram(Home& h, const SendRequest& request, IovCursor& data);
   long receive_datagram(int k, ReceiveRequest& request);
-  long send_kernel(int k, const SendRequest& request);
-  long receive_kernel(int k, ReceiveRequest& request);
+  long take_datagram(Home& h, ReceiveRequest& request);
+  void collect_errors(Home& h);
+  long take_queued_error(ReceiveRequest& request);
+  long send_kernel(int k, IovCursor& data, const SendRequest& request);
+  long receive_kernel(int k, IovCursor& to, ReceiveRequest& request);
+  uint32_t kernel_readiness(int k);
+
+  // --- readiness.cc ---
+  uint32_t stream_readiness(Home& h);
+  uint32_t datagram_readiness(Home& h);
+  bool is_readable(Home& h);
+  bool is_writable(Home& h) const;
+
+  // --- socket.cc ---
+  int shutdown_output(int k);
+  int wait_connected(int k, bool nonblocking);
 
   // --- waiting.cc ---
   // Sleeps until the socket's event_seq differs from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
-  int wait_for_event(Home& h, uint32_t seen, const Deadline& deadline);
-  int pending_error(Home& h);
+  int wait_for_event(Home& h, uint32_t seen, Deadline& deadline);
+  bool spin_for_event(Home& h, uint32_t seen);
+  int wait_a_little(Home& h, uint32_t seen);
+
+  struct ErrorNode {
+    QueuedError error;
+    Address destination;
+    ErrorNode* next;
+  };
 
   Home* home_ = nullptr;           // newest; atomic
   uint32_t kind_ = 0;
   bool v6_ = false;
+  bool connecting_ = false;        // a connect is under way, its outcome not yet told by connect()
   Mutex mutex_;                    // changes of home_, watches_
   uint32_t local_options_ = 0;     // LocalOption bits; atomic
-  int receive_low_water_ = 1;      // SO_RCVLOWAT
+  int receive_low_water_ = 1;      // SO_RCVLOWAT, bytes
   int64_t receive_timeout_ns_ = 0; // SO_RCVTIMEO, 0 none
   int64_t send_timeout_ns_ = 0;
   uint32_t spin_ns_ = 0;           // what spinning has been worth lately
+  ErrorNode* errors_ = nullptr;    // oldest first; under rx_lock
+  uint32_t error_count_ = 0;
   EventQueue* watches_[ipc::abi::kWatches] = {};
 };
 

@@ -22,7 +22,11 @@ Result<Pool::Run> BlockFifo::reserve(Source& source, uint32_t minimum, uint32_t 
   Block* node = std::exchange(spare_, nullptr);
   if (node == nullptr) node = new (std::nothrow) Block;
   if (node == nullptr) return Errc::no_memory;
-  auto run = source.allocate_block(wanted);
+  // While data piles up blocks grow, so that a large segment is few pieces; a drained stream starts small again.
+  const uint32_t grown = outstanding() == 0 || current_ == nullptr ? 0 : current_->run.length * 2;
+  const uint32_t size = grown > kLargest ? kLargest : grown;
+  auto run = source.allocate_block(size > wanted ? size : wanted);
+  if (!run && size > wanted) run = source.allocate_block(wanted);
   if (!run && wanted > minimum) run = source.allocate_block(minimum);  // the pool is short: take what there is
   if (!run) {
     spare_ = node;
@@ -41,6 +45,11 @@ void BlockFifo::commit(uint32_t n) {
   fill_ += n;
   committed_ += n;
   current_->end = committed_;
+}
+
+void BlockFifo::pad(uint32_t n) {
+  FERRY_ASSERT(current_ != nullptr && n <= current_->run.length - fill_);
+  fill_ += n;
 }
 
 void BlockFifo::complete(Source& source, uint64_t position) {

@@ -36,13 +36,20 @@ class BlockFifo {
   Result<Pool::Run> reserve(Source& source, uint32_t minimum, uint32_t wanted);
   // The first `n` bytes of what reserve() returned are in use.
   void commit(uint32_t n);
+  // Leaves out `n` bytes of what reserve() returned: they are not part of the stream.
+  void pad(uint32_t n);
+  // Bytes of the current block in use.
+  uint32_t fill() const { return fill_; }
   // Everything before `position` is no longer referred to; a position that goes back or beyond what was committed is ignored.
   void complete(Source& source, uint64_t position);
   // Gives every block back: nobody refers to them any more.
   void release_all(Source& source);
+  // A stream that goes on at `position`, all of it completed; *this is empty before.
+  void start_at(uint64_t position) { committed_ = completed_ = position; }
   // Becomes what `other` is, and leaves it empty; *this is empty before.
   void take_over(BlockFifo& other);
 
+  bool has_blocks() const { return first_ != nullptr; }
   uint64_t committed() const { return committed_; }   // bytes
   uint64_t completed() const { return completed_; }
   uint64_t outstanding() const { return committed_ - completed_; }
@@ -55,6 +62,7 @@ class BlockFifo {
   };
   static constexpr uint32_t kWorthwhile = 16 * 1024;  // rest of a block that is used although less than wanted, bytes
   static constexpr uint32_t kKept = 4096;             // largest block that a drained stream keeps, bytes
+  static constexpr uint32_t kLargest = 128 * 1024;    // where growth ends, bytes
   void drop_first(Source& source);
 
   Block* first_ = nullptr;  // oldest, then towards current_

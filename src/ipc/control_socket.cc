@@ -66,9 +66,9 @@ long send_message(int socket, const void* data, size_t size, const int* fds, uin
   return static_cast<size_t>(sent) == size ? 0 : -EPROTO;
 }
 
-// Collects what came along; false: too many descriptors, or the kernel had to drop some.
+// Collects what came along; false: too many descriptors.
 bool read_ancillary(msghdr& message, DescriptorList& fds, Credentials* credentials) {
-  bool good = (message.msg_flags & MSG_CTRUNC) == 0;
+  bool good = true;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET) continue;
     if (c->cmsg_type == SCM_RIGHTS) {
@@ -105,7 +105,9 @@ long receive_message(int socket, void* data, size_t size, DescriptorList& fds, C
     fds.clear();
     return -EPROTO;
   }
-  return 0;
+  if ((message.msg_flags & MSG_CTRUNC) == 0) return 0;
+  fds.clear();  // the kernel dropped descriptors that came along: this process may have no more
+  return -EMFILE;
 }
 
 }  // namespace

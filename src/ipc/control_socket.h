@@ -38,7 +38,8 @@ struct Credentials {
 long connect_control(std::string_view path);
 // Sends one request with the effective credentials of this moment; `fds` (numbers, stay open) go along. 0 or -errno.
 long send_request(int socket, const control::Request& request, const int* fds = nullptr, uint32_t fd_count = 0);
-// Receives one reply, waiting for it. 0; -EPIPE: the server is gone; -EPROTO: not a reply; -errno.
+// Receives one reply, waiting for it. 0; -EMFILE: `reply` is filled in, but this process has no room for the descriptors that came
+// with it; -EPIPE: the server is gone; -EPROTO: not a reply; -errno.
 long receive_reply(int socket, control::Reply& reply, DescriptorList& fds);
 
 // --- server end ---
@@ -48,7 +49,7 @@ long listen_control(std::string_view path, int backlog);
 // Accepts one connection (non-blocking, close-on-exec, SO_PASSCRED). ≥ 0, -EAGAIN when none waits, or -errno.
 long accept_control(int listener);
 // Receives one request without waiting. 0; -EAGAIN: none; -EPIPE: the client is gone; -EPROTO: not a request (wrong size,
-// too many descriptors): the client should be dropped; -errno.
+// too many descriptors): the client should be dropped; -EMFILE: the descriptors had no room here; -errno.
 long receive_request(int socket, control::Request& request, DescriptorList& fds, Credentials& credentials);
 // Sends one reply without waiting. 0; -EAGAIN: the client does not read; -errno.
 long send_reply(int socket, const control::Reply& reply, const int* fds = nullptr, uint32_t fd_count = 0);

@@ -54,7 +54,8 @@ class RingConsumer {
     store_release(consumed, next_);
   }
   uint32_t next() const { return next_; }
-  void reset() { next_ = 0; }
+  // Goes on at a known index (a ring that was used before).
+  void start_at(uint32_t next) { next_ = next; }
 
  private:
   uint32_t next_ = 0;
@@ -73,7 +74,8 @@ class RingProducer {
     store_release(produced, ++next_);
   }
   uint32_t next() const { return next_; }
-  void reset() { next_ = 0; }
+  // Goes on at a known index (a ring that was used before).
+  void start_at(uint32_t next) { next_ = next; }
 
  private:
   uint32_t next_ = 0;

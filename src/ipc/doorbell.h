@@ -54,6 +54,9 @@ uint32_t take_slots(abi::SlotBitmap& map, uint32_t slots, F&& f) {
   return taken;
 }
 
+// Takes at most `capacity` set bits into `out`; the others stay set. Returns how many. Slots from `slots` on are dropped.
+uint32_t take_some_slots(abi::SlotBitmap& map, uint32_t slots, uint32_t* out, uint32_t capacity);
+
 // --- client: tell the server that a socket has something for it ---
 
 // Rings the doorbell of `slot` at `engine` (validated by the caller against its own copy of the layout).

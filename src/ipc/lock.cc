@@ -34,10 +34,10 @@ void unlock_slow(uint32_t& word, uint32_t old) {
   else if ((old & abi::kLockWaiters) != 0) futex_wake(word, 1);
 }
 
-long wait_while_revoked(uint32_t& word) {
+long wait_while_revoked(uint32_t& word, const timespec* timeout) {
   const uint32_t value = load_acquire(word);
   if ((value & abi::kLockRevoked) == 0) return 0;
-  const long r = futex_wait(word, value);
+  const long r = futex_wait(word, value, timeout);
   return r == -EINTR ? -EINTR : 0;
 }
 

@@ -43,9 +43,9 @@ void unlock_slow(uint32_t& word, uint32_t old);
   return (old & abi::kLockRevoked) != 0;
 }
 
-// Sleeps until the word is no longer revoked, or something woke us so that the caller should look at `mode` again.
-// 0, or -EINTR when a signal handler ran.
-long wait_while_revoked(uint32_t& word);
+// Sleeps until the word is no longer revoked, or something woke us so that the caller should look at `mode` again, at most
+// `timeout` (nullptr: no limit). 0, or -EINTR when a signal handler ran.
+long wait_while_revoked(uint32_t& word, const timespec* timeout = nullptr);
 
 // --- server side ---
 

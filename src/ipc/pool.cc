@@ -30,7 +30,7 @@ void Pool::push(uint32_t granule, uint32_t order) {
   links_[granule] = {heads_[order], kNone};
   if (heads_[order] != kNone) links_[heads_[order]].prev = granule;
   heads_[order] = granule;
-  free_granules_ += 1u << order;
+  store_relaxed(free_granules_, free_granules_ + (1u << order));
 }
 
 void Pool::unlink(uint32_t granule, uint32_t order) {
@@ -39,7 +39,7 @@ void Pool::unlink(uint32_t granule, uint32_t order) {
   else links_[g.prev].next = g.next;
   if (g.next != kNone) links_[g.next].prev = g.prev;
   state_[granule] = 0;
-  free_granules_ -= 1u << order;
+  store_relaxed(free_granules_, free_granules_ - (1u << order));
 }
 
 Result<Pool::Run> Pool::allocate(uint32_t bytes) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/atomics.h"
 #include "base/result.h"
 #include "ipc/descriptor_ring.h"
 
@@ -35,7 +36,8 @@ class Pool {
   Run run_of(uint64_t offset) const;
 
   PoolArea area() const { return area_; }
-  uint64_t free_bytes() const { return uint64_t{free_granules_} * kGranule; }
+  // Any thread may ask, without the owner's lock.
+  uint64_t free_bytes() const { return uint64_t{load_relaxed(free_granules_)} * kGranule; }
 
  private:
   static constexpr uint32_t kNone = 0xffffffff;

@@ -1,0 +1,239 @@
+// Making channels, control calls, the end of a server. The data path is in channel_slots.cc.
+#include "client/channel.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/atomics.h"
+#include "client/errno.h"
+#include "client/process.h"
+#include "ipc/futex.h"
+#include "port/api/log.h"
+
+namespace ferry::client {
+namespace {
+
+namespace abi = ipc::abi;
+namespace control = ipc::control;
+using ipc::arg;
+using ipc::raw_syscall;
+using port::LogLevel;
+
+Config* g_config = nullptr;      // never freed
+Channel* g_current = nullptr;    // atomic; may belong to the parent process or be dead
+Channel* g_channels = nullptr;   // all, newest first; atomic
+Mutex g_open_mutex;
+
+bool has_hung_up(int fd) {
+  pollfd p{fd, 0, 0};
+  const timespec now{};
+  return raw_syscall(SYS_ppoll, arg(&p), 1, arg(&now)) > 0 && (p.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+}  // namespace
+
+void Channel::configure(const Config& config) { store_release(g_config, new Config(config)); }
+
+const Config& Channel::config() {
+  if (const Config* c = load_acquire(g_config); c != nullptr) return *c;
+  Guard guard(g_open_mutex);
+  if (g_config == nullptr) store_release(g_config, new Config);
+  return *g_config;
+}
+
+bool Channel::is_mine() const { return token_ == process_token(); }
+bool Channel::is_dead() const { return load_relaxed(state_) == kDead; }
+bool Channel::is_superseded() const { return load_relaxed(state_) == kSuperseded; }
+bool Channel::is_usable() const { return load_relaxed(state_) == kOpen; }
+
+Channel* Channel::existing() {
+  Channel* c = load_acquire(g_current);
+  return c != nullptr && c->is_mine() && c->is_usable() ? c : nullptr;
+}
+
+int Channel::current(Channel*& out) {
+  out = existing();
+  if (out != nullptr) return 0;
+  config();
+  Guard guard(g_open_mutex);
+  out = existing();
+  if (out != nullptr) return 0;
+  after_fork_in_child();
+  return open(out);
+}
+
+void Channel::renew() {
+  Guard guard(g_open_mutex);
+  if (Channel* c = existing(); c != nullptr) compare_exchange(c->state_, uint32_t{kOpen}, uint32_t{kSuperseded});
+}
+
+int Channel::open(Channel*& out) {
+  const long fd = ipc::connect_control(config().path);
+  if (fd < 0) return static_cast<int>(fd);
+  auto* channel = new Channel;
+  channel->token_ = process_token();
+  channel->control_ = channel->keep_private(ipc::OwnedFd(static_cast<int>(fd)));
+  if (const int error = channel->hello(); error != 0) {
+    channel->close_descriptors();
+    delete channel;
+    return error;
+  }
+  channel->arm_lifeline();
+  channel->next_ = g_channels;
+  store_release(g_channels, channel);
+  store_release(g_current, channel);
+  out = channel;
+  return 0;
+}
+
+int Channel::hello() {
+  control::Request request;
+  control::Reply reply;
+  ipc::DescriptorList fds;
+  request.op = static_cast<uint32_t>(control::Op::hello);
+  request.value = abi::kVersion;
+  const int error = call(request, reply, nullptr, 0, &fds);
+  if (reply.error == static_cast<uint32_t>(Errc::version_mismatch)) {
+    port::log(LogLevel::error, "libferry speaks version %u of the channel, ferryd another; restart ferryd or use its libferry",
+              abi::kVersion);
+    return -EPROTO;
+  }
+  if (error != 0) return error;
+  if (reply.data_length != sizeof info_ || fds.count < 2) return -EPROTO;
+  std::memcpy(&info_, reply.data, sizeof info_);
+  auto map = ipc::ChannelMap::open(fds.take(0));
+  if (!map) {
+    port::log(LogLevel::error, "the channel from ferryd is not usable: %s", errc_name(map.error()));
+    return -to_errno(map.error());
+  }
+  map_ = std::move(*map);
+  map_.close_fd();
+  raw_syscall(SYS_madvise, arg(map_.base()), static_cast<long>(map_.layout().total_size), MADV_DONTFORK);
+  kick_ = keep_private(fds.take(1));
+  lifeline_ = keep_private(fds.take(2));
+  auto pool = ipc::Pool::create(map_.layout().output);
+  if (!pool) return -ENOMEM;
+  pool_.emplace(std::move(*pool));
+  slots_.resize(map_.layout().max_sockets);
+  return 0;
+}
+
+ipc::OwnedFd Channel::keep_private(ipc::OwnedFd fd) {
+  const Config& c = config();
+  if (fd.valid() && fd.get() < c.private_fd_floor) {
+    const long moved = raw_syscall(SYS_fcntl, fd.get(), F_DUPFD_CLOEXEC, c.private_fd_floor);
+    if (moved >= 0) fd = ipc::OwnedFd(static_cast<int>(moved));
+  }
+  if (fd.valid() && c.on_private_fd != nullptr) c.on_private_fd(fd.get(), true);
+  return fd;
+}
+
+void Channel::drop_private(ipc::OwnedFd& fd) {
+  if (fd.valid() && config().on_private_fd != nullptr) config().on_private_fd(fd.get(), false);
+  fd.reset();
+}
+
+void Channel::close_descriptors() {
+  for (ipc::OwnedFd* fd : {&control_, &kick_, &lifeline_}) drop_private(*fd);
+}
+
+void Channel::after_fork_in_child() {
+  for (Channel* c = load_acquire(g_channels); c != nullptr; c = c->next_)
+    if (!c->is_mine()) c->close_descriptors();
+}
+
+void Channel::arm_lifeline() {
+  const int signal = config().lifeline_signal;
+  if (signal == 0 || !lifeline_.valid()) return;
+  const int fd = lifeline_.get();
+  raw_syscall(SYS_fcntl, fd, F_SETSIG, signal);
+  raw_syscall(SYS_fcntl, fd, F_SETOWN, raw_syscall(SYS_getpid));
+  const long flags = raw_syscall(SYS_fcntl, fd, F_GETFL);
+  raw_syscall(SYS_fcntl, fd, F_SETFL, flags | O_ASYNC);
+}
+
+void Channel::on_lifeline_signal() {
+  for (Channel* c = load_acquire(g_channels); c != nullptr; c = c->next_)
+    if (c->is_mine()) c->check_alive();
+}
+
+bool Channel::check_alive() {
+  if (is_dead()) return false;
+  const int fd = lifeline_.valid() ? lifeline_.get() : control_.get();
+  if (!has_hung_up(fd)) return true;
+  mark_dead();
+  return false;
+}
+
+void Channel::mark_dead() {
+  if (atomic_exchange(state_, uint32_t{kDead}) == kDead) return;
+  port::log(LogLevel::error, "ferryd (pid %u) is gone; its sockets are dead", info_.server_pid);
+  for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
+    if (socket_at(slot) == nullptr) continue;
+    abi::SocketShared& s = shared(slot);
+    atomic_add(s.event_seq, 1u);
+    ipc::futex_wake(s.event_seq, ipc::kWakeAll);
+    ipc::futex_wake(s.rx_lock, ipc::kWakeAll);
+    ipc::futex_wake(s.tx_lock, ipc::kWakeAll);
+  }
+}
+
+int Channel::call(control::Request& request, control::Reply& reply, const int* fds, uint32_t fd_count,
+                  ipc::DescriptorList* received) {
+  if (is_dead()) return -ENETDOWN;
+  ipc::DescriptorList unwanted;
+  Guard guard(control_mutex_);
+  request.sequence = ++sequence_;
+  long r = ipc::send_request(control_.get(), request, fds, fd_count);
+  if (r == 0) r = ipc::receive_reply(control_.get(), reply, received != nullptr ? *received : unwanted);
+  if ((r == 0 || r == -EMFILE) && (reply.sequence != request.sequence || reply.op != request.op)) r = -EPROTO;
+  if (r == -EPIPE || r == -EPROTO || r == -ECONNRESET) {
+    mark_dead();
+    return -ENETDOWN;
+  }
+  if (r != 0) return static_cast<int>(r);
+  if (reply.data_length > control::kMaxData) reply.data_length = control::kMaxData;
+  return -to_errno(reply.error);
+}
+
+int Channel::interface(uint32_t index, control::InterfaceInfo& out) {
+  control::Request request;
+  control::Reply reply;
+  request.op = static_cast<uint32_t>(control::Op::interfaces);
+  request.value = index;
+  if (const int error = call(request, reply); error != 0) return error;
+  if (reply.data_length != sizeof out) return -EPROTO;
+  std::memcpy(&out, reply.data, sizeof out);
+  return 0;
+}
+
+bool looks_like_ferry(int fd) {
+  int domain = 0, type = 0;
+  socklen_t length = sizeof domain;
+  if (raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, arg(&domain), arg(&length)) != 0 || domain != AF_UNIX) return false;
+  length = sizeof type;
+  if (raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, arg(&type), arg(&length)) != 0 ||
+      (type != SOCK_STREAM && type != SOCK_SEQPACKET))
+    return false;
+  ucred peer{};
+  length = sizeof peer;
+  if (raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, arg(&peer), arg(&length)) != 0 || peer.pid == 0) return false;
+  Channel* channel = nullptr;
+  if (Channel::current(channel) != 0) return false;
+  return static_cast<uint32_t>(peer.pid) == channel->server_pid_here();
+}
+
+uint32_t Channel::server_pid_here() const {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  raw_syscall(SYS_getsockopt, control_.get(), SOL_SOCKET, SO_PEERCRED, arg(&peer), arg(&length));
+  return static_cast<uint32_t>(peer.pid);
+}
+
+}  // namespace ferry::client

@@ -1,0 +1,145 @@
+// The data path of a channel: doorbell, output pool, slot table, output that outlives its socket.
+#include <unistd.h>
+
+#include "base/atomics.h"
+#include "client/channel.h"
+#include "client/home.h"
+#include "ipc/doorbell.h"
+#include "ipc/lock.h"
+#include "ipc/syscall.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+
+struct Channel::RetiredOutput {
+  uint32_t slot;
+  uint32_t generation;
+  ipc::BlockFifo blocks;
+  RetiredOutput* next;
+};
+
+namespace {
+// Copies of channels' sockets that are gone; those that live count in their Home.
+CopyCounters g_copied;
+}  // namespace
+
+void Channel::ring(uint32_t engine, uint32_t slot) {
+  if (!ipc::ring_doorbell(map_.header(), engine, slot)) return;
+  const uint64_t one = 1;
+  ipc::raw_syscall(SYS_write, kick_.get(), ipc::arg(&one), sizeof one);
+}
+
+bool Channel::server_awake(uint32_t engine) const { return ipc::server_is_awake(map_.header(), engine); }
+
+Result<ipc::Pool::Run> Channel::allocate_block(uint32_t bytes) {
+  {
+    Guard guard(pool_mutex_);
+    auto run = pool_->allocate(bytes);
+    if (run) return run;
+  }
+  reap();
+  Guard guard(pool_mutex_);
+  return pool_->allocate(bytes);
+}
+
+void Channel::release_block(uint64_t offset) {
+  Guard guard(pool_mutex_);
+  pool_->release(offset);
+}
+
+uint64_t Channel::output_limit() const {
+  const uint64_t free = pool_->free_bytes();
+  return free < abi::kPageSize ? abi::kPageSize : free;
+}
+
+Socket* Channel::socket_at(uint32_t slot) const {
+  return slot < slots_.size() ? load_acquire(slots_[slot].socket) : nullptr;
+}
+
+void Channel::set_socket(uint32_t slot, Socket* socket, Home* home) {
+  Guard guard(slots_mutex_);
+  slots_[slot].home = home;
+  store_release(slots_[slot].socket, socket);
+}
+
+void Channel::clear_socket(uint32_t slot, const Home* home) {
+  Guard guard(slots_mutex_);
+  if (slots_[slot].home != home) return;
+  slots_[slot].home = nullptr;
+  store_release(slots_[slot].socket, static_cast<Socket*>(nullptr));
+}
+
+void Channel::retire_output(uint32_t slot, uint32_t generation, ipc::BlockFifo& blocks) {
+  if (!blocks.has_blocks()) return;
+  auto* retired = new RetiredOutput{slot, generation, {}, nullptr};
+  retired->blocks.take_over(blocks);
+  {
+    Guard guard(slots_mutex_);
+    retired->next = retired_;
+    retired_ = retired;
+  }
+  reap();
+}
+
+bool Channel::reclaim_output(uint32_t slot, uint32_t generation, ipc::BlockFifo& blocks) {
+  Guard guard(slots_mutex_);
+  for (RetiredOutput** link = &retired_; *link != nullptr; link = &(*link)->next) {
+    RetiredOutput* r = *link;
+    if (r->slot != slot || r->generation != generation) continue;
+    blocks.take_over(r->blocks);
+    *link = r->next;
+    delete r;
+    return true;
+  }
+  return false;
+}
+
+void Channel::reap() {
+  Guard guard(slots_mutex_);
+  for (RetiredOutput** link = &retired_; *link != nullptr;) {
+    RetiredOutput* r = *link;
+    const abi::SocketShared& s = shared(r->slot);
+    const uint64_t completed = load_acquire(s.tx_completed);
+    // The generation is looked at after the position: a slot that was given away meanwhile counts from 0 again.
+    if (load_acquire(s.generation) != r->generation || load_acquire(s.mode) == abi::kModeFree) r->blocks.release_all(*this);
+    else r->blocks.complete(*this, completed);
+    if (r->blocks.outstanding() != 0) {
+      link = &r->next;
+      continue;
+    }
+    r->blocks.release_all(*this);
+    *link = r->next;
+    delete r;
+  }
+  if (pool_->free_bytes() < map_.layout().output.size / 8) reap_sockets();
+}
+
+void Channel::reap_sockets() {
+  for (SlotEntry& entry : slots_) {
+    Home* home = entry.home;
+    if (home == nullptr || !ipc::try_lock(home->shared->tx_lock)) continue;
+    home->output.complete(*this, load_acquire(home->shared->tx_completed));
+    if (ipc::unlock(home->shared->tx_lock)) ring(home->engine, home->slot);
+  }
+}
+
+void Channel::add_copied(uint64_t out, uint64_t in) {
+  atomic_add(g_copied.out, out);
+  atomic_add(g_copied.in, in);
+}
+
+CopyCounters Channel::copy_counters() {
+  CopyCounters sum{load_relaxed(g_copied.out), load_relaxed(g_copied.in)};
+  Channel* channel = existing();
+  if (channel == nullptr) return sum;
+  Guard guard(channel->slots_mutex_);
+  for (const SlotEntry& entry : channel->slots_) {
+    if (entry.home == nullptr) continue;
+    sum.out += load_relaxed(entry.home->copied_out);
+    sum.in += load_relaxed(entry.home->copied_in);
+  }
+  return sum;
+}
+
+}  // namespace ferry::client

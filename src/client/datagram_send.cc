@@ -1,0 +1,104 @@
+// Sending datagrams: header and payload side by side in the output pool, one descriptor each (udp(7), send(2)).
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/atomics.h"
+#include "client/deadline.h"
+#include "client/iov_cursor.h"
+#include "client/ring_lock.h"
+#include "client/socket.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+
+namespace {
+
+constexpr size_t kMaxDatagram = 65507;  // 65535 - IPv4 header - UDP header
+
+abi::DatagramHeader header_for(const SendRequest& request, size_t payload) {
+  abi::DatagramHeader header{};
+  if (request.to != nullptr) {
+    std::memcpy(header.remote_address, request.to->ip, sizeof header.remote_address);
+    header.remote_port = request.to->port;
+  }
+  if (request.source != nullptr) std::memcpy(header.local_address, request.source->ip, sizeof header.local_address);
+  if (request.tos >= 0) {
+    header.tos = static_cast<uint8_t>(request.tos);
+    header.flags |= abi::kDatagramTosSet;
+  }
+  header.ttl = static_cast<uint8_t>(request.ttl);
+  header.payload_length = static_cast<uint32_t>(payload);
+  return header;
+}
+
+}  // namespace
+
+// 0: in the ring; kWait: no room now; kStarved: no memory, and not by our doing. Under tx_lock.
+int Socket::put_datagram(Home& h, const SendRequest& request, IovCursor& data) {
+  abi::SocketShared& s = *h.shared;
+  h.output.complete(*h.channel, load_acquire(s.tx_completed));
+  const size_t payload = data.left();
+  const auto length = static_cast<uint32_t>(sizeof(abi::DatagramHeader) + payload);
+  if (h.tx.space(s.tx_taken) == 0) return kWait;
+  if (h.output.outstanding() > 0 && output_space(h) < length) return kWait;
+  // Headers are read as structures: keep every datagram at a multiple of 8.
+  const uint32_t padding = (8 - h.output.fill() % 8) % 8;
+  auto run = h.output.reserve(*h.channel, length + padding, length + padding);
+  if (!run) return h.output.outstanding() > 0 ? kWait : kStarved;
+  const uint32_t skip = static_cast<uint32_t>((8 - run->offset % 8) % 8);
+  std::byte* at = h.channel->map().bytes(run->offset, skip + length).data() + skip;
+  const abi::DatagramHeader header = header_for(request, payload);
+  std::memcpy(at, &header, sizeof header);
+  data.copy_out(at + sizeof header, payload);
+  h.output.pad(skip);
+  h.output.commit(length);
+  h.tx.push(s.tx, s.tx_produced, {run->offset + skip, length, 0, 0});
+  store_relaxed(h.copied_out, h.copied_out + payload);
+  store_relaxed(s.copied_out, h.copied_out);
+  return 0;
+}
+
+long Socket::send_datagram(int k, const SendRequest& request) {
+  IovCursor data(request.data);
+  const size_t payload = data.left();
+  if (payload > kMaxDatagram) return -EMSGSIZE;
+  if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
+  if (request.to != nullptr && request.to->port == 0 && kind_ == abi::kKindUdp) return -EINVAL;
+  const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
+  Deadline deadline(send_timeout_ns_);
+  for (bool wanting = false;;) {
+    Home* h = nullptr;
+    RingLock lock;
+    const int entered = enter(k, Side::tx, h, lock);
+    if (entered == kKernelMode) return send_kernel(k, data, request);
+    if (entered < 0) return entered;
+    abi::SocketShared& s = *h->shared;
+    if (request.to == nullptr && (load_acquire(s.ready) & abi::kConnected) == 0) return -EDESTADDRREQ;
+    const uint32_t seen = load_acquire(s.event_seq);
+    if (load_relaxed(s.error) != 0) {
+      if (const int error = take_error_of(*h); error != 0) return -error;
+    }
+    if (h->write_shut || (load_relaxed(s.ready) & abi::kWriteClosed) != 0) return -EPIPE;
+    const int put = put_datagram(*h, request, data);
+    lock.release();
+    if (put == 0) {
+      h->channel->ring(h->engine, h->slot);
+      return static_cast<long>(payload);
+    }
+    if (!wanting) {
+      atomic_or(s.wants, uint32_t{abi::kWantWrite});
+      wanting = true;
+      continue;
+    }
+    if (nonblocking) return put == kStarved ? -ENOBUFS : -EAGAIN;
+    wanting = false;
+    const int waited = put == kStarved ? wait_a_little(*h, seen) : wait_for_event(*h, seen, deadline);
+    if (waited != 0) return waited;
+  }
+}
+
+}  // namespace ferry::client

@@ -1,0 +1,138 @@
+#include "client/event_queue.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "base/atomics.h"
+#include "client/socket.h"
+#include "ipc/doorbell.h"
+#include "ipc/event_queue.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+namespace control = ipc::control;
+
+abi::EventQueue& EventQueue::shared() const { return channel_->map().queue(index_); }
+
+bool EventQueue::is_current() const { return channel_ != nullptr && channel_->is_mine() && channel_->is_usable(); }
+
+int EventQueue::open() {
+  Channel* channel = nullptr;
+  if (const int error = Channel::current(channel); error != 0) return error;
+  uint32_t index = 0;
+  const uint32_t count = channel->map().layout().max_queues;
+  while (index < count && !compare_exchange(channel->map().queue(index).in_use, 0u, 1u)) ++index;
+  if (index == count) return -ENOSPC;
+  abi::EventQueue& q = channel->map().queue(index);
+  control::Request request;
+  control::Reply reply;
+  ipc::DescriptorList fds;
+  request.op = static_cast<uint32_t>(control::Op::event_queue);
+  request.value = index;
+  request.flags = control::kQueueOpen;
+  int error = channel->call(request, reply, nullptr, 0, &fds);
+  if (error == 0 && fds.count != 1) error = -EPROTO;
+  if (error != 0) {
+    store_release(q.in_use, 0u);
+    return error;
+  }
+  store_relaxed(q.sleeping, 0u);
+  ipc::take_slots(q.ready, abi::kMaxSockets, [](uint32_t) {});  // what the last user left
+  channel_ = channel;
+  index_ = index;
+  fd_ = channel->keep_private(fds.take(0));
+  ipc::raw_syscall(SYS_fcntl, fd_.get(), F_SETFL, O_NONBLOCK);
+  sleepers_ = 0;
+  return 0;
+}
+
+void EventQueue::close() {
+  if (channel_ == nullptr) return;
+  channel_->drop_private(fd_);
+  if (is_current()) {
+    control::Request request;
+    control::Reply reply;
+    request.op = static_cast<uint32_t>(control::Op::event_queue);
+    request.value = index_;
+    request.flags = control::kQueueForget;
+    channel_->call(request, reply);
+    store_release(shared().in_use, 0u);
+  }
+  channel_ = nullptr;
+}
+
+int EventQueue::watch(Socket& socket, int k) {
+  Home* h = nullptr;
+  if (const int error = socket.home(k, h); error != 0) return error;
+  if (h->channel != channel_) return -EXDEV;
+  if (load_acquire(h->shared->mode) == abi::kModeKernel) return -EXDEV;
+  Guard guard(socket.mutex_);
+  uint32_t free = abi::kWatches;
+  for (uint32_t i = 0; i < abi::kWatches; ++i) {
+    if (socket.watches_[i] == this) {
+      repost(h->slot);
+      return 0;
+    }
+    if (socket.watches_[i] == nullptr && free == abi::kWatches) free = i;
+  }
+  if (free == abi::kWatches) return -ENOSPC;
+  socket.watches_[free] = this;
+  register_at(*socket.current_home(), free);
+  return 0;
+}
+
+// Caller holds the socket's mutex.
+void EventQueue::register_at(Home& h, uint32_t place) {
+  if (h.channel != channel_) return;  // a queue of the parent's, or of the channel before set*id
+  store_release(h.shared->watches[place], index_ + 1);
+  full_fence();  // from here on the server sees the watch, or we see what it has done before
+  repost(h.slot);
+}
+
+void EventQueue::unwatch(Socket& socket) {
+  Guard guard(socket.mutex_);
+  Home* h = socket.current_home();
+  for (uint32_t i = 0; i < abi::kWatches; ++i) {
+    if (socket.watches_[i] != this) continue;
+    socket.watches_[i] = nullptr;
+    if (h != nullptr && h->channel == channel_ && channel_->is_mine()) store_release(h->shared->watches[i], 0u);
+  }
+}
+
+uint32_t EventQueue::take(uint32_t* slots, uint32_t capacity) {
+  const uint32_t taken = ipc::take_some_slots(shared().ready, channel_->map().layout().max_sockets, slots, capacity);
+  // Others sleep while there is more than this thread can take.
+  if (taken == capacity && load_relaxed(sleepers_) != 0 && ipc::any_slot(shared().ready)) wake();
+  return taken;
+}
+
+void EventQueue::repost(uint32_t slot) { ipc::set_slot(shared().ready, slot); }
+
+bool EventQueue::prepare_sleep() {
+  Guard guard(mutex_);
+  store_relaxed(sleepers_, sleepers_ + 1);
+  return ipc::prepare_sleep(shared());
+}
+
+void EventQueue::finish_sleep() {
+  Guard guard(mutex_);
+  store_relaxed(sleepers_, sleepers_ - 1);
+  ipc::end_sleep(shared());
+  char bytes[64];  // one a wake-up; one that is still under way only wakes once more for nothing
+  ipc::raw_syscall(SYS_read, fd_.get(), ipc::arg(bytes), sizeof bytes);
+  // Others sleep on: announce them again. What is set now is for this thread to take.
+  if (sleepers_ != 0) static_cast<void>(ipc::prepare_sleep(shared()));
+}
+
+void EventQueue::wake() {
+  control::Request request;
+  control::Reply reply;
+  request.op = static_cast<uint32_t>(control::Op::event_queue);
+  request.value = index_;
+  request.flags = control::kQueueWake;
+  channel_->call(request, reply);
+}
+
+}  // namespace ferry::client

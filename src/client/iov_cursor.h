@@ -1,0 +1,74 @@
+// Walks through a scatter list of the program's, copying from or to it in pieces.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace ferry::client {
+
+class IovCursor {
+ public:
+  // Counts at most kMaxTransfer bytes, as read(2) and write(2) do.
+  static constexpr size_t kMaxTransfer = 0x7ffff000;
+
+  explicit IovCursor(std::span<const iovec> list) : list_(list) {
+    for (const iovec& v : list) left_ += v.iov_len < kMaxTransfer - left_ ? v.iov_len : kMaxTransfer - left_;
+  }
+
+  size_t left() const { return left_; }  // bytes not yet walked over
+
+  // Copies the next n bytes of the list to `to`; n <= left().
+  void copy_out(std::byte* to, size_t n) {
+    walk(n, [&to](std::byte* at, size_t part) {
+      std::memcpy(to, at, part);
+      to += part;
+    });
+  }
+  // Copies n bytes at `from` to the list; n <= left().
+  void copy_in(const std::byte* from, size_t n) {
+    walk(n, [&from](std::byte* at, size_t part) {
+      std::memcpy(at, from, part);
+      from += part;
+    });
+  }
+  void skip(size_t n) {
+    walk(n, [](std::byte*, size_t) {});
+  }
+  // Writes what is left as a list of its own, at most `capacity` entries; returns how many were written.
+  size_t rest(iovec* out, size_t capacity) const {
+    size_t n = 0, bytes = left_, offset = offset_;
+    for (size_t i = index_; i < list_.size() && n < capacity && bytes > 0; ++i, offset = 0) {
+      const size_t part = list_[i].iov_len - offset < bytes ? list_[i].iov_len - offset : bytes;
+      if (part == 0) continue;
+      out[n++] = {static_cast<char*>(list_[i].iov_base) + offset, part};
+      bytes -= part;
+    }
+    return n;
+  }
+
+ private:
+  template <typename F>
+  void walk(size_t n, F&& f) {
+    left_ -= n;
+    while (n > 0) {
+      const iovec& v = list_[index_];
+      const size_t part = v.iov_len - offset_ < n ? v.iov_len - offset_ : n;
+      if (part > 0) f(static_cast<std::byte*>(v.iov_base) + offset_, part);
+      n -= part;
+      offset_ += part;
+      if (offset_ == v.iov_len) {
+        ++index_;
+        offset_ = 0;
+      }
+    }
+  }
+
+  std::span<const iovec> list_;
+  size_t index_ = 0, offset_ = 0, left_ = 0;
+};
+
+}  // namespace ferry::client

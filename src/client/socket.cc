@@ -1,0 +1,271 @@
+// Life, names and connections of a socket: what goes over the control socket. Data is in stream_*.cc and datagram_*.cc.
+#include "client/socket.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/atomics.h"
+#include "client/deadline.h"
+#include "client/errno.h"
+#include "client/iov_cursor.h"
+#include "client/ring_lock.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+namespace control = ipc::control;
+using control::Op;
+
+namespace {
+
+// K comes close-on-exec and blocking or not as the server made it; what the program asked for is set here.
+void set_flags(int k, bool nonblocking, bool close_on_exec) {
+  if (!close_on_exec) ipc::raw_syscall(SYS_fcntl, k, F_SETFD, 0);
+  const long flags = ipc::raw_syscall(SYS_fcntl, k, F_GETFL);
+  const long wanted = nonblocking ? flags | O_NONBLOCK : flags & ~long{O_NONBLOCK};
+  if (flags >= 0 && flags != wanted) ipc::raw_syscall(SYS_fcntl, k, F_SETFL, wanted);
+}
+
+}  // namespace
+
+int Socket::open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec) {
+  Channel* channel = nullptr;
+  if (const int error = Channel::current(channel); error != 0) return error;
+  control::Request request;
+  control::Reply reply;
+  ipc::DescriptorList fds;
+  request.op = static_cast<uint32_t>(Op::open_socket);
+  request.value = kind;
+  if (Channel::config().kernel_mode) request.flags |= control::kOpenKernelMode;
+  if (v6) request.flags |= control::kOpenV6;
+  if (const int error = channel->call(request, reply, nullptr, 0, &fds); error != 0) return error;
+  if (fds.count != 1 || reply.slot >= channel->map().layout().max_sockets) return -EPROTO;
+  const int k = fds.take(0).release();
+  set_flags(k, nonblocking, close_on_exec);
+  kind_ = kind;
+  v6_ = v6;
+  adopt(channel, reply.slot, reply.generation);
+  return k;
+}
+
+int Socket::bind(int k, const Address& local) {
+  control::Request request;
+  control::Reply reply;
+  request.address = local;
+  return control(k, Op::bind, request, reply);
+}
+
+int Socket::listen(int k, int backlog) {
+  if (!is_stream()) return -EOPNOTSUPP;
+  control::Request request;
+  control::Reply reply;
+  request.value = backlog < 0 ? 0 : static_cast<uint32_t>(backlog);
+  const int error = control(k, Op::listen, request, reply);
+  if (error == 0) kind_ = abi::kKindListener;
+  return error;
+}
+
+int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblocking, bool child_close_on_exec, Address* remote) {
+  if (!is_listener()) return is_stream() ? -EINVAL : -EOPNOTSUPP;
+  Deadline deadline(receive_timeout_ns_);
+  for (bool wanting = false;;) {
+    Home* h = nullptr;
+    if (const int error = home(k, h); error != 0) return error;
+    const uint32_t seen = load_acquire(h->shared->event_seq);
+    if ((load_acquire(h->shared->ready) & abi::kAcceptable) != 0) {
+      control::Request request;
+      control::Reply reply;
+      ipc::DescriptorList fds;
+      const int error = control(k, Op::accept, request, reply, &fds);
+      if (error == 0) {
+        if (fds.count != 1 || reply.slot >= h->channel->map().layout().max_sockets) return -EPROTO;
+        const int child_k = fds.take(0).release();
+        set_flags(child_k, child_nonblocking, child_close_on_exec);
+        child.kind_ = abi::kKindTcp;
+        child.v6_ = v6_;
+        child.local_options_ = local_options() & kOptOobInline;
+        child.receive_timeout_ns_ = receive_timeout_ns_;  // Linux children have their listener's
+        child.send_timeout_ns_ = send_timeout_ns_;
+        child.receive_low_water_ = receive_low_water_;
+        child.adopt(h->channel, reply.slot, reply.generation);
+        if (remote != nullptr) *remote = reply.remote;
+        return child_k;
+      }
+      if (error != -EAGAIN) return error;
+    }
+    if (const uint32_t error = load_relaxed(h->shared->error); error != 0) {
+      if (const int e = take_error_of(*h); e != 0) return -e;
+    }
+    if (!wanting) {
+      atomic_or(h->shared->wants, uint32_t{abi::kWantRead});
+      wanting = true;
+      continue;
+    }
+    if (nonblocking) return -EAGAIN;
+    wanting = false;
+    const int waited = wait_for_event(*h, seen, deadline);
+    if (waited != 0) return waited;
+  }
+}
+
+int Socket::connect(int k, const Address& remote, bool nonblocking) {
+  if (is_listener()) return -EISCONN;
+  if (!connecting_) {
+    control::Request request;
+    control::Reply reply;
+    request.address = remote;
+    const int error = control(k, Op::connect, request, reply);
+    if (error != -EINPROGRESS && (error != -EALREADY || nonblocking)) return error;
+    connecting_ = true;
+    if (nonblocking) {
+      Home* h = nullptr;  // over at once, as on loopback: say so now
+      if (home(k, h) == 0 && (load_acquire(h->shared->ready) & abi::kConnected) != 0) return connecting_ = false, 0;
+      return -EINPROGRESS;
+    }
+  }
+  return wait_connected(k, nonblocking);
+}
+
+// The outcome of a connect under way: told once (connect(2), the second call).
+int Socket::wait_connected(int k, bool nonblocking) {
+  Deadline deadline(send_timeout_ns_);
+  for (;;) {
+    Home* h = nullptr;
+    if (const int error = home(k, h); error != 0) return error;
+    const uint32_t seen = load_acquire(h->shared->event_seq);
+    const uint32_t ready = load_acquire(h->shared->ready);
+    if ((ready & abi::kConnecting) == 0) {
+      connecting_ = false;
+      if ((ready & abi::kConnected) != 0 && load_relaxed(h->shared->error) == 0) return 0;
+      const int error = take_error_of(*h);
+      return error != 0 ? -error : -ECONNABORTED;
+    }
+    if (nonblocking) return -EALREADY;
+    const int waited = wait_for_event(*h, seen, deadline);
+    if (waited != 0) return waited == -EAGAIN ? -EINPROGRESS : waited;
+  }
+}
+
+int Socket::disconnect(int k) {
+  control::Request request;
+  control::Reply reply;
+  connecting_ = false;
+  return control(k, Op::disconnect, request, reply);
+}
+
+int Socket::shutdown(int k, int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  Home* h = nullptr;
+  if (kind_ == abi::kKindTcp) {
+    const int entered = enter(k, h);
+    if (entered < 0) return entered;
+    if ((load_acquire(h->shared->ready) & abi::kConnected) == 0) return -ENOTCONN;
+    if (entered == kKernelMode) return static_cast<int>(ipc::raw_syscall(SYS_shutdown, k, how));
+    if (how != SHUT_RD) {
+      if (const int error = shutdown_output(k); error != 0) return error;
+      if (how == SHUT_WR) return 0;
+      how = SHUT_RD;
+    }
+  }
+  control::Request request;
+  control::Reply reply;
+  request.value = static_cast<uint32_t>(how);
+  return control(k, Op::shutdown, request, reply);
+}
+
+// The end of output travels in the ring, behind the data. Waits for a place in it, which the server makes whatever the peer does.
+int Socket::shutdown_output(int k) {
+  Deadline none(0);
+  for (;;) {
+    Home* h = nullptr;
+    RingLock lock;
+    const int entered = enter(k, Side::tx, h, lock);
+    if (entered < 0) return entered;
+    if (entered == kKernelMode) return static_cast<int>(ipc::raw_syscall(SYS_shutdown, k, SHUT_WR));
+    abi::SocketShared& s = *h->shared;
+    const uint32_t seen = load_acquire(s.event_seq);
+    if (h->write_shut) return 0;
+    if (h->tx.space(s.tx_taken) > 0) {
+      h->tx.push(s.tx, s.tx_produced, {h->channel->map().layout().output.offset, 0, 0, abi::kShutdown});
+      h->write_shut = true;
+      lock.release();
+      h->channel->ring(h->engine, h->slot);
+      return 0;
+    }
+    atomic_or(s.wants, uint32_t{abi::kWantWrite});
+    if (h->tx.space(s.tx_taken) > 0) continue;
+    lock.release();
+    const int waited = wait_for_event(*h, seen, none);
+    if (waited != 0 && waited != -EINTR) return waited;
+  }
+}
+
+int Socket::local_address(int k, Address& out) {
+  Home* h = nullptr;
+  if (const int error = home(k, h); error != 0) return error;
+  const abi::SocketShared& s = *h->shared;
+  if (load_relaxed(s.local_port) == 0 && !is_stream() && h->tx.next() != 0) {
+    // Sending binds, but the server may not have come to it yet: bind now, which is refused if it has.
+    control::Request request;
+    control::Reply reply;
+    if (control(k, Op::bind, request, reply) == 0) {
+      out = reply.local;
+      return 0;
+    }
+  }
+  out = Address{};
+  std::memcpy(out.ip, s.local_address, sizeof out.ip);
+  out.port = load_relaxed(s.local_port);
+  return 0;
+}
+
+int Socket::remote_address(int k, Address& out) {
+  Home* h = nullptr;
+  if (const int error = home(k, h); error != 0) return error;
+  const abi::SocketShared& s = *h->shared;
+  const uint32_t ready = load_acquire(s.ready);
+  if ((ready & abi::kConnected) == 0 || (ready & abi::kHangUp) != 0) return -ENOTCONN;
+  out = Address{};
+  std::memcpy(out.ip, s.remote_address, sizeof out.ip);
+  out.port = load_relaxed(s.remote_port);
+  return 0;
+}
+
+long Socket::send(int k, const SendRequest& request) {
+  if (kind_ == abi::kKindTcp) return send_stream(k, request);
+  if (kind_ == abi::kKindListener) return -EPIPE;
+  return send_datagram(k, request);
+}
+
+long Socket::receive(int k, ReceiveRequest& request) {
+  request.out_flags = 0;
+  request.has_source = false;
+  if (kind_ == abi::kKindTcp) return receive_stream(k, request);
+  if (kind_ == abi::kKindListener) return -ENOTCONN;
+  return receive_datagram(k, request);
+}
+
+int Socket::take_error_of(Home& h) {
+  if (load_acquire(h.shared->error) == 0) return 0;
+  return to_errno(atomic_exchange(h.shared->error, 0u));
+}
+
+int Socket::take_error(int k) {
+  Home* h = nullptr;
+  if (const int error = home(k, h); error != 0) return -error;
+  const int error = take_error_of(*h);
+  // An answer to a connect that was made without blocking is told once, by whichever call asks first.
+  if (error != 0 || (load_acquire(h->shared->ready) & abi::kConnecting) == 0) connecting_ = false;
+  return error;
+}
+
+int Socket::set_owner(int k, int pid_or_group) {
+  control::Request request;
+  control::Reply reply;
+  request.value = static_cast<uint32_t>(pid_or_group);
+  return control(k, Op::send_owner, request, reply);
+}
+
+}  // namespace ferry::client

@@ -1,0 +1,236 @@
+// Where a socket is at home: attaching after fork and exec, asking for it back from another process, leaving.
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "base/atomics.h"
+#include "client/errno.h"
+#include "client/event_queue.h"
+#include "client/ring_lock.h"
+#include "client/socket.h"
+#include "ipc/lock.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+namespace control = ipc::control;
+using control::Op;
+
+namespace {
+constexpr timespec kLookAgain = {1, 0};  // in case ferryd dies in the middle of a revocation
+}
+
+int Socket::home(int k, Home*& out) {
+  Home* h = current_home();
+  if (__builtin_expect(h != nullptr && h->channel->is_mine(), 1)) {
+    out = h;
+    if (__builtin_expect(h->channel->is_usable(), 1)) return 0;
+    if (h->channel->is_dead()) return -ENETDOWN;
+  }
+  if (kind_ == 0) return -EBADF;
+  const int error = attach(k);
+  out = current_home();
+  return error;
+}
+
+int Socket::attach(int k, Socket** twin) {
+  Guard guard(mutex_);
+  Home* old = current_home();
+  const bool superseded = old != nullptr && old->channel->is_mine();
+  if (superseded && old->channel->is_usable()) return 0;
+  Channel* channel = nullptr;
+  if (const int error = Channel::current(channel); error != 0) return error;
+  control::Request request;
+  control::Reply reply;
+  request.op = static_cast<uint32_t>(Op::attach);
+  const int error = channel->call(request, reply, &k, 1);
+  if (error == -EBADF) return -ENOTSOCK;
+  if (error != 0) return error;
+  if (reply.slot >= channel->map().layout().max_sockets) return -EPROTO;
+  Socket* other = channel->socket_at(reply.slot);
+  if (other != nullptr && other != this) {
+    if (twin != nullptr) *twin = other;
+    return -EEXIST;
+  }
+  if (superseded) {
+    // The rings of the old home are free of our own threads only after the server has revoked their locks.
+    if (load_acquire(channel->shared(reply.slot).mode) == abi::kModeMoved) {
+      if (const int e = ask_home(*channel, reply.slot, reply.generation, reply); e != 0) return e;
+    }
+    leave(*old);
+  }
+  for (EventQueue*& w : watches_)
+    if (w != nullptr && !w->is_current()) w = nullptr;
+  adopt(channel, reply.slot, reply.generation);
+  return 0;
+}
+
+void Socket::inherit(const Socket& other) {
+  kind_ = other.kind_;
+  v6_ = other.v6_;
+  connecting_ = other.connecting_;
+  local_options_ = other.local_options_;
+  receive_low_water_ = other.receive_low_water_;
+  receive_timeout_ns_ = other.receive_timeout_ns_;
+  send_timeout_ns_ = other.send_timeout_ns_;
+}
+
+// Caller holds mutex_, or is alone with the socket.
+void Socket::adopt(Channel* channel, uint32_t slot, uint32_t generation) {
+  auto* h = new Home;
+  h->channel = channel;
+  h->slot = slot;
+  h->generation = generation;
+  h->shared = &channel->shared(slot);
+  abi::SocketShared& s = *h->shared;
+  const uint32_t engine = load_relaxed(s.engine);
+  h->engine = engine < channel->map().layout().engines ? engine : 0;
+  // A slot that this process left and comes back to goes on where it was.
+  h->tx.start_at(load_relaxed(s.tx_produced));
+  h->rx.start_at(load_relaxed(s.rx_consumed));
+  h->rx_bytes = load_relaxed(s.rx_consumed_bytes);
+  if (!channel->reclaim_output(slot, generation, h->output)) h->output.start_at(load_acquire(s.tx_completed));
+  if (const uint32_t kind = load_relaxed(s.kind); kind != 0) kind_ = kind;
+  h->older = home_;
+  __atomic_store_n(&home_, h, __ATOMIC_RELEASE);
+  channel->set_socket(slot, this, h);
+  apply_watches(*h);
+}
+
+void Socket::apply_watches(Home& h) {
+  for (uint32_t i = 0; i < abi::kWatches; ++i)
+    if (watches_[i] != nullptr) watches_[i]->register_at(h, i);
+}
+
+// The home's output goes on its way without us.
+void Socket::leave(Home& h) {
+  if (!h.channel->is_mine()) return;
+  h.channel->clear_socket(h.slot, &h);
+  if (load_acquire(h.shared->generation) == h.generation)
+    for (uint32_t& watch : h.shared->watches) store_relaxed(watch, 0u);
+  h.channel->retire_output(h.slot, h.generation, h.output);
+  Channel::add_copied(h.copied_out, h.copied_in);
+  h.copied_out = h.copied_in = 0;
+}
+
+void Socket::close() {
+  Home* h = current_home();
+  if (h != nullptr && h->channel->is_mine() && h->rx_used > 0 && load_acquire(h->shared->mode) == abi::kModeShared &&
+      load_acquire(h->shared->generation) == h->generation) {
+    // Somebody else may have K and give it back to us: the entry shows what has not been read of it.
+    abi::Descriptor& entry = h->shared->rx[h->rx.next() % abi::kRingEntries];
+    entry.offset += h->rx_used;
+    entry.length -= h->rx_used;
+  }
+  if (h != nullptr) leave(*h);
+  while (h != nullptr) {
+    Home* older = h->older;
+    delete h;
+    h = older;
+  }
+  while (errors_ != nullptr) {
+    ErrorNode* next = errors_->next;
+    delete errors_;
+    errors_ = next;
+  }
+  home_ = nullptr;
+  kind_ = 0;
+  v6_ = connecting_ = false;
+  local_options_ = 0;
+  receive_low_water_ = 1;
+  receive_timeout_ns_ = send_timeout_ns_ = 0;
+  spin_ns_ = error_count_ = 0;
+  for (EventQueue*& w : watches_) w = nullptr;
+}
+
+int Socket::enter(int k, Side side, Home*& h, RingLock& lock) {
+  for (;;) {
+    if (const int error = home(k, h); error != 0) return error;
+    if (lock.acquire(*h, side)) {
+      if (__builtin_expect(load_relaxed(h->shared->mode) == abi::kModeShared, 1) &&
+          __builtin_expect(load_relaxed(h->shared->generation) == h->generation, 1))
+        return 0;
+      lock.release();
+    }
+    if (const int r = settle(h); r != 0) return r;
+  }
+}
+
+int Socket::enter(int k, Home*& h) {
+  for (;;) {
+    if (const int error = home(k, h); error != 0) return error;
+    if (load_acquire(h->shared->mode) == abi::kModeShared && load_relaxed(h->shared->generation) == h->generation) return 0;
+    if (const int r = settle(h); r != 0) return r;
+  }
+}
+
+int Socket::settle(Home* seen) {
+  abi::SocketShared& s = *seen->shared;
+  if (seen->channel->is_dead() || !seen->channel->check_alive()) return -ENETDOWN;
+  if (load_acquire(s.generation) != seen->generation) return -EBADF;
+  switch (load_acquire(s.mode)) {
+    case abi::kModeShared:  // a revocation under way
+      ipc::wait_while_revoked(s.tx_lock, &kLookAgain);
+      ipc::wait_while_revoked(s.rx_lock, &kLookAgain);
+      return 0;
+    case abi::kModeKernel: return kKernelMode;
+    case abi::kModeMoved: return rehome(seen);
+    default: return -EBADF;  // the server has finished with the socket
+  }
+}
+
+int Socket::ask_home(Channel& channel, uint32_t slot, uint32_t generation, control::Reply& reply) {
+  control::Request request;
+  request.op = static_cast<uint32_t>(Op::rehome);
+  request.slot = slot;
+  request.generation = generation;
+  if (const int error = channel.call(request, reply); error != 0) return error;
+  return reply.slot < channel.map().layout().max_sockets ? 0 : -EPROTO;
+}
+
+int Socket::rehome(Home* seen) {
+  Guard guard(mutex_);
+  if (current_home() != seen) return 0;  // another thread was faster
+  control::Reply reply;
+  const int error = ask_home(*seen->channel, seen->slot, seen->generation, reply);
+  if (error == -EALREADY) return 0;  // it is being moved right now: look again
+  if (error != 0) return error;
+  if (reply.slot == seen->slot && reply.generation == seen->generation) return 0;
+  Channel* channel = seen->channel;
+  leave(*seen);
+  adopt(channel, reply.slot, reply.generation);
+  return 0;
+}
+
+int Socket::control(int k, Op op, control::Request& request, control::Reply& reply, ipc::DescriptorList* received) {
+  Home* h = nullptr;
+  if (const int error = home(k, h); error != 0) return error;
+  request.op = static_cast<uint32_t>(op);
+  request.slot = h->slot;
+  request.generation = h->generation;
+  return h->channel->call(request, reply, nullptr, 0, received);
+}
+
+SocketMode Socket::mode(int k) {
+  Home* h = nullptr;
+  if (home(k, h) != 0) return abi::kModeFree;
+  return static_cast<SocketMode>(load_acquire(h->shared->mode));
+}
+
+int Socket::demote(int k) {
+  control::Request request;
+  control::Reply reply;
+  for (;;) {
+    const int error = control(k, Op::demote, request, reply);
+    if (error != -EALREADY) return error;
+    Home* h = nullptr;  // another move is under way
+    if (const int r = enter(k, h); r != 0) return r == kKernelMode ? 0 : r;
+  }
+}
+
+uint32_t Socket::slot() const {
+  const Home* h = current_home();
+  return h != nullptr && h->channel->is_mine() ? h->slot : ~0u;
+}
+
+}  // namespace ferry::client

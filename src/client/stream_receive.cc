@@ -1,0 +1,173 @@
+// Receiving from a stream: one copy out of the input pool; the order of checks is that of Linux's tcp_recvmsg (tcp(7), recv(2)).
+//
+// The urgent byte is part of the delivered stream, at urgent_mark - 1. Without SO_OOBINLINE reading steps over it, and MSG_OOB
+// reads it apart; either way a read stops in front of it once.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/atomics.h"
+#include "client/deadline.h"
+#include "client/iov_cursor.h"
+#include "client/ring_lock.h"
+#include "client/socket.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+
+namespace {
+
+// Position of the urgent byte if it has not been passed; ~0: none ahead.
+uint64_t urgent_position(const Home& h) {
+  const uint64_t mark = load_relaxed(h.shared->urgent_mark);
+  return mark > h.rx_bytes ? mark - 1 : ~uint64_t{0};
+}
+
+}  // namespace
+
+// Why nothing is there, given what `ready` and `error` were before the ring was found empty: kWait if something may come; 0 at
+// the end of the stream; an error.
+int Socket::stream_receive_state(Home& h, uint32_t ready, uint32_t error) {
+  if (error != 0) {
+    if (const int e = take_error_of(h); e != 0) return -e;
+  }
+  if ((ready & (abi::kReadClosed | abi::kHangUp)) != 0) return 0;
+  if ((ready & (abi::kConnected | abi::kConnecting)) != 0) return kWait;
+  return -ENOTCONN;
+}
+
+// Copies what is there, up to what `to` holds; returns the bytes. MSG_PEEK leaves them, MSG_TRUNC throws them away.
+size_t Socket::take_stream(Home& h, IovCursor& to, int flags) {
+  abi::SocketShared& s = *h.shared;
+  auto available = h.rx.available(s.rx_produced);
+  const ipc::PoolArea& area = h.channel->map().layout().input;
+  const uint64_t urgent = urgent_position(h);
+  const bool in_line = (local_options() & kOptOobInline) != 0;
+  const bool peek = (flags & MSG_PEEK) != 0;
+  uint64_t position = h.rx_bytes;
+  uint32_t used = h.rx_used;
+  size_t taken = 0;
+  for (uint32_t ahead = 0; available && ahead < *available && to.left() > 0;) {
+    const abi::Descriptor d = h.rx.peek(s.rx, peek ? ahead : 0);
+    if (!ipc::is_inside(d, area) || used > d.length) {
+      available = Errc::protocol;
+      break;
+    }
+    uint32_t n = static_cast<uint32_t>(std::min<uint64_t>(d.length - used, to.left()));
+    bool hole = false;
+    if (urgent >= position && urgent - position < n) {
+      if (urgent != position) n = static_cast<uint32_t>(urgent - position);
+      else if (taken > 0) break;  // stop in front of the mark once
+      else if (!in_line) hole = true, n = 1;
+    }
+    if (!hole) {
+      const std::byte* from = h.channel->map().bytes(d.offset + used, n).data();
+      if ((flags & MSG_TRUNC) != 0) to.skip(n);
+      else to.copy_in(from, n);
+      taken += n;
+    }
+    position += n;
+    used += n;
+    const bool finished = used == d.length;
+    if (finished) used = 0;
+    if (peek) {
+      ahead += finished ? 1 : 0;
+      continue;
+    }
+    h.rx_bytes = position;
+    h.rx_used = used;
+    store_release(s.rx_consumed_bytes, position);  // before the entry: the server never sees an entry without its bytes
+    if (!finished) continue;
+    h.rx.advance(s.rx_consumed);
+    --*available;
+    if (position >= load_relaxed(s.rx_report_at)) h.channel->ring(h.engine, h.slot);
+  }
+  if (!available) h.channel->mark_dead();
+  if (!peek && (flags & MSG_TRUNC) == 0) {
+    store_relaxed(h.copied_in, h.copied_in + taken);
+    store_relaxed(s.copied_in, h.copied_in);
+  }
+  return taken;
+}
+
+long Socket::receive_stream(int k, ReceiveRequest& request) {
+  const int flags = request.flags;
+  if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
+  if ((flags & MSG_OOB) != 0) return receive_urgent(k, request);
+  IovCursor to(request.data);
+  const size_t wanted = to.left();
+  const size_t low_water = std::min<size_t>(static_cast<size_t>(receive_low_water_), wanted);
+  const size_t target = std::max<size_t>((flags & MSG_WAITALL) != 0 ? wanted : low_water, 1);
+  const bool nonblocking = request.nonblocking || (flags & MSG_DONTWAIT) != 0;
+  Deadline deadline(receive_timeout_ns_);
+  size_t got = 0;
+  for (bool wanting = false;;) {
+    Home* h = nullptr;
+    RingLock lock;
+    const int entered = enter(k, Side::rx, h, lock);
+    if (entered == kKernelMode) {
+      const long r = receive_kernel(k, to, request);
+      return r < 0 && got > 0 ? static_cast<long>(got) : static_cast<long>(got) + r;
+    }
+    if (entered < 0) return got > 0 ? static_cast<long>(got) : entered;
+
+    const uint32_t seen = load_acquire(h->shared->event_seq);
+    // Read before the ring is: what was announced then has its data in the ring.
+    const uint32_t ready = load_acquire(h->shared->ready);
+    const uint32_t error = load_acquire(h->shared->error);
+    if ((flags & MSG_PEEK) != 0) {
+      to = IovCursor(request.data);
+      got = 0;
+    }
+    const size_t taken = take_stream(*h, to, flags);
+    got += taken;
+    const bool at_mark = got > 0 && (flags & MSG_PEEK) == 0 && urgent_position(*h) == h->rx_bytes;
+    int state = kWait;
+    if (got == 0) state = stream_receive_state(*h, ready, error);
+    else if ((ready & (abi::kReadClosed | abi::kHangUp)) != 0 || error != 0) state = 0;
+    const bool report = h->rx_bytes >= load_relaxed(h->shared->rx_report_at) && taken > 0;
+    lock.release();
+    // Once more behind the fence of the lock: the server may have moved rx_report_at while it was reading our counters.
+    if (taken > 0 && (report || h->rx_bytes >= load_relaxed(h->shared->rx_report_at))) h->channel->ring(h->engine, h->slot);
+    if (got >= target || at_mark || state == 0) return static_cast<long>(got);
+    if (state < 0) return state;
+    if (nonblocking && got > 0) return static_cast<long>(got);
+    if (taken > 0) wanting = false;
+    if (!wanting) {
+      atomic_or(h->shared->wants, uint32_t{abi::kWantRead});
+      wanting = true;
+      continue;
+    }
+    if (nonblocking) return -EAGAIN;
+    wanting = false;
+    const int waited = wait_for_event(*h, seen, deadline);
+    if (waited != 0) return got > 0 ? static_cast<long>(got) : waited;
+  }
+}
+
+long Socket::receive_urgent(int k, ReceiveRequest& request) {
+  Home* h = nullptr;
+  RingLock lock;
+  const int entered = enter(k, Side::rx, h, lock);
+  if (entered < 0) return entered;
+  if (entered == kKernelMode) return -EINVAL;  // the pair carries no urgent data
+  abi::SocketShared& s = *h->shared;
+  const uint64_t mark = load_relaxed(s.urgent_mark);
+  const uint32_t byte = load_relaxed(s.urgent_byte);
+  if ((local_options() & kOptOobInline) != 0 || mark <= h->rx_bytes || h->oob_taken_mark == mark) return -EINVAL;
+  if ((byte & 0x100) == 0) return (load_relaxed(s.ready) & abi::kReadClosed) != 0 ? 0 : -EAGAIN;  // announced, not here yet
+  request.out_flags |= MSG_OOB;
+  if ((request.flags & MSG_PEEK) == 0) h->oob_taken_mark = mark;
+  IovCursor to(request.data);
+  if (to.left() == 0) {
+    request.out_flags |= MSG_TRUNC;
+    return 0;
+  }
+  const std::byte value{static_cast<uint8_t>(byte)};
+  if ((request.flags & MSG_TRUNC) == 0) to.copy_in(&value, 1);
+  return 1;
+}
+
+}  // namespace ferry::client

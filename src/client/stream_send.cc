@@ -1,0 +1,126 @@
+// Sending on a stream: one copy into the output pool, a descriptor per piece, the doorbell; the order of checks is that of
+// Linux's tcp_sendmsg (tcp(7), send(2)).
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/atomics.h"
+#include "client/deadline.h"
+#include "client/iov_cursor.h"
+#include "client/ring_lock.h"
+#include "client/socket.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+
+namespace {
+constexpr uint32_t kChunk = 64 * 1024;    // bytes published at a time: the server works on one while the next is copied
+constexpr uint64_t kLeast = 4096;         // room that is worth a descriptor when more is to be sent, bytes
+}  // namespace
+
+// Bytes of output that may be added now; 0 while so little is free that it is not worth a piece.
+uint64_t Socket::output_space(Home& h) const {
+  const uint64_t limit = std::min<uint64_t>(load_relaxed(h.shared->send_buffer), h.channel->output_limit());
+  const uint64_t outstanding = h.output.committed() - load_acquire(h.shared->tx_completed);
+  return limit > outstanding ? limit - outstanding : 0;
+}
+
+// Whether data can be sent: 0; kWait for a connection being made; -EPIPE, or the pending error.
+int Socket::stream_send_state(Home& h) {
+  abi::SocketShared& s = *h.shared;
+  const uint32_t ready = load_acquire(s.ready);
+  if (__builtin_expect(load_relaxed(s.error) != 0 || h.write_shut || (ready & abi::kWriteClosed) != 0, 0)) {
+    const int error = take_error_of(h);
+    return error != 0 ? -error : -EPIPE;
+  }
+  if (__builtin_expect((ready & abi::kConnected) != 0, 1)) return 0;
+  return (ready & abi::kConnecting) != 0 ? kWait : -EPIPE;
+}
+
+// Copies as much as there is room for; returns the bytes. Under tx_lock.
+size_t Socket::put_stream(Home& h, IovCursor& data, int flags) {
+  abi::SocketShared& s = *h.shared;
+  h.output.complete(*h.channel, load_acquire(s.tx_completed));
+  uint64_t space = output_space(h);
+  uint32_t entries = h.tx.space(s.tx_taken);
+  size_t put = 0;
+  while (data.left() > 0 && entries > 0) {
+    if (space == 0 || (space < std::min<uint64_t>(data.left(), kLeast) && h.output.outstanding() > 0)) break;
+    const auto wanted = static_cast<uint32_t>(std::min({uint64_t{data.left()}, space, uint64_t{kChunk}}));
+    auto run = h.output.reserve(*h.channel, 1, wanted);
+    if (!run) break;
+    const uint32_t n = run->length;
+    data.copy_out(h.channel->map().bytes(run->offset, n).data(), n);
+    h.output.commit(n);
+    space -= n;
+    --entries;
+    put += n;
+    const bool last = data.left() == 0;
+    const bool follows = !last && entries > 0 && space >= std::min<uint64_t>(data.left(), kLeast);
+    uint16_t bits = 0;
+    if (follows || (last && (flags & MSG_MORE) != 0)) bits |= abi::kMore;
+    if (last && (flags & MSG_OOB) != 0) bits |= abi::kUrgent;
+    h.tx.push(s.tx, s.tx_produced, {run->offset, n, 0, bits});
+    if (follows) h.channel->ring(h.engine, h.slot);
+  }
+  store_relaxed(h.copied_out, h.copied_out + put);
+  store_relaxed(s.copied_out, h.copied_out);
+  return put;
+}
+
+// An empty send only tells of errors.
+long Socket::send_nothing(int k) {
+  Home* h = nullptr;
+  const int entered = enter(k, h);
+  if (entered != 0) return entered == kKernelMode ? 0 : entered;
+  const int state = stream_send_state(*h);
+  return state == kWait ? 0 : state;
+}
+
+long Socket::send_stream(int k, const SendRequest& request) {
+  if ((request.flags & MSG_FASTOPEN) != 0) return -EOPNOTSUPP;
+  IovCursor data(request.data);
+  if (data.left() == 0) return send_nothing(k);
+  const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
+  Deadline deadline(send_timeout_ns_);
+  long sent = 0;
+  for (bool wanting = false;;) {
+    Home* h = nullptr;
+    RingLock lock;
+    const int entered = enter(k, Side::tx, h, lock);
+    if (entered == kKernelMode) {
+      const long r = send_kernel(k, data, request);
+      return r < 0 && sent > 0 ? sent : sent + r;
+    }
+    if (entered < 0) return sent > 0 ? sent : entered;
+
+    const uint32_t seen = load_acquire(h->shared->event_seq);
+    const int state = stream_send_state(*h);
+    if (state < 0) return sent > 0 ? sent : state;
+    if (state == 0) {
+      const size_t put = put_stream(*h, data, request.flags);
+      sent += static_cast<long>(put);
+      lock.release();
+      if (put > 0) {
+        h->channel->ring(h->engine, h->slot);
+        wanting = false;
+      }
+      if (data.left() == 0) return sent;
+    }
+    const bool starved = state == 0 && h->output.outstanding() == 0;  // the pool is empty, and not by our doing
+    lock.release();
+    if (!wanting) {  // ask to be told, then look once more
+      atomic_or(h->shared->wants, uint32_t{abi::kWantWrite});
+      wanting = true;
+      continue;
+    }
+    if (nonblocking) return sent > 0 ? sent : starved ? -ENOBUFS : -EAGAIN;
+    wanting = false;
+    const int waited = starved ? wait_a_little(*h, seen) : wait_for_event(*h, seen, deadline);
+    if (waited != 0) return sent > 0 ? sent : waited;
+  }
+}
+
+}  // namespace ferry::client
