@@ -1,0 +1,37 @@
+// What the kernel says about a network interface (netdevice(7), ethtool ioctls), asked once when a link is opened.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "link/outcome.h"
+#include "wire/address.h"
+
+namespace ferry::link {
+
+struct Interface {
+  std::string name;
+  int index = 0;
+  wire::MacAddress mac;
+  uint32_t mtu = 0;
+  bool up = false;
+  bool tx_checksum = false;   // ETHTOOL_GTXCSUM
+  bool tso = false;           // ETHTOOL_GTSO: the device (or, on veth, the peer) takes TCP super-segments
+  bool gso = false;           // ETHTOOL_GGSO: the kernel segments in software just before the device
+};
+
+// Smallest MTU that carries IPv4 as every host must (RFC 791 section 3.2 asks for 576; the kernel's minimum for IPv4 is 68).
+inline constexpr uint32_t kMinMtu = 576;
+
+// Looks `name` up in the calling thread's network namespace. Fails for an unknown or over-long name and for an interface that is
+// not Ethernet-like.
+Outcome<Interface> find_interface(const std::string& name);
+// Why no link should be opened on it now: down, or MTU below kMinMtu. Empty: nothing against it.
+std::string objection_to(const Interface& interface);
+// Why Ferry may not share the interface's own MAC address with the kernel: the kernel has an IPv4 address on it or forwards.
+// Empty: nothing against it.
+std::string objection_to_sharing_mac(const Interface& interface);
+// Ferry's own address beside `interface_mac`: locally administered, unicast, different from it, the same every time.
+wire::MacAddress derive_mac(const wire::MacAddress& interface_mac);
+
+}  // namespace ferry::link

@@ -1,0 +1,39 @@
+// Opens a link by its name on the command line: "packet:veth0" or "tap:ferry0".
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "link/link.h"
+#include "link/outcome.h"
+
+namespace ferry::link {
+
+struct Options {
+  // Ferry's own address on the link; unset: one derived from the interface's, always the same for it.
+  std::optional<wire::MacAddress> mac;
+  // Use the interface's own address ("--mac interface"). Refused while the kernel has an IPv4 address there or forwards,
+  // because both stacks would answer. Packet links only.
+  bool interface_mac = false;
+  // Receive whatever arrives, for whomever, and send with any source address: relays and captures.
+  bool all_frames = false;
+  // Ring slots for received frames and bytes of large frames that may wait (packet links).
+  uint32_t receive_slots = 2048;
+  uint32_t receive_bytes = 16u << 20;
+  // Receive by one system call a frame instead of through the mapped ring (packet links; for comparison).
+  bool plain_receive = false;
+};
+
+// The link, ready to use, or a sentence for the person who typed `spec`: unknown kind or interface, no permission, interface
+// down, MTU too small, address refused. Works in the network namespace of the calling thread. Needs CAP_NET_RAW (packet) or
+// CAP_NET_ADMIN (tap) now and no privilege afterwards.
+Outcome<std::unique_ptr<Link>> open(std::string_view spec, const Options& options);
+
+// "02:00:5e:10:00:01" (six octets, any case); nothing for anything else or for a group or zero address.
+std::optional<wire::MacAddress> parse_mac(std::string_view text);
+std::string to_string(const wire::MacAddress& mac);
+
+}  // namespace ferry::link

@@ -1,0 +1,115 @@
+#include "link/relay.h"
+
+#include <poll.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "link/open.h"
+
+namespace ferry::link {
+namespace {
+
+constexpr uint32_t kBudget = 64;
+constexpr Duration kLongestWait = Duration::ms(200);  // so that a signal just before the wait is noticed
+
+class NoMemory final : public buf::Memory {
+ public:
+  ByteSpan read(const buf::IoDesc&) const override { return {}; }
+  MutableByteSpan write(const buf::IoDesc&) override { return {}; }
+};
+
+// Sends what one link received to the other, whole; the impaired link cuts it.
+class Crossing final : public FrameSink {
+ public:
+  explicit Crossing(Link& to) : to_(to) {}
+  void on_frame(const buf::Frame& frame) override {
+    buf::Packet packet;
+    packet.tail = frame.bytes;
+    packet.payload_length = static_cast<uint32_t>(frame.bytes.size());
+    packet.offload = frame.offload;
+    (void)to_.send(packet, NoMemory());  // takes everything; what it drops it counts
+  }
+
+ private:
+  Link& to_;
+};
+
+class RelayOver final : public Relay {
+ public:
+  RelayOver(std::unique_ptr<Link> first, std::unique_ptr<Link> second, const RelayOptions& o)
+      : first_(make_impair(std::move(first), {o.back, {}, o.seed * 2, true})),
+        second_(make_impair(std::move(second), {o.forth, {}, o.seed * 2 + 1, true})) {}
+
+  bool turn(Instant now) override {
+    first_->advance(now);
+    second_->advance(now);
+    Crossing forth(*second_), back(*first_);
+    const uint32_t moved = first_->receive(forth, kBudget) + second_->receive(back, kBudget);
+    first_->flush();
+    second_->flush();
+    return moved != 0;
+  }
+
+  Instant next_deadline() const override { return earlier(first_->next_deadline(), second_->next_deadline()); }
+
+  void run(const std::atomic<bool>& stop, Duration tick, const std::function<void(const RelayCounters&)>& on_tick) override {
+    Instant next_tick = clock() + tick;
+    while (!stop.load(std::memory_order_relaxed)) {
+      const Instant now = clock();
+      if (on_tick && now >= next_tick) {
+        on_tick(counters());
+        next_tick = now + tick;
+      }
+      if (turn(now)) continue;
+      Instant until = earlier(next_deadline(), now + kLongestWait);
+      if (on_tick) until = earlier(until, next_tick);
+      wait(until - now);
+    }
+  }
+
+  RelayCounters counters() const override {
+    return {first_->counters(), second_->counters(), second_->transmit_counters(), first_->transmit_counters()};
+  }
+
+ private:
+  static Instant clock() {
+    timespec t{};
+    ::clock_gettime(CLOCK_MONOTONIC, &t);
+    return Instant::from_ns(t.tv_sec * 1'000'000'000 + t.tv_nsec);
+  }
+
+  void wait(Duration at_most) const {
+    const auto events = [](const Link& l) { return static_cast<short>(l.wants_write() ? POLLIN | POLLOUT : POLLIN); };
+    pollfd fds[2] = {{first_->poll_fd(), events(*first_), 0}, {second_->poll_fd(), events(*second_), 0}};
+    const int64_t ns = std::max<int64_t>(0, at_most.count_ns());
+    const timespec timeout{ns / 1'000'000'000, ns % 1'000'000'000};
+    (void)::ppoll(fds, 2, &timeout, nullptr);
+  }
+
+  std::unique_ptr<Impair> first_, second_;
+};
+
+Outcome<std::unique_ptr<Link>> open_end(const std::string& name) {
+  Options options;
+  options.all_frames = true;
+  return open(name.find(':') == std::string::npos ? "packet:" + name : name, options);
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<Relay>> Relay::open(const std::string& first, const std::string& second, const RelayOptions& options) {
+  using Fail = Outcome<std::unique_ptr<Relay>>;
+  if (first == second) return Fail::failure("a relay needs two different interfaces");
+  auto one = open_end(first);
+  if (!one) return Fail::failure(one.error());
+  auto two = open_end(second);
+  if (!two) return Fail::failure(two.error());
+  return Relay::over(std::move(*one), std::move(*two), options);
+}
+
+std::unique_ptr<Relay> Relay::over(std::unique_ptr<Link> first, std::unique_ptr<Link> second, const RelayOptions& options) {
+  return std::make_unique<RelayOver>(std::move(first), std::move(second), options);
+}
+
+}  // namespace ferry::link
