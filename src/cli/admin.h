@@ -1,5 +1,5 @@
-// Questions to a running ferryd over its control socket (docs/admin-protocol.md). One question at a time, blocking with a
-// time limit. Everything throws Failure(kFailed, …) with a sentence for the user.
+// Questions to a running ferryd over its control socket (docs/admin-protocol.md). One question at a time, blocking with
+// a time limit. Everything throws Failure(kFailed, …) with a sentence for the user.
 #pragma once
 
 #include <chrono>

@@ -13,6 +13,7 @@
 #include "cli/admin.h"
 #include "cli/command.h"
 #include "cli/pcapng_stream.h"
+#include "link/capture_filter.h"
 
 namespace ferry::cli {
 namespace {
@@ -28,12 +29,14 @@ void on_interrupt(int) { g_stop = 1; }
 
 class Writer {
  public:
-  Writer(int fd, const Options& options) : fd_(fd), options_(options), filter_(options.filter) {}
+  Writer(int fd, const Options& options, const link::CaptureFilter& filter)
+      : fd_(fd), options_(options), filter_(filter) {}
 
   void on_block(std::span<const uint8_t> block) {
     if (full()) return;
     if (is_packet_block(block)) {
-      if (!filter_.passes(packet_of(block))) return;
+      const CapturedPacket packet = packet_of(block);
+      if (!filter_.matches(std::as_bytes(packet.bytes), packet.length)) return;
       ++packets_;
     }
     while (!block.empty()) {
@@ -49,7 +52,7 @@ class Writer {
  private:
   int fd_;
   const Options& options_;
-  PacketFilter filter_;
+  const link::CaptureFilter& filter_;
   uint64_t packets_ = 0;
 };
 
@@ -87,7 +90,8 @@ void copy_blocks(int source, const Options& options, Writer& writer) {
 }
 
 int capture(const Options& options) {
-  const PacketFilter checked(options.filter);  // wrong expressions are told before the file is made
+  auto filter = link::CaptureFilter::compile(options.filter);  // a wrong one is told before the file is made
+  if (!filter) throw Failure(kUsage, "not a filter expression: " + options.filter + " (" + filter.error() + ")");
   Admin admin(options.socket);
   const ipc::OwnedFd source = admin.ask("capture");
   const bool to_stdout = options.file == "-";
@@ -100,7 +104,7 @@ int capture(const Options& options) {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   if (!to_stdout) fprintf(stderr, "capturing to %s; interrupt to end\n", options.file.c_str());
-  Writer writer(file.get(), options);
+  Writer writer(file.get(), options, *filter);
   copy_blocks(source.get(), options, writer);
   fprintf(stderr, "%llu packets\n", static_cast<unsigned long long>(writer.packets()));
   return 0;

@@ -36,6 +36,7 @@ void add_ss(CLI::App& app, int& status);
 void add_stat(CLI::App& app, int& status);
 void add_ping(CLI::App& app, int& status);
 void add_capture(CLI::App& app, int& status);
+void add_relay(CLI::App& app, int& status);
 void add_demo(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_version(CLI::App& app, int& status);

@@ -1,4 +1,4 @@
-// Owns pcapng framing and filtering (pcapng_stream.h).
+// Owns pcapng framing (pcapng_stream.h).
 #include "cli/pcapng_stream.h"
 
 #include <pcap/pcap.h>
@@ -42,35 +42,11 @@ bool PcapngStream::feed(std::span<const uint8_t> bytes, const std::function<void
 
 bool is_packet_block(std::span<const uint8_t> block) { return block.size() >= 4 && word(block, 0) == kEnhancedPacket; }
 
-std::span<const uint8_t> packet_of(std::span<const uint8_t> block) {
+CapturedPacket packet_of(std::span<const uint8_t> block) {
   if (!is_packet_block(block) || block.size() < kPacketHeader + 4) return {};
   const uint32_t captured = word(block, 20);
   if (captured > block.size() - kPacketHeader - 4) return {};
-  return block.subspan(kPacketHeader, captured);
-}
-
-PacketFilter::PacketFilter(const std::string& expression) {
-  if (expression.empty()) return;
-  const std::unique_ptr<pcap_t, void (*)(pcap_t*)> ethernet(pcap_open_dead(DLT_EN10MB, 262144), pcap_close);
-  if (!ethernet) throw Failure(kFailed, "libpcap cannot compile filters");
-  auto program = std::make_unique<bpf_program>();
-  if (pcap_compile(ethernet.get(), program.get(), expression.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
-    throw Failure(kUsage, "not a filter expression: " + expression + " (" + pcap_geterr(ethernet.get()) + ")");
-  }
-  program_ = program.release();
-}
-
-PacketFilter::~PacketFilter() {
-  if (program_ == nullptr) return;
-  pcap_freecode(program_);
-  delete program_;
-}
-
-bool PacketFilter::passes(std::span<const uint8_t> frame) const {
-  if (program_ == nullptr) return true;
-  pcap_pkthdr header{};
-  header.caplen = header.len = static_cast<uint32_t>(frame.size());
-  return pcap_offline_filter(program_, &header, frame.data()) != 0;
+  return {block.subspan(kPacketHeader, captured), word(block, 24)};
 }
 
 }  // namespace ferry::cli

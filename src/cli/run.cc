@@ -81,7 +81,8 @@ void set_environment(const Options& options, const std::string& library) {
 
 [[noreturn]] void run(const Options& options, std::vector<std::string> words) {
   if (words.empty()) throw CLI::RequiredError("PROGRAM");
-  if (words.front()[0] == '-') throw Failure(kUsage, "there is no option " + words.front() + " (see 'ferry run --help')");
+  if (words.front()[0] == '-')
+    throw Failure(kUsage, "there is no option " + words.front() + " (see 'ferry run --help')");
   const std::string file = preload::find_executable(words.front().c_str());
   if (file.empty()) throw Failure(kNotFound, "program not found: " + words.front());
 

@@ -1,0 +1,20 @@
+"""The end-to-end tests: functions of a Network, registered by @case. One file per program or theme."""
+import collections
+
+FERRY_KERNEL, KERNEL_FERRY, FERRY_FERRY, LOOPBACK, SELF = "ferry-kernel", "kernel-ferry", "ferry-ferry", "loopback", "self"
+CLIENT_AND_SERVER = (FERRY_KERNEL, KERNEL_FERRY, FERRY_FERRY)
+EVERYWHERE = CLIENT_AND_SERVER + (LOOPBACK, SELF)
+
+Case = collections.namedtuple("Case", "name function stacks timeout needs serial relay bare")
+ALL = {}
+
+
+def case(stacks=CLIENT_AND_SERVER, timeout=60, needs=(), serial=False, relay=None, bare=False, name=None):
+    """Registers a test. `timeout`: seconds for everything; `needs`: programs; `serial`: runs alone (it measures CPU);
+    `bare`: gets the Options and makes no network."""
+    def register(function):
+        known = name or function.__name__.replace("_", "-")
+        assert known not in ALL, known
+        ALL[known] = Case(known, function, stacks, timeout, needs, serial, relay, bare)
+        return function
+    return register

@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+"""Runs one end-to-end test, or lists them all.
+
+    run.py --programs BIN CASE STACKS      e.g. run.py --programs build/release/bin curl ferry-kernel
+    run.py --list                          CASE STACKS TIMEOUT FLAGS per line, for CMake
+
+STACKS is CLIENT-SERVER with kernel and ferry, or loopback or self (see harness.py). kernel-kernel runs the same test without
+Ferry: when that fails, the test or the machine is wrong. Exit status: 0 good, 1 failed, 77 skipped (the reason is printed).
+Logs are kept under --logs only when the test fails.
+"""
+import argparse
+import importlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+SKIPPED = 77
+
+
+class Interrupted(BaseException):
+    pass
+
+
+class Skipped(Exception):
+    pass
+
+
+class Options:
+    """What a test needs to know of its surroundings."""
+
+    def __init__(self, arguments, name):
+        self.bin = os.path.abspath(arguments.programs)
+        self.logs = os.path.join(os.path.abspath(arguments.logs), name)
+        self.scheme = arguments.scheme
+        self.full = arguments.full
+        self.ferryd_extra = arguments.ferryd_option or []
+        self.copied = None
+
+    def program(self, name):
+        return os.path.join(self.copied or self.bin, name)
+
+    def make_readable(self):
+        """Programs run as other users, too: if those cannot reach the build folder, work on a copy."""
+        probe = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-x", os.path.join(self.bin, "ferry")]
+        library = os.path.join(self.bin, "..", "lib", "libferry.so")
+        if subprocess.run(probe, check=False).returncode != 0 and os.path.exists(library):
+            folder = tempfile.mkdtemp(prefix="ferry-bin-")
+            os.chmod(folder, 0o755)
+            os.makedirs(os.path.join(folder, "bin"))
+            os.makedirs(os.path.join(folder, "lib"))
+            for name in ("ferry", "ferryd"):
+                shutil.copy(os.path.join(self.bin, name), os.path.join(folder, "bin"))
+            shutil.copy(library, os.path.join(folder, "lib"))
+            self.copied = os.path.join(folder, "bin")
+
+    def remove(self):
+        if self.copied:
+            shutil.rmtree(os.path.dirname(self.copied), ignore_errors=True)
+
+
+def load_cases():
+    import cases
+    for name in sorted(os.listdir(os.path.join(HERE, "cases"))):
+        if name.endswith(".py") and name != "__init__.py":
+            importlib.import_module("cases." + name[:-3])
+    return cases.ALL
+
+
+def end_on(number, frame):
+    raise Interrupted(signal.Signals(number).name)
+
+
+def run_case(case, stacks, options):
+    from harness import Failed, Network
+    if os.geteuid() != 0:
+        raise Skipped("it needs root, to make network namespaces")
+    missing = [p for p in case.needs if not shutil.which(p, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")]
+    if missing:
+        raise Skipped(f"not installed: {', '.join(missing)}")
+    client, server = (stacks, stacks) if stacks in ("loopback", "self") else stacks.split("-")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, end_on)
+    signal.alarm(case.timeout * (20 if options.full else 1))
+    options.make_readable()
+    try:
+        if case.bare:
+            case.function(options)
+            return
+        with Network(client, server, options, relay=case.relay) as net:
+            try:
+                case.function(net)
+                net.check()
+            except Failed:
+                for side in net.sides:
+                    for process in [side.ferryd] + side.processes:
+                        if process and process.tail():
+                            print(f"{side.name}: {' '.join(process.words)[-300:]}\n{process.tail(12)}")
+                raise
+    except Interrupted as reason:
+        raise Failed(f"ended by {reason}" + (f" after {case.timeout} s" if str(reason) == "SIGALRM" else "")
+                     + "\n" + traceback.format_exc(limit=-6)) from None
+    finally:
+        signal.alarm(0)
+        options.remove()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--programs", default="build/release/bin", help="folder of ferry and ferryd")
+    parser.add_argument("--logs", default=None, help="where logs of failed tests are kept")
+    parser.add_argument("--scheme", choices=["shared", "copy"])
+    parser.add_argument("--full", action="store_true", help="the sizes of `make soak`")
+    parser.add_argument("--ferryd-option", action="append", help="one more option for every ferryd")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("case", nargs="?")
+    parser.add_argument("stacks", nargs="?")
+    arguments = parser.parse_args()
+    cases = load_cases()
+    if arguments.list:
+        for case in cases.values():
+            for stacks in case.stacks:
+                print(case.name, stacks, case.timeout, "serial" if case.serial else "parallel")
+        return 0
+    if arguments.case not in cases or arguments.stacks is None:
+        parser.error("name a case and its stacks (see --list)")
+    if arguments.logs is None:
+        arguments.logs = os.path.join(arguments.programs, "..", "e2e-logs")
+    options = Options(arguments, f"{arguments.case}.{arguments.stacks}")
+    shutil.rmtree(options.logs, ignore_errors=True)
+    started = time.monotonic()
+    try:
+        run_case(cases[arguments.case], arguments.stacks, options)
+    except Skipped as reason:
+        print(f"SKIPPED: {reason}")
+        return SKIPPED
+    except Exception as error:  # pylint: disable=broad-except
+        from harness import Failed
+        print(f"FAILED after {time.monotonic() - started:.1f} s: {error}")
+        if not isinstance(error, Failed):
+            traceback.print_exc()
+        print(f"logs: {options.logs}")
+        return 1
+    shutil.rmtree(options.logs, ignore_errors=True)
+    print(f"good after {time.monotonic() - started:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
