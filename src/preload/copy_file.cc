@@ -1,0 +1,152 @@
+// Interposes sendfile and splice: file or pipe ↔ Ferry socket, through one buffer on the way. sendfile(2), splice(2).
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+
+#include <memory>
+
+#include "ipc/syscall.h"
+#include "preload/io.h"
+#include "preload/real.h"
+
+namespace ferry::preload {
+namespace {
+
+constexpr size_t kChunk = size_t{128} << 10;  // bytes read ahead of the socket at once
+constexpr size_t kMaxTransfer = 0x7ffff000;
+// A pipe gives its bytes up for good, so that what is read must be sent: little at a time.
+constexpr size_t kPipeChunk = size_t{16} << 10;
+
+struct FreeMemory {
+  void operator()(char* p) const { free(p); }
+};
+using Buffer = std::unique_ptr<char, FreeMemory>;
+
+// -errno as a result of `call`.
+template <typename T>
+long kernel_result(T result) {
+  return result < 0 ? -errno : static_cast<long>(result);
+}
+
+// Sends at most `count` bytes of the file from `*offset`, which is moved. Bytes sent, or -errno if none were.
+long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count, int flags) {
+  if (count > kMaxTransfer) count = kMaxTransfer;
+  Buffer buffer(static_cast<char*>(malloc(count < kChunk ? count + 1 : kChunk)));
+  if (!buffer) return -ENOMEM;
+  long sent = 0;
+  while (count > 0) {
+    const size_t want = count < kChunk ? count : kChunk;
+    long got = kernel_result(real().pread(in, buffer.get(), want, *offset));
+    if (got <= 0) return sent > 0 ? sent : got;
+    client::SendRequest request;
+    iovec v{buffer.get(), static_cast<size_t>(got)};
+    request.data = {&v, 1};
+    request.flags = flags | (static_cast<size_t>(got) < count && static_cast<size_t>(got) == want ? MSG_MORE : 0);
+    request.nonblocking = file.nonblocking;
+    long done = file.socket.send(out, request);
+    if (done < 0) return sent > 0 ? sent : done;
+    sent += done;
+    *offset += done;
+    count -= static_cast<size_t>(done);
+    if (done < got) return sent;
+  }
+  return sent;
+}
+
+ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
+  FileRef<SocketFile> file = socket_of(out);
+  if (!file) return real().sendfile(out, in, offset, count);
+  struct stat status;
+  if (real().fstat(in, &status) != 0) return -1;
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) return to_libc(-EINVAL);
+  off_t at = offset != nullptr ? *offset : real().lseek(in, 0, SEEK_CUR);
+  if (at < 0) return offset != nullptr ? to_libc(-EINVAL) : -1;
+  long sent = send_file(*file, out, in, &at, count, 0);
+  if (offset != nullptr) *offset = at;
+  else if (sent > 0) real().lseek(in, at, SEEK_SET);
+  return finish_send(*file, sent, 0);
+}
+
+bool waits(const SocketFile& file, unsigned flags) { return (flags & SPLICE_F_NONBLOCK) == 0 && !file.nonblocking; }
+
+// Socket → pipe: looked at first, so that bytes that the pipe does not take stay in the socket.
+long socket_to_pipe(SocketFile& file, int in, int out, size_t count, unsigned flags) {
+  if (count > kChunk) count = kChunk;
+  Buffer buffer(static_cast<char*>(malloc(count + 1)));
+  if (!buffer) return -ENOMEM;
+  iovec v{buffer.get(), count};
+  client::ReceiveRequest request;
+  request.data = {&v, 1};
+  request.flags = MSG_PEEK;
+  request.nonblocking = !waits(file, flags);
+  long peeked = file.socket.receive(in, request);
+  if (peeked <= 0) return peeked;
+  if ((flags & SPLICE_F_NONBLOCK) != 0) {
+    pollfd p{out, POLLOUT, 0};
+    if (real().poll(&p, 1, 0) != 1) return -EAGAIN;
+  }
+  long written = kernel_result(real().write(out, buffer.get(), static_cast<size_t>(peeked)));
+  if (written <= 0) return written;
+  v.iov_len = static_cast<size_t>(written);
+  request.flags = 0;
+  request.nonblocking = true;
+  file.socket.receive(in, request);
+  return written;
+}
+
+long pipe_to_socket(SocketFile& file, int in, int out, size_t count, unsigned flags) {
+  if (count > kPipeChunk) count = kPipeChunk;
+  if (!waits(file, flags)) {
+    if ((file.socket.readiness(out) & (POLLOUT | POLLERR | POLLHUP)) == 0) return -EAGAIN;
+  } else if (int ready = file.socket.wait(out, POLLOUT, -1); ready < 0) {
+    return ready;
+  }
+  if ((flags & SPLICE_F_NONBLOCK) != 0) {
+    pollfd p{in, POLLIN, 0};
+    if (real().poll(&p, 1, 0) != 1) return -EAGAIN;
+  }
+  char buffer[kPipeChunk];
+  long got = kernel_result(real().read(in, buffer, count));
+  if (got <= 0) return got;
+  iovec v{buffer, static_cast<size_t>(got)};
+  client::SendRequest request;
+  request.data = {&v, 1};
+  request.flags = (flags & SPLICE_F_MORE) != 0 ? MSG_MORE : 0;
+  long sent = 0;
+  while (sent < got) {
+    long done = file.socket.send(out, request);
+    if (done < 0) return sent > 0 ? sent : done;
+    sent += done;
+    v.iov_base = buffer + sent;
+    v.iov_len = static_cast<size_t>(got - sent);
+  }
+  return sent;
+}
+
+bool is_pipe(int fd) {
+  struct stat status;
+  return real().fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+}  // namespace
+
+static_assert(sizeof(off_t) == sizeof(off64_t), "x86-64: one implementation serves both names");
+
+FERRY_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) noexcept {
+  return sendfile_call(out, in, offset, count);
+}
+FERRY_EXPORT ssize_t sendfile64(int out, int in, off64_t* offset, size_t count) noexcept {
+  return sendfile_call(out, in, offset, count);
+}
+
+FERRY_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t count, unsigned flags) {
+  FileRef<SocketFile> from = socket_of(in);
+  FileRef<SocketFile> to = socket_of(out);
+  if (!from && !to) return real().splice(in, in_offset, out, out_offset, count, flags);
+  if (count == 0) return 0;
+  if ((from && in_offset != nullptr) || (to && out_offset != nullptr)) return to_libc(-ESPIPE);
+  if (from) return is_pipe(out) ? to_libc(socket_to_pipe(*from, in, out, count, flags)) : to_libc(-EINVAL);
+  return is_pipe(in) ? finish_send(*to, pipe_to_socket(*to, in, out, count, flags), 0) : to_libc(-EINVAL);
+}
+
+}  // namespace ferry::preload

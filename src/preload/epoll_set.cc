@@ -1,0 +1,355 @@
+// Owns epoll sets' registrations: epoll_ctl(2) and everything that changes what is watched. Waiting is in epoll_wait.cc.
+#include "preload/epoll_set.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#include <new>
+
+#include "client/process.h"
+#include "preload/epoll_marker.h"
+#include "preload/log.h"
+#include "preload/private_fds.h"
+#include "preload/real.h"
+#include "preload/socket_file.h"
+
+namespace ferry::preload {
+namespace {
+
+constinit client::Mutex g_sets_mutex;  // g_free, g_all
+EpollSet* g_free = nullptr;
+EpollSet* g_all = nullptr;
+
+constexpr uint32_t kExclusiveAllowed = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+
+int kernel_control(int epfd, int op, int fd, uint32_t events, uint64_t data) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = data;
+  return static_cast<int>(ipc::raw_syscall(SYS_epoll_ctl, epfd, op, fd, ipc::arg(&event)));
+}
+
+// Some number that names `set` now, for changes that do not come from a call on it.
+int number_of(const EpollSet* set) {
+  int found = -1;
+  fd_table().for_each([&](int fd, OpenFile* file) {
+    if (file == set) found = fd;
+  });
+  return found;
+}
+
+}  // namespace
+
+uint64_t marker_base() {
+  static uint64_t base = 0;
+  uint64_t value = __atomic_load_n(&base, __ATOMIC_RELAXED);
+  if (value != 0) return value;
+  uint64_t fresh = 0;
+  ipc::raw_syscall(SYS_getrandom, ipc::arg(&fresh), sizeof(fresh), 0);
+  fresh |= 1;
+  uint64_t expected = 0;
+  return __atomic_compare_exchange_n(&base, &expected, fresh, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) ? fresh : expected;
+}
+
+FileRef<EpollSet> epoll_set_of(int fd) {
+  FileRef<> file = fd_table().get(fd);
+  if (!file || file->kind() != FileKind::epoll) return {};
+  return FileRef<EpollSet>(static_cast<EpollSet*>(file.take()));
+}
+
+FileRef<EpollSet> EpollSet::create() {
+  client::Guard guard(g_sets_mutex);
+  EpollSet* set = g_free;
+  if (set != nullptr) {
+    g_free = set->next_free_;
+  } else {
+    set = new (std::nothrow) EpollSet;
+    if (set == nullptr) return {};
+    set->next_of_all_ = g_all;
+    g_all = set;
+  }
+  set->token_ = client::process_token();
+  set->revive();
+  return FileRef<EpollSet>(set);
+}
+
+void EpollSet::retire() {
+  {
+    client::Guard guard(mutex_);
+    for (auto& [fd, r] : registrations_)
+      if (!r->native && r->file->kind() == FileKind::socket && queue_.is_open()) queue_.unwatch(socket_of(*r)->socket);
+    registrations_.clear();
+    kernel_.clear();
+    by_slot_.clear();
+    ready_head_ = ready_tail_ = nullptr;
+    ready_count_ = kernel_sources_ = nested_count_ = since_kernel_ = 0;
+    queue_.close();
+  }
+  client::Guard guard(g_sets_mutex);
+  next_free_ = g_free;
+  g_free = this;
+}
+
+void EpollSet::lock_all() {
+  g_sets_mutex.lock();
+  for (EpollSet* set = g_all; set != nullptr; set = set->next_of_all_) set->mutex_.lock();
+}
+
+void EpollSet::unlock_all() {
+  for (EpollSet* set = g_all; set != nullptr; set = set->next_of_all_) set->mutex_.unlock();
+  g_sets_mutex.unlock();
+}
+
+SocketFile* EpollSet::socket_of(const Registration& r) const { return static_cast<SocketFile*>(r.file); }
+
+int EpollSet::control(int epfd, int op, int fd, epoll_event* event) {
+  FileRef<> file = fd_table().get(fd);
+  if (op != EPOLL_CTL_DEL && event == nullptr) return -EFAULT;
+  client::Guard guard(mutex_);
+  if (int error = make_current(epfd); error != 0) return error;
+  auto known = registrations_.find(fd);
+  if (!file) {
+    if (known != registrations_.end()) remove(epfd, *known->second);  // its number was freed and is a kernel descriptor now
+    int error = static_cast<int>(ipc::raw_syscall(SYS_epoll_ctl, epfd, op, fd, ipc::arg(event)));
+    if (error != 0) return error;
+    if (op == EPOLL_CTL_DEL) kernel_.erase(fd);
+    else kernel_[fd] = *event;
+    return 0;
+  }
+  if (file.get() == this) return -EINVAL;
+  if (known != registrations_.end() && known->second->file != file.get()) {
+    remove(epfd, *known->second);
+    known = registrations_.end();
+  }
+  switch (op) {
+    case EPOLL_CTL_ADD:
+      return known != registrations_.end() ? -EEXIST : add(epfd, fd, std::move(file), *event);
+    case EPOLL_CTL_MOD:
+      return known == registrations_.end() ? -ENOENT : modify(epfd, *known->second, *event);
+    case EPOLL_CTL_DEL:
+      if (known == registrations_.end()) return -ENOENT;
+      remove(epfd, *known->second);
+      return 0;
+  }
+  return -EINVAL;
+}
+
+int EpollSet::add(int epfd, int fd, FileRef<> file, const epoll_event& event) {
+  if ((event.events & EPOLLEXCLUSIVE) != 0 && (event.events & ~kExclusiveAllowed) != 0) return -EINVAL;
+  auto fresh = std::make_unique<Registration>();
+  Registration& r = *fresh;
+  r.file = file.get();
+  r.fd = fd;
+  r.events = event.events;
+  r.data = event.data;
+  registrations_[fd] = std::move(fresh);
+  file->add_watcher(this);
+  if (int error = start_watching(epfd, r); error != 0) {
+    remove(epfd, r);
+    return error;
+  }
+  return 0;
+}
+
+// Puts the registration's source into the event queue or into E, and has it looked at once.
+int EpollSet::start_watching(int epfd, Registration& r) {
+  if (r.file->kind() == FileKind::epoll) {
+    int error = kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd));
+    if (error != 0) return error;
+    ++kernel_sources_;
+    ++nested_count_;
+  } else {
+    SocketFile& file = *socket_of(r);
+    if (int error = open_queue(epfd); error != 0) return error;
+    int error = queue_.watch(file.socket, r.fd);
+    if (error == -EXDEV) {
+      go_native(epfd, r);
+      return r.native ? 0 : -EPERM;
+    }
+    if (error != 0) return error;
+    uint32_t slot = file.socket.slot();
+    if (slot != ~0u) {
+      if (by_slot_.size() <= slot) by_slot_.resize(slot + 1);
+      by_slot_[slot] = &r;
+    }
+    if (int twin = file.twin.load(); twin >= 0 && r.twin < 0) {
+      if (kernel_control(epfd, EPOLL_CTL_ADD, twin, EPOLLIN | EPOLLET, marker_of(twin)) == 0) {
+        r.twin = twin;
+        ++kernel_sources_;
+      }
+    }
+  }
+  enlist(r);
+  wake_sleepers();
+  return 0;
+}
+
+int EpollSet::modify(int epfd, Registration& r, const epoll_event& event) {
+  if (((event.events | r.events) & EPOLLEXCLUSIVE) != 0) return -EINVAL;
+  r.events = event.events;
+  r.data = event.data;
+  r.armed = true;
+  if (r.native) return kernel_control(epfd, EPOLL_CTL_MOD, r.fd, r.events, r.data.u64);
+  enlist(r);
+  wake_sleepers();
+  return 0;
+}
+
+void EpollSet::remove(int epfd, Registration& r) {
+  unlist(r);
+  if (r.native) {
+    kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
+    --kernel_sources_;
+  } else if (r.file->kind() == FileKind::epoll) {
+    kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
+    --kernel_sources_;
+    --nested_count_;
+  } else {
+    if (queue_.is_open()) queue_.unwatch(socket_of(r)->socket);
+    if (r.twin >= 0) {
+      kernel_control(epfd, EPOLL_CTL_DEL, r.twin, 0, 0);
+      --kernel_sources_;
+    }
+  }
+  for (Registration*& hint : by_slot_)
+    if (hint == &r) hint = nullptr;
+  registrations_.erase(r.fd);
+}
+
+void EpollSet::go_native(int epfd, Registration& r) {
+  unlist(r);
+  uint32_t events = r.armed ? r.events : r.events & (EPOLLET | EPOLLONESHOT);
+  if (kernel_control(epfd, EPOLL_CTL_ADD, r.fd, events, r.data.u64) != 0) return;
+  r.native = true;
+  ++kernel_sources_;
+}
+
+int EpollSet::open_queue(int epfd) {
+  if (queue_.is_open()) return 0;
+  if (token_ != client::process_token()) {
+    if (int error = make_private(epfd); error != 0) return error;
+  }
+  if (int error = queue_.open(); error != 0) return error;
+  int error = kernel_control(epfd, EPOLL_CTL_ADD, queue_.fd(), EPOLLIN, queue_marker());
+  if (error != 0) queue_.close();
+  else if (__atomic_load_n(&plain_sleepers_, __ATOMIC_SEQ_CST) != 0) nudge(epfd);
+  return error;
+}
+
+// Wakes a thread that went to sleep in E when the set had no queue, by a descriptor that is always readable and fires once.
+void EpollSet::nudge(int epfd) {
+  static int always_readable = -1;
+  client::Guard guard(g_sets_mutex);
+  if (always_readable < 0) {
+    long fd = ipc::raw_syscall(SYS_eventfd2, 1, EFD_CLOEXEC);
+    if (fd < 0) return;
+    always_readable = private_fds().adopt(static_cast<int>(fd));
+  }
+  kernel_control(epfd, EPOLL_CTL_ADD, always_readable, EPOLLIN | EPOLLONESHOT, queue_marker());
+}
+
+// After fork, or when ferryd was restarted: a queue of our own, and everything watched anew.
+int EpollSet::make_current(int epfd) {
+  if (!queue_.is_open() || queue_.is_current()) return 0;
+  if (token_ != client::process_token()) {
+    if (int error = make_private(epfd); error != 0) return error;
+  } else {
+    kernel_control(epfd, EPOLL_CTL_DEL, queue_.fd(), 0, 0);
+  }
+  queue_.close();
+  by_slot_.clear();
+  if (int error = open_queue(epfd); error != 0) return error;
+  std::vector<int> dead;
+  for (auto& [fd, r] : registrations_) {
+    if (r->native || r->file->kind() == FileKind::epoll) continue;
+    r->twin = -1;
+    if (start_watching(epfd, *r) != 0) dead.push_back(fd);
+  }
+  for (int fd : dead) {
+    FERRY_LOG_WARN("descriptor %d in an epoll set cannot be watched any more", fd);
+    remove(epfd, *registrations_[fd]);
+  }
+  return 0;
+}
+
+// Replaces E, which the parent process uses too, by a copy, under all of its numbers.
+int EpollSet::make_private(int epfd) {
+  FERRY_LOG_DEBUG("epoll set %d was inherited over fork and becomes private to this process", epfd);
+  long copy = ipc::raw_syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+  if (copy < 0) return static_cast<int>(copy);
+  for (auto& [fd, event] : kernel_) kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, event.events, event.data.u64);
+  for (auto& [fd, r] : registrations_) {
+    if (r->native) kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, r->events, r->data.u64);
+    if (r->file->kind() == FileKind::epoll)
+      kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, marker_of(fd));
+  }
+  fd_table().for_each([&](int fd, OpenFile* file) {
+    if (file != this) return;
+    long flags = ipc::raw_syscall(SYS_fcntl, fd, F_GETFD);
+    ipc::raw_syscall(SYS_dup3, copy, fd, flags > 0 && (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
+  });
+  ipc::raw_syscall(SYS_close, copy);
+  token_ = client::process_token();
+  kernel_sources_ = 0;
+  for (auto& [fd, r] : registrations_)
+    if (r->native || r->file->kind() == FileKind::epoll) ++kernel_sources_;
+  return 0;
+}
+
+void EpollSet::forget(OpenFile& file) {
+  client::Guard guard(mutex_);
+  for (auto it = registrations_.begin(); it != registrations_.end();) {
+    Registration& r = *it->second;
+    ++it;
+    if (r.file == &file) remove(number_of(this), r);
+  }
+}
+
+void EpollSet::hand_to_kernel(SocketFile& file) {
+  client::Guard guard(mutex_);
+  int epfd = number_of(this);
+  for (auto it = registrations_.begin(); it != registrations_.end();) {
+    Registration& r = *it->second;
+    ++it;
+    if (r.file != &file || r.native) continue;
+    if (queue_.is_open()) queue_.unwatch(file.socket);
+    go_native(epfd, r);
+  }
+}
+
+void EpollSet::give_away(SocketFile& file) {
+  client::Guard guard(mutex_);
+  int epfd = number_of(this);
+  for (auto it = registrations_.begin(); it != registrations_.end();) {
+    Registration& r = *it->second;
+    ++it;
+    if (r.file != &file) continue;
+    epoll_event event{};
+    event.events = r.armed ? r.events : r.events & (EPOLLET | EPOLLONESHOT);
+    event.data = r.data;
+    const int fd = r.fd;
+    r.native = false;  // K has left E when its last number was replaced
+    remove(epfd, r);
+    if (kernel_control(epfd, EPOLL_CTL_ADD, fd, event.events, event.data.u64) == 0) kernel_[fd] = event;
+  }
+}
+
+// What is on the ready list must be seen by threads that sleep. The list grew before the count is read; a sleeper counts itself
+// before it looks at the list.
+void EpollSet::wake_sleepers() {
+  if (__atomic_load_n(&queue_sleepers_, __ATOMIC_SEQ_CST) != 0 && queue_.is_open()) queue_.wake();
+}
+
+void EpollSet::watch_twin(SocketFile& file) {
+  client::Guard guard(mutex_);
+  int epfd = number_of(this);
+  int twin = file.twin.load();
+  for (auto& [fd, r] : registrations_) {
+    if (r->file != &file || r->twin >= 0 || twin < 0) continue;
+    if (kernel_control(epfd, EPOLL_CTL_ADD, twin, EPOLLIN | EPOLLET, marker_of(twin)) != 0) continue;
+    r->twin = twin;
+    ++kernel_sources_;
+  }
+}
+
+}  // namespace ferry::preload

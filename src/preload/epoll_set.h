@@ -1,0 +1,125 @@
+// An epoll set that may hold Ferry sockets beside kernel descriptors. The program's epoll descriptor stays a real kernel epoll
+// instance E, which holds the kernel descriptors with the program's own data and, as soon as the set has a Ferry socket, the event
+// queue's descriptor; so it can be waited for by whatever waits for E. Ferry's registrations are kept here.
+//
+//   kernel descriptors ──────────────► E ◄── epoll_pwait sleeps here
+//   event queue (client/event_queue.h) ┘ ▲
+//   nested sets, twin listeners ─────────┘ with a marker of ours instead of the program's data
+//
+// Semantics are epoll(7)'s: a registration on the ready list is evaluated; level-triggered ones stay on the list while they are
+// ready, edge-triggered ones leave it, one-shot ones are disarmed.
+//
+// After fork a set with Ferry sockets becomes private to the process that uses it: the child replaces E by a copy at first use
+// (docs/compatibility.md). Sets of kernel descriptors only remain shared, as in the kernel.
+#pragma once
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "client/event_queue.h"
+#include "client/mutex.h"
+#include "preload/open_file.h"
+
+namespace ferry::preload {
+
+class SocketFile;
+
+class EpollSet final : public OpenFile {
+ public:
+  // A set around a fresh kernel epoll instance, with one reference for the caller. Null when out of memory.
+  static FileRef<EpollSet> create();
+
+  // epoll_ctl(2). `epfd` is the number the program used. 0 or -errno.
+  int control(int epfd, int op, int fd, epoll_event* event);
+  // epoll_pwait2(2). Number of events, or -errno.
+  int wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
+
+  // Ferry's part of "is the set readable", for poll and nesting; and sleeping on E from outside: as EventQueue's.
+  bool has_ready(int epfd);
+  bool prepare_sleep(int epfd);
+  void finish_sleep();
+
+  // The file's last descriptor was closed.
+  void forget(OpenFile& file);
+  // The socket's data now goes over its descriptor (kernel mode): the kernel watches K.
+  void hand_to_kernel(SocketFile& file);
+  // The file's numbers name a kernel socket now (hand-over): the registrations become plain kernel ones.
+  void give_away(SocketFile& file);
+  // The listener got a twin: watch it too.
+  void watch_twin(SocketFile& file);
+
+  // Taken around fork, so that the child finds every set whole.
+  static void lock_all();
+  static void unlock_all();
+
+ protected:
+  void retire() override;
+
+ private:
+  struct Registration {
+    OpenFile* file = nullptr;  // not counted: forget() comes before it goes
+    int fd = -1;
+    uint32_t events = 0;
+    epoll_data_t data{};
+    bool armed = true;         // false: one-shot that has fired
+    bool ready = false;        // on the ready list
+    bool native = false;       // the kernel watches the descriptor itself
+    int twin = -1;             // the twin listener that E watches for us
+    Registration* next = nullptr;
+    Registration* previous = nullptr;
+  };
+
+  EpollSet() : OpenFile(FileKind::epoll) {}
+  SocketFile* socket_of(const Registration& r) const;
+
+  // --- all of these under mutex_ ---
+  int add(int epfd, int fd, FileRef<> file, const epoll_event& event);
+  int modify(int epfd, Registration& r, const epoll_event& event);
+  void remove(int epfd, Registration& r);
+  int start_watching(int epfd, Registration& r);
+  int open_queue(int epfd);
+  int make_current(int epfd);
+  int make_private(int epfd);
+  void nudge(int epfd);
+  void wake_sleepers();
+  void go_native(int epfd, Registration& r);
+  void enlist(Registration& r);
+  void unlist(Registration& r);
+  Registration* at_slot(uint32_t slot);
+  void collect();
+  uint32_t evaluate(int epfd, Registration& r);
+  int harvest(int epfd, epoll_event* events, int capacity);
+
+  // Drops our markers from what the kernel reported; returns how many are left.
+  int filter(epoll_event* events, int count);
+  int poll_kernel(int epfd, epoll_event* events, int capacity);
+  int sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
+  bool prepare_nested(std::vector<FileRef<>>& nested);
+
+  client::Mutex mutex_;
+  uint32_t token_ = 0;  // process_token() of the process that E belongs to
+  client::EventQueue queue_;
+  std::unordered_map<int, std::unique_ptr<Registration>> registrations_;  // by descriptor number
+  std::unordered_map<int, epoll_event> kernel_;                           // what the kernel watches for the program
+  std::vector<Registration*> by_slot_;                                    // a hint, checked before use
+  Registration* ready_head_ = nullptr;
+  Registration* ready_tail_ = nullptr;
+  uint32_t ready_count_ = 0;
+  uint32_t kernel_sources_ = 0;   // native, twin and nested registrations
+  uint32_t nested_count_ = 0;
+  uint32_t plain_sleepers_ = 0;   // threads asleep in E that do not know of the queue yet; atomic
+  uint32_t queue_sleepers_ = 0;   // threads that have announced sleep on the queue; atomic
+  uint32_t since_kernel_ = 0;     // harvests since the kernel was last asked
+  EpollSet* next_free_ = nullptr;
+  EpollSet* next_of_all_ = nullptr;
+};
+
+// The epoll set that `fd` names, or null.
+FileRef<EpollSet> epoll_set_of(int fd);
+
+}  // namespace ferry::preload

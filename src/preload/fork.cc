@@ -1,0 +1,64 @@
+// Interposes fork, vfork, _Fork and daemon. vfork is fork: a child that borrowed our memory would change our table when it closes and
+// dups, and a copy is always right. The child opens a channel of its own on first use (client/channel.h); its descriptors are
+// the parent's, and the server moves a socket to whoever uses it.
+#include "preload/fork.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "client/channel.h"
+#include "client/critical.h"
+#include "preload/epoll_set.h"
+#include "preload/fd_table.h"
+#include "preload/real.h"
+
+namespace ferry::preload {
+
+pid_t fork_process() {
+  client::Critical critical;
+  EpollSet::lock_all();
+  pid_t child = real().fork();
+  if (child != 0) {
+    EpollSet::unlock_all();
+    return child;
+  }
+  // Locks that the parent held count as free here (client/mutex.h).
+  int saved_errno = errno;
+  client::Channel::after_fork_in_child();
+  errno = saved_errno;
+  return 0;
+}
+
+FERRY_EXPORT pid_t fork() noexcept { return fork_process(); }
+FERRY_EXPORT pid_t vfork() noexcept { return fork_process(); }
+FERRY_EXPORT pid_t _Fork() noexcept {
+  if (real()._Fork == nullptr) return fork_process();
+  client::Critical critical;
+  EpollSet::lock_all();
+  pid_t child = real()._Fork();
+  if (child != 0) EpollSet::unlock_all();
+  else client::Channel::after_fork_in_child();
+  return child;
+}
+
+// libc's daemon() forks by an internal call; the same in steps that we see. daemon(3).
+FERRY_EXPORT int daemon(int no_chdir, int no_close) noexcept {
+  switch (fork_process()) {
+    case -1: return -1;
+    case 0: break;
+    default: _exit(0);
+  }
+  if (setsid() == -1) return -1;
+  if (no_chdir == 0 && chdir("/") != 0) return -1;
+  if (no_close != 0) return 0;
+  int null = real().open("/dev/null", O_RDWR);
+  if (null < 0) return -1;
+  for (int fd : {0, 1, 2}) {
+    fd_table().remove(fd);
+    if (real().dup2(null, fd) < 0) return -1;
+  }
+  if (null > 2) real().close(null);
+  return 0;
+}
+
+}  // namespace ferry::preload

@@ -1,0 +1,213 @@
+// Interposes the calls that make, name and connect sockets: socket, bind, listen, accept, connect, shutdown, getsockname,
+// getpeername. Which sockets are Ferry's is decided here and in destinations.h; docs/compatibility.md states the rules.
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "client/channel.h"
+#include "preload/destinations.h"
+#include "preload/handover.h"
+#include "preload/log.h"
+#include "preload/loopback_twin.h"
+#include "preload/poll.h"
+#include "preload/process.h"
+#include "preload/real.h"
+#include "preload/socket_file.h"
+
+namespace ferry::preload {
+namespace {
+
+constexpr int kTypeFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+// The kind of Ferry socket for a socket() call, or nothing (with a logged reason unless the family is none of ours).
+bool kind_of(int domain, int type, int protocol, client::SocketKind& kind) {
+  if (domain != AF_INET && domain != AF_INET6) return false;
+  if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) return kind = ipc::abi::kKindTcp, true;
+  if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) return kind = ipc::abi::kKindUdp, true;
+  FERRY_LOG_WARN("socket(family %d, type %d, protocol %d) is not served by Ferry: kernel socket", domain, type, protocol);
+  return false;
+}
+
+int open_ferry(int domain, int type, client::SocketKind kind) {
+  FileRef<SocketFile> file = SocketFile::create(domain, type & ~kTypeFlags);
+  if (!file) return -ENOMEM;
+  const bool nonblocking = (type & SOCK_NONBLOCK) != 0;
+  int k = file->socket.open(kind, domain == AF_INET6, nonblocking, (type & SOCK_CLOEXEC) != 0);
+  if (k < 0) {
+    report_open_failure(k);
+    return k == -ENOENT || k == -ECONNREFUSED || k == -EPROTO ? -ENETDOWN : k;
+  }
+  file->nonblocking = nonblocking;
+  file->remember_identity(k);
+  if (fd_table().install(k, file.get())) return k;
+  file->socket.close();
+  real().close(k);
+  return -EMFILE;
+}
+
+// A connection for accept(2) from Ferry, or -errno.
+int accept_ferry(SocketFile& listener, int fd, bool nonblocking, int flags, client::Address* remote) {
+  FileRef<SocketFile> child = SocketFile::create(listener.family, listener.type);
+  if (!child) return -ENOMEM;
+  int k = listener.socket.accept(fd, child->socket, nonblocking, (flags & SOCK_NONBLOCK) != 0, (flags & SOCK_CLOEXEC) != 0,
+                                 remote);
+  if (k < 0) return k;
+  child->nonblocking = (flags & SOCK_NONBLOCK) != 0;
+  child->used = true;
+  child->v6_only = listener.v6_only.load();
+  child->remember_identity(k);
+  if (fd_table().install(k, child.get())) return k;
+  child->socket.close();
+  real().close(k);
+  return -EMFILE;
+}
+
+// A listener that has a twin on the kernel's loopback: whichever has a connection.
+int accept_either(SocketFile& listener, int fd, int flags, client::Address* remote, sockaddr* address, socklen_t* length) {
+  for (;;) {
+    int k = accept_ferry(listener, fd, true, flags, remote);
+    if (k != -EAGAIN) return k;
+    k = static_cast<int>(ipc::raw_syscall(SYS_accept4, listener.twin.load(), ipc::arg(address), ipc::arg(length), flags));
+    if (k >= 0) {
+      fd_table().forget_stale(k);
+      remote->port = 0;
+      remote->reserved = 1;  // the kernel has written the address
+      return k;
+    }
+    if (k != -EAGAIN || listener.nonblocking) return k;
+    timespec limit{};
+    const timespec* timeout = receive_timeout(listener, fd, limit);
+    pollfd p{fd, POLLIN, 0};
+    int ready = poll_files(&p, 1, timeout, nullptr);
+    if (ready < 0) return -errno;
+    if (ready == 0) return -EAGAIN;
+  }
+}
+
+int accept_call(int fd, sockaddr* address, socklen_t* length, int flags) {
+  FileRef<SocketFile> listener = socket_of(fd);
+  if (!listener) {
+    int k = real().accept4(fd, address, length, flags);
+    if (k >= 0) fd_table().forget_stale(k);
+    return k;
+  }
+  if ((flags & ~kTypeFlags) != 0) return static_cast<int>(to_libc(-EINVAL));
+  if (address != nullptr && length == nullptr) return static_cast<int>(to_libc(-EFAULT));
+  client::Address remote{};
+  int k = listener->twin.load() >= 0 ? accept_either(*listener, fd, flags, &remote, address, length)
+                                     : accept_ferry(*listener, fd, listener->nonblocking, flags, &remote);
+  if (k >= 0 && address != nullptr && remote.reserved == 0)
+    *length = client::write_address(remote, listener->v6(), address, *length);
+  return static_cast<int>(to_libc(k));
+}
+
+int connect_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, socklen_t length) {
+  if (address == nullptr) return -EFAULT;
+  if (length < sizeof(sa_family_t)) return -EINVAL;
+  if (address->sa_family == AF_UNSPEC) return file->socket.disconnect(fd);
+  client::Address remote{};
+  int error = client::parse_address(address, length, file->v6(), remote);
+  Destination where = error == -ENETUNREACH ? Destination::kernel_ipv6 : Destination::ferry;
+  if (error != 0 && where == Destination::ferry) return error;
+  if (error == 0) where = destination_of(remote);
+  if (where != Destination::ferry && !(file->is_connected(fd) && file->type == SOCK_STREAM)) {
+    error = hand_over(*file, fd, destination_name(where));
+    if (error != 0) return error;
+    file.reset();
+    return real().connect(fd, address, length) == 0 ? 0 : -errno;
+  }
+  file->used = true;
+  if (log_enabled(LogLevel::debug)) {
+    uint32_t ip = client::ipv4_of(remote);
+    FERRY_LOG_DEBUG("connect(%d, %u.%u.%u.%u:%u)", fd, ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255, remote.port);
+  }
+  return file->socket.connect(fd, remote, file->nonblocking);
+}
+
+int bind_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, socklen_t length) {
+  if (address == nullptr) return -EFAULT;
+  client::Address local{};
+  int error = client::parse_address(address, length, file->v6(), local);
+  Destination where = error == -ENETUNREACH ? Destination::kernel_ipv6 : Destination::ferry;
+  if (error != 0 && where == Destination::ferry) return error;
+  if (error == 0 && client::is_unspecified(local)) {
+    if (file->v6() && file->v6_only) where = Destination::kernel_ipv6;
+  } else if (error == 0) {
+    where = destination_of(local);
+  }
+  if (where != Destination::ferry) {
+    error = hand_over(*file, fd, destination_name(where));
+    if (error != 0) return error;
+    file.reset();
+    return real().bind(fd, address, length) == 0 ? 0 : -errno;
+  }
+  error = file->socket.bind(fd, local);
+  if (error != 0) return error;
+  file->bound_any = client::is_unspecified(local);
+  file->bound = true;
+  return 0;
+}
+
+int name_call(int fd, sockaddr* address, socklen_t* length, bool peer) {
+  FileRef<SocketFile> file = socket_of(fd);
+  if (!file) return peer ? real().getpeername(fd, address, length) : real().getsockname(fd, address, length);
+  if (length == nullptr || (address == nullptr && *length != 0)) return static_cast<int>(to_libc(-EFAULT));
+  client::Address name{};
+  int error = peer ? file->socket.remote_address(fd, name) : file->socket.local_address(fd, name);
+  if (error == 0) *length = client::write_address(name, file->v6(), address, *length);
+  return static_cast<int>(to_libc(error));
+}
+
+}  // namespace
+
+FERRY_EXPORT int socket(int domain, int type, int protocol) noexcept {
+  client::SocketKind kind{};
+  if (start_process() && kind_of(domain, type & ~kTypeFlags, protocol, kind))
+    return static_cast<int>(to_libc(open_ferry(domain, type, kind)));
+  int fd = real().socket(domain, type, protocol);
+  if (fd >= 0) fd_table().forget_stale(fd);
+  return fd;
+}
+
+FERRY_EXPORT int bind(int fd, const sockaddr* address, socklen_t length) noexcept {
+  FileRef<SocketFile> file = socket_of(fd);
+  if (!file) return real().bind(fd, address, length);
+  return static_cast<int>(to_libc(bind_ferry(file, fd, address, length)));
+}
+
+FERRY_EXPORT int listen(int fd, int backlog) noexcept {
+  FileRef<SocketFile> file = socket_of(fd);
+  if (!file) return real().listen(fd, backlog);
+  int error = file->socket.listen(fd, backlog);
+  if (error == 0) {
+    file->used = true;
+    make_loopback_twin(*file, fd, backlog);
+  }
+  return static_cast<int>(to_libc(error));
+}
+
+FERRY_EXPORT int accept(int fd, sockaddr* address, socklen_t* length) { return accept_call(fd, address, length, 0); }
+FERRY_EXPORT int accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
+  return accept_call(fd, address, length, flags);
+}
+
+FERRY_EXPORT int connect(int fd, const sockaddr* address, socklen_t length) {
+  FileRef<SocketFile> file = socket_of(fd);
+  if (!file) return real().connect(fd, address, length);
+  return static_cast<int>(to_libc(connect_ferry(file, fd, address, length)));
+}
+
+FERRY_EXPORT int shutdown(int fd, int how) noexcept {
+  FileRef<SocketFile> file = socket_of(fd);
+  if (!file) return real().shutdown(fd, how);
+  return static_cast<int>(to_libc(file->socket.shutdown(fd, how)));
+}
+
+FERRY_EXPORT int getsockname(int fd, sockaddr* address, socklen_t* length) noexcept {
+  return name_call(fd, address, length, false);
+}
+FERRY_EXPORT int getpeername(int fd, sockaddr* address, socklen_t* length) noexcept {
+  return name_call(fd, address, length, true);
+}
+
+}  // namespace ferry::preload

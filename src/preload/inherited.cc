@@ -1,0 +1,100 @@
+// Owns the recognition of Ferry sockets behind unknown numbers (inherited.h): an AF_UNIX socket whose peer, by the kernel's word,
+// is ferryd, proved by attaching to it.
+#include "preload/inherited.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/channel.h"
+#include "ipc/owned_fd.h"
+#include "preload/handover.h"
+#include "preload/log.h"
+#include "preload/private_fds.h"
+#include "preload/socket_file.h"
+
+namespace ferry::preload {
+namespace {
+
+struct linux_dirent64 {
+  uint64_t inode;
+  int64_t offset;
+  uint16_t length;
+  uint8_t type;
+  char name[];
+};
+
+// A number of this process that names the same K already, so that dups share one description.
+FileRef<> find_twin(const client::Socket* twin) {
+  FileRef<> found;
+  fd_table().for_each([&](int fd, OpenFile* file) {
+    if (found || file->kind() != FileKind::socket) return;
+    if (&static_cast<SocketFile*>(file)->socket == twin) found = fd_table().get(fd);
+  });
+  return found;
+}
+
+// Names of open descriptors, by system calls only: opendir takes memory and a number for long.
+template <typename Visit>
+void for_each_open_fd(Visit visit) {
+  ipc::OwnedFd directory(static_cast<int>(
+      ipc::raw_syscall(SYS_openat, AT_FDCWD, ipc::arg("/proc/self/fd"), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  if (!directory.valid()) return;
+  alignas(8) char buffer[2048];
+  long size = 0;
+  while ((size = ipc::raw_syscall(SYS_getdents64, directory.get(), ipc::arg(buffer), sizeof(buffer))) > 0) {
+    for (long at = 0; at < size;) {
+      auto* entry = reinterpret_cast<linux_dirent64*>(buffer + at);
+      at += entry->length;
+      if (entry->name[0] < '0' || entry->name[0] > '9') continue;
+      if (int fd = atoi(entry->name); fd != directory.get()) visit(fd);
+    }
+  }
+}
+
+}  // namespace
+
+bool adopt_if_ferry(int fd) {
+  if (fd_table().contains(fd) || private_fds().contains(fd) || !client::looks_like_ferry(fd)) return false;
+  FileRef<SocketFile> file = SocketFile::create(AF_INET, SOCK_STREAM);
+  if (!file) return false;
+  client::Socket* twin = nullptr;
+  int error = file->socket.attach(fd, &twin);
+  if (error == -EEXIST && twin != nullptr) {
+    FileRef<> known = find_twin(twin);
+    return known && fd_table().install(fd, known.get());
+  }
+  if (error != 0) {
+    FERRY_LOG_WARN("descriptor %d came from ferryd but cannot be used: %s", fd, strerror(-error));
+    return false;
+  }
+  file->family = file->socket.v6() ? AF_INET6 : AF_INET;
+  file->type = file->socket.is_stream() ? SOCK_STREAM : SOCK_DGRAM;
+  file->nonblocking = (ipc::raw_syscall(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK) != 0;
+  file->used = true;
+  file->bound_any = false;
+  file->remember_identity(fd);
+  FERRY_LOG_DEBUG("descriptor %d is a Ferry socket that was handed to this process", fd);
+  return fd_table().install(fd, file.get());
+}
+
+void adopt_inherited() {
+  int candidates[256];
+  int count = 0;
+  for_each_open_fd([&](int fd) {
+    int domain = 0;
+    socklen_t length = sizeof(domain);
+    if (ipc::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, ipc::arg(&domain), ipc::arg(&length)) != 0) return;
+    if (domain == AF_UNIX && count < 256) candidates[count++] = fd;
+  });
+  for (int i = 0; i < count; ++i) {
+    int fd = candidates[i];
+    if (!adopt_if_ferry(fd) || fd > 2) continue;
+    // Standard input and output: stdio uses them by calls inside libc, which are not seen here.
+    if (FileRef<SocketFile> file = socket_of(fd); file && !file->socket.is_listener()) demote(*file, fd, "standard input or output");
+  }
+}
+
+}  // namespace ferry::preload

@@ -1,0 +1,15 @@
+// A listener on 0.0.0.0 also accepts on the kernel's loopback, by a kernel listener on 127.0.0.1 with the same port, its twin.
+// Not with `ferryd --loopback`, where Ferry serves 127.0.0.0/8 itself.
+#pragma once
+
+#include "preload/socket_file.h"
+
+namespace ferry::preload {
+
+// After listen(2) succeeded on `fd`. Failure (the port is in use on the loopback, no loopback) is logged, never an error.
+void make_loopback_twin(SocketFile& file, int fd, int backlog);
+
+// SO_RCVTIMEO of the socket as an argument for poll; nullptr: none set.
+const timespec* receive_timeout(SocketFile& file, int fd, timespec& storage);
+
+}  // namespace ferry::preload

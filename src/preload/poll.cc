@@ -1,0 +1,286 @@
+// Owns poll and ppoll. Ferry sockets are asked through shared memory; only when nothing is ready does the thread sleep, in the
+// kernel's ppoll on the kernel descriptors and on the thread's event queue, which every Ferry socket then reports to.
+#include "preload/poll.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/event_queue.h"
+#include "ipc/syscall.h"
+#include "preload/epoll_set.h"
+#include "preload/real.h"
+#include "preload/remaining_time.h"
+#include "preload/socket_file.h"
+
+namespace ferry::preload {
+namespace {
+
+// The queue of a thread that polls; kept until the thread ends.
+thread_local client::EventQueue t_queue;
+
+// When a socket reports to too many queues already, or no queue is left: look again this often.
+constexpr timespec kFallbackTick{0, 1'000'000};
+constexpr int64_t kOneDayNs = int64_t{86'400} * 1'000'000'000;
+
+// One poll call: which of the program's entries are ours, and what the kernel is asked instead.
+class PollCall {
+ public:
+  PollCall(pollfd* fds, nfds_t count) : fds_(fds), count_(count) {}
+  ~PollCall() {
+    for (nfds_t i = 0; i < used_; ++i) items_[i].~Item();
+    if (items_ != reinterpret_cast<Item*>(small_)) free(items_);
+  }
+  PollCall(const PollCall&) = delete;
+  PollCall& operator=(const PollCall&) = delete;
+
+  int run(const timespec* timeout, const sigset_t* mask);
+
+ private:
+  struct Item {
+    FileRef<> file;
+    nfds_t index;      // in fds_
+    nfds_t twin = 0;   // index in kernel_ of the twin listener, 0 none
+    bool watched = false;
+  };
+  static constexpr nfds_t kSmall = 64;
+
+  bool prepare();
+  bool is_native(Item& item);
+  nfds_t evaluate();
+  int ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t count);
+  nfds_t merge();
+  bool watch_all();
+  void unwatch_all();
+  int sleep(RemainingTime& remaining, const sigset_t* mask);
+  int wait_for_one(RemainingTime& remaining);
+
+  pollfd* fds_;
+  nfds_t count_;
+  Item* items_ = reinterpret_cast<Item*>(small_);
+  nfds_t used_ = 0;
+  pollfd* kernel_ = nullptr;  // behind items_: count_ entries, twins, the queue
+  nfds_t kernel_count_ = 0;   // without the queue
+  bool kernel_wanted_ = false;  // some descriptor is the kernel's
+  alignas(8) char small_[kSmall * (sizeof(Item) + 2 * sizeof(pollfd)) + sizeof(pollfd)];
+};
+
+// Finds our entries. False: out of memory.
+bool PollCall::prepare() {
+  nfds_t ours = 0;
+  for (nfds_t i = 0; i < count_; ++i) ours += fd_table().contains(fds_[i].fd) ? 1 : 0;
+  if (count_ > kSmall) {
+    items_ = static_cast<Item*>(malloc(ours * sizeof(Item) + (count_ + ours + 1) * sizeof(pollfd)));
+    if (items_ == nullptr) return items_ = reinterpret_cast<Item*>(small_), false;
+  }
+  kernel_ = reinterpret_cast<pollfd*>(items_ + ours);
+  memcpy(kernel_, fds_, count_ * sizeof(pollfd));
+  kernel_count_ = count_;
+  for (nfds_t i = 0; i < count_; ++i) {
+    kernel_[i].revents = 0;
+    if (fds_[i].fd < 0) continue;
+    FileRef<> file = used_ < ours ? fd_table().get(fds_[i].fd) : FileRef<>();
+    if (!file) {
+      kernel_wanted_ = true;
+      continue;
+    }
+    Item* item = new (&items_[used_]) Item{std::move(file), i};
+    if (is_native(*item)) {
+      item->~Item();
+      kernel_wanted_ = true;
+      continue;
+    }
+    ++used_;
+    if (item->file->kind() == FileKind::epoll) {
+      kernel_wanted_ = true;  // stays in the kernel's list: it may hold kernel descriptors, and it is how we are woken
+      continue;
+    }
+    kernel_[i].fd = -1;
+    if (int twin = static_cast<SocketFile*>(item->file.get())->twin.load(); twin >= 0) {
+      item->twin = kernel_count_;
+      kernel_[kernel_count_++] = {twin, static_cast<short>(fds_[i].events & (POLLIN | POLLRDNORM)), 0};
+      kernel_wanted_ = true;
+    }
+  }
+  return true;
+}
+
+bool PollCall::is_native(Item& item) {
+  if (item.file->kind() != FileKind::socket) return false;
+  auto& socket = static_cast<SocketFile*>(item.file.get())->socket;
+  return !socket.is_listener() && socket.mode(fds_[item.index].fd) == ipc::abi::kModeKernel;
+}
+
+// Fills in revents of our entries; how many are ready.
+nfds_t PollCall::evaluate() {
+  nfds_t ready = 0;
+  for (nfds_t i = 0; i < used_; ++i) {
+    pollfd& p = fds_[items_[i].index];
+    uint32_t bits = 0;
+    if (items_[i].file->kind() == FileKind::epoll)
+      bits = static_cast<EpollSet*>(items_[i].file.get())->has_ready(p.fd) ? POLLIN | POLLRDNORM : 0;
+    else
+      bits = static_cast<SocketFile*>(items_[i].file.get())->socket.readiness(p.fd);
+    p.revents = static_cast<short>(bits & (static_cast<uint16_t>(p.events) | POLLERR | POLLHUP));
+    ready += p.revents != 0 ? 1 : 0;
+  }
+  return ready;
+}
+
+int PollCall::ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t count) {
+  return real().ppoll(kernel_, count, timeout, mask);
+}
+
+// Adds what the kernel said to the program's entries; how many are ready altogether.
+nfds_t PollCall::merge() {
+  for (nfds_t i = 0; i < used_; ++i) {
+    Item& item = items_[i];
+    if (item.twin != 0 && kernel_[item.twin].revents != 0)
+      fds_[item.index].revents |= static_cast<short>(kernel_[item.twin].revents & (POLLIN | POLLRDNORM));
+    // An epoll set's descriptor is also readable because of our own queue in it: only has_ready() and kernel events count.
+  }
+  nfds_t next = 0, ready = 0;
+  for (nfds_t i = 0; i < count_; ++i) {
+    bool ours = next < used_ && items_[next].index == i;
+    if (!ours) fds_[i].revents = fds_[i].fd < 0 ? short{0} : kernel_[i].revents;
+    else if (items_[next].file->kind() == FileKind::epoll) fds_[i].revents |= kernel_[i].revents;
+    next += ours ? 1 : 0;
+    ready += fds_[i].revents != 0 ? 1 : 0;
+  }
+  return ready;
+}
+
+bool PollCall::watch_all() {
+  if (t_queue.is_open() && !t_queue.is_current()) t_queue.close();
+  if (!t_queue.is_open() && t_queue.open() != 0) return false;
+  bool all = true;
+  for (nfds_t i = 0; i < used_; ++i) {
+    Item& item = items_[i];
+    if (item.watched || item.file->kind() != FileKind::socket) continue;
+    item.watched = t_queue.watch(static_cast<SocketFile*>(item.file.get())->socket, fds_[item.index].fd) == 0;
+    all &= item.watched;
+  }
+  return all;
+}
+
+void PollCall::unwatch_all() {
+  for (nfds_t i = 0; i < used_; ++i)
+    if (items_[i].watched) t_queue.unwatch(static_cast<SocketFile*>(items_[i].file.get())->socket);
+  uint32_t slots[64];
+  while (t_queue.is_open() && t_queue.take(slots, 64) == 64) {}
+}
+
+// Sleeps until something may be ready. Results of the kernel's part are in kernel_. >= 0 or -1 and errno.
+int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
+  uint32_t slots[64];
+  bool queue = watch_all();
+  bool quiet = true;
+  if (queue) {
+    while (t_queue.take(slots, 64) == 64) {}
+    if (evaluate() != 0) return 0;  // after watching, and after the bits were cleared
+    quiet = t_queue.prepare_sleep();
+  }
+  for (nfds_t i = 0; i < used_; ++i)
+    if (items_[i].file->kind() == FileKind::epoll)
+      quiet &= static_cast<EpollSet*>(items_[i].file.get())->prepare_sleep(fds_[items_[i].index].fd);
+  int result = 0;
+  if (quiet) {
+    nfds_t count = kernel_count_;
+    if (queue) kernel_[count++] = {t_queue.fd(), POLLIN, 0};
+    bool tick = !queue && (remaining.left() == nullptr || remaining.left_ns() > kFallbackTick.tv_nsec);
+    result = ask_kernel(tick ? &kFallbackTick : remaining.left(), mask, count);
+  }
+  int saved_errno = errno;
+  for (nfds_t i = 0; i < used_; ++i)
+    if (items_[i].file->kind() == FileKind::epoll) static_cast<EpollSet*>(items_[i].file.get())->finish_sleep();
+  if (queue) t_queue.finish_sleep();
+  errno = saved_errno;
+  return result;
+}
+
+// The commonest case, one socket and nothing else: wait as a blocking call does, which may spin.
+int PollCall::wait_for_one(RemainingTime& remaining) {
+  pollfd& p = fds_[items_[0].index];
+  auto& socket = static_cast<SocketFile*>(items_[0].file.get())->socket;
+  for (;;) {
+    int64_t left = remaining.left_ns();
+    // With a time-out the wait is interrupted by every handler, as poll is; without one it would be restarted.
+    int bits = socket.wait(p.fd, static_cast<uint16_t>(p.events), left < 0 ? kOneDayNs : left);
+    if (bits < 0) {
+      errno = -bits;
+      return -1;
+    }
+    p.revents = static_cast<short>(bits & (static_cast<uint16_t>(p.events) | POLLERR | POLLHUP));
+    if (p.revents != 0) break;
+    if (remaining.expired()) return 0;
+  }
+  return 1;
+}
+
+int PollCall::run(const timespec* timeout, const sigset_t* mask) {
+  if (!prepare()) {
+    errno = ENOMEM;
+    return -1;
+  }
+  RemainingTime remaining(timeout);
+  constexpr timespec kNow{0, 0};
+  nfds_t ready = evaluate();
+  if (ready == 0 && !kernel_wanted_ && used_ == 1 && count_ == 1 && mask == nullptr && !remaining.expired())
+    return wait_for_one(remaining);
+  if (ready != 0 || remaining.expired()) {
+    if (!kernel_wanted_) return static_cast<int>(merge());
+    int result = ask_kernel(&kNow, mask, kernel_count_);
+    return result < 0 && ready == 0 ? -1 : static_cast<int>(merge());
+  }
+  int result = 0;
+  for (;;) {
+    for (nfds_t i = 0; i < kernel_count_; ++i) kernel_[i].revents = 0;
+    if (sleep(remaining, mask) < 0) {
+      result = -1;
+      break;
+    }
+    evaluate();
+    result = static_cast<int>(merge());
+    if (result > 0 || remaining.expired()) break;
+  }
+  int saved_errno = errno;
+  unwatch_all();
+  errno = saved_errno;
+  return result;
+}
+
+}  // namespace
+
+int poll_files(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+  bool ours = false;
+  if (fds != nullptr)
+    for (nfds_t i = 0; i < count && !ours; ++i) ours = fd_table().contains(fds[i].fd);
+  if (!ours) return real().ppoll(fds, count, timeout, mask);
+  return PollCall(fds, count).run(timeout, mask);
+}
+
+FERRY_EXPORT int poll(pollfd* fds, nfds_t count, int timeout_ms) {
+  timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1'000'000L};
+  return poll_files(fds, count, timeout_ms < 0 ? nullptr : &timeout, nullptr);
+}
+
+FERRY_EXPORT int ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+  if (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999'999'999)) {
+    errno = EINVAL;
+    return -1;
+  }
+  return poll_files(fds, count, timeout, mask);
+}
+
+FERRY_EXPORT int __poll_chk(pollfd* fds, nfds_t count, int timeout_ms, size_t size) {
+  if (size / sizeof(pollfd) < count) return real().__poll_chk(fds, count, timeout_ms, size);  // reports the overflow
+  timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1'000'000L};
+  return poll_files(fds, count, timeout_ms < 0 ? nullptr : &timeout, nullptr);
+}
+
+FERRY_EXPORT int __ppoll_chk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask, size_t size) {
+  if (size / sizeof(pollfd) < count) return real().__ppoll_chk(fds, count, timeout, mask, size);
+  return poll_files(fds, count, timeout, mask);
+}
+
+}  // namespace ferry::preload

@@ -1,0 +1,160 @@
+// Owns the trampoline of signal handlers and the interposed sigaction, signal and relatives (signals.h). sigaction(2), signal(7).
+#include "preload/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ucontext.h>
+#include <ucontext.h>
+
+#include "client/channel.h"
+#include "client/critical.h"
+#include "ipc/syscall.h"
+#include "preload/real.h"
+
+namespace ferry::preload {
+namespace {
+
+constexpr int kSignals = 65;
+// A signal that programs hardly use, counted from SIGRTMAX.
+constexpr int kLifelineFromEnd = 5;
+constexpr size_t kKernelSetSize = 8;  // of the kernel's sigset, sigprocmask(2)
+
+union Handler {
+  void (*plain)(int);
+  void (*full)(int, siginfo_t*, void*);
+};
+
+// What the program asked for; the kernel has the trampoline. Words are atomic.
+struct Disposition {
+  Handler handler{SIG_DFL};
+  uint32_t flags = 0;
+  bool ours = false;  // the trampoline is installed
+};
+Disposition g_dispositions[kSignals];
+
+// The signal put aside in this thread, and the mask to return to.
+struct Deferred {
+  int number = 0;
+  siginfo_t info;
+  uint64_t mask = 0;
+};
+thread_local constinit Deferred t_deferred [[gnu::tls_model("initial-exec")]] = {};
+
+// Faults of the instruction itself cannot wait.
+bool is_fault(int number, const siginfo_t* info) {
+  return (number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGTRAP ||
+          number == SIGSYS) && info->si_code > 0;
+}
+
+void trampoline(int number, siginfo_t* info, void* context) {
+  Disposition& d = g_dispositions[number];
+  if (client::in_critical_section() && !is_fault(number, info)) {
+    auto* c = static_cast<ucontext_t*>(context);
+    t_deferred.number = number;
+    t_deferred.info = *info;
+    memcpy(&t_deferred.mask, &c->uc_sigmask, sizeof(t_deferred.mask));
+    memset(&c->uc_sigmask, 0xff, kKernelSetSize);  // nothing else until the section ends
+    client::t_critical.deferred = true;
+    return;
+  }
+  Handler handler;
+  __atomic_load(&d.handler.plain, &handler.plain, __ATOMIC_ACQUIRE);
+  const uint32_t flags = __atomic_load_n(&d.flags, __ATOMIC_RELAXED);
+  if (handler.plain == SIG_DFL || handler.plain == SIG_IGN) return;  // changed while the signal was under way
+  if ((flags & SA_RESETHAND) != 0) {
+    struct sigaction standard = {};
+    standard.sa_handler = SIG_DFL;
+    real().sigaction(number, &standard, nullptr);
+    void (*none)(int) = SIG_DFL;
+    __atomic_store(&d.handler.plain, &none, __ATOMIC_RELEASE);
+    __atomic_store_n(&d.ours, false, __ATOMIC_RELAXED);
+  }
+  if ((flags & SA_SIGINFO) != 0) handler.full(number, info, context);
+  else handler.plain(number);
+}
+
+// The critical section has ended: sends the signal to this thread again, as it came, and lets signals in.
+void on_critical_leave() {
+  Deferred aside = t_deferred;
+  t_deferred.number = 0;
+  client::t_critical.deferred = false;
+  if (aside.number == 0) return;
+  ipc::raw_syscall(SYS_rt_tgsigqueueinfo, ipc::raw_syscall(SYS_getpid), ipc::raw_syscall(SYS_gettid), aside.number,
+                   ipc::arg(&aside.info));
+  ipc::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, ipc::arg(&aside.mask), 0, kKernelSetSize);
+}
+
+int change(int number, const struct sigaction* action, struct sigaction* old) {
+  if (number <= 0 || number >= kSignals) return real().sigaction(number, action, old);
+  Disposition& d = g_dispositions[number];
+  const Disposition before = d;
+  struct sigaction ours;
+  const struct sigaction* given = action;
+  if (action != nullptr) {
+    const bool handled = action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN;
+    if (handled) {
+      ours = *action;
+      ours.sa_sigaction = trampoline;
+      ours.sa_flags = (action->sa_flags | SA_SIGINFO) & ~static_cast<int>(SA_RESETHAND);
+      given = &ours;
+    }
+    void (*handler)(int) = action->sa_handler;
+    __atomic_store_n(&d.flags, static_cast<uint32_t>(action->sa_flags), __ATOMIC_RELAXED);
+    if (handled) __atomic_store(&d.handler.plain, &handler, __ATOMIC_RELEASE);
+  }
+  struct sigaction previous;
+  if (real().sigaction(number, given, &previous) != 0) {
+    d = before;
+    return -1;
+  }
+  if (action != nullptr) __atomic_store_n(&d.ours, given == &ours, __ATOMIC_RELAXED);
+  if (old == nullptr) return 0;
+  *old = previous;
+  if (previous.sa_sigaction == trampoline) {
+    old->sa_handler = before.handler.plain;
+    old->sa_flags = static_cast<int>(before.flags) | (previous.sa_flags & 0x04000000 /* SA_RESTORER */);
+  }
+  return 0;
+}
+
+sighandler_t set_simple(int number, sighandler_t handler, int flags) {
+  struct sigaction action = {}, old = {};
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  if (handler == SIG_ERR) return errno = EINVAL, SIG_ERR;
+  return change(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+}  // namespace
+
+int start_signals() {
+  client::g_on_critical_leave = on_critical_leave;
+  const int number = SIGRTMAX - kLifelineFromEnd;
+  struct sigaction present = {};
+  if (real().sigaction(number, nullptr, &present) != 0 || present.sa_handler != SIG_DFL) return 0;  // somebody has it already
+  struct sigaction ours = {};
+  ours.sa_handler = [](int) {
+    int saved_errno = errno;
+    client::Channel::on_lifeline_signal();
+    errno = saved_errno;
+  };
+  ours.sa_flags = SA_RESTART;
+  return real().sigaction(number, &ours, nullptr) == 0 ? number : 0;
+}
+
+FERRY_EXPORT int sigaction(int number, const struct sigaction* action, struct sigaction* old) noexcept {
+  return change(number, action, old);
+}
+FERRY_EXPORT sighandler_t signal(int number, sighandler_t handler) noexcept { return set_simple(number, handler, SA_RESTART); }
+FERRY_EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) noexcept {
+  return set_simple(number, handler, SA_RESTART);
+}
+FERRY_EXPORT sighandler_t sysv_signal(int number, sighandler_t handler) noexcept {
+  return set_simple(number, handler, static_cast<int>(SA_RESETHAND | SA_NODEFER));
+}
+FERRY_EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler) noexcept {
+  return set_simple(number, handler, static_cast<int>(SA_RESETHAND | SA_NODEFER));
+}
+
+}  // namespace ferry::preload
