@@ -54,7 +54,8 @@ struct IcmpError {
 // Life of an owner number: in use from the call that names it (open, set_owner, on_incoming) until the socket was closed or
 // aborted by the host *and* on_events(owner, Event::closed) was called; for a connection that lingers after close these
 // are far apart, and on_completed and discard keep coming in between. Closing any other socket reports `closed` within the call.
-// Children that die because their listener was closed report failed | closed and need no close.
+// Children that die before they are accepted report failed | closed, are gone, and need no close.
+// While on_events(failed) is under way, Stack::socket_info() tells the error.
 class Host : public buf::Memory {
  public:
   virtual Status transmit(LinkIndex link, const buf::Packet& packet) = 0;
@@ -76,6 +77,8 @@ class Host : public buf::Memory {
   virtual Owner on_incoming(Owner listener, SocketId child, const Endpoint& local, const Endpoint& remote) = 0;
   // A child completed its handshake and waits in the listener's accept queue.
   virtual void on_acceptable(Owner listener) = 0;
+  // An interface's address was probed for and is ours (usable), or somebody else (`other`) holds it (RFC 5227).
+  virtual void on_address(LinkIndex /*link*/, bool /*usable*/, const wire::MacAddress& /*other*/) {}
 
  protected:
   ~Host() = default;
@@ -87,6 +90,7 @@ struct InterfaceConfig {
   uint32_t mtu = 1500;
   uint32_t max_gso = 0;        // bytes of payload that the link segments, 0: none
   bool checksum_tx = false;
+  bool probe = false;          // ask on the link whether the address is free before using it (RFC 5227); see Host::on_address
   bool loopback = false;       // the stack's own 127.0.0.0/8: packets come straight back, never to Host::transmit
 };
 
@@ -107,7 +111,7 @@ struct Config {
 
 // What a host may ask of a socket. Numbers are stable: recordings hold them.
 enum class CallOp : uint8_t {
-  open = 1,       // type, owner -> socket
+  open = 1,       // type, owner, number = user id (SO_REUSEPORT shares within one user) -> socket
   bind,           // local (port 0: ephemeral) -> local
   listen,         // number = backlog
   connect,        // remote; UDP: sets the default peer; TCP -> error in_progress, then events. Unspecified remote: disconnect
@@ -120,7 +124,8 @@ enum class CallOp : uint8_t {
   abort,          // RST now; the id is dead
   set_option,     // option, number
   set_owner,      // owner (accepted children, re-homing)
-  send_echo,      // icmp_echo: remote, number = sequence, data
+  send_echo,      // icmp_echo: remote, number = sequence, data; bind's port is the identifier. Answers are delivered as datagrams: the
+                  // whole ICMP message, remote.port = sequence
 };
 
 enum SendFlag : uint32_t { kSendMore = 1, kSendUrgent = 2 };

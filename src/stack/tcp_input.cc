@@ -1,0 +1,162 @@
+// Segments on their way in: the connection, TIME_WAIT or listener that they are for (RFC 9293 section 3.10.7).
+#include "stack/engine.h"
+#include "tcp/isn.h"
+#include "tcp/reset.h"
+#include "wire/checksum.h"
+#include "wire/tcp.h"
+
+namespace ferry::stack {
+
+void Engine::on_tcp(const net::Datagram& datagram) {
+  ++counters_.tcp_segments_in;
+  if (datagram.broadcast) return counters_.drop(Drop::tcp_broadcast);  // RFC 1122 section 4.2.3.10
+  const ByteSpan bytes = datagram.payload();
+  auto view = wire::TcpView::parse(bytes);
+  if (!view) return counters_.drop(Drop::tcp_malformed);
+  const wire::Ipv4Address source = datagram.ip.source(), destination = datagram.ip.destination();
+  if (!datagram.checksum_trusted()) {
+    counters_.payload_bytes_summed += bytes.size();
+    const auto length = static_cast<uint32_t>(bytes.size());
+    if (!wire::checksum_ok(wire::pseudo_header(source, destination, wire::kProtocolTcp, length), bytes))
+      return counters_.drop(Drop::tcp_checksum);
+  }
+  tcp::InputSegment s;
+  s.seq = view->sequence();
+  s.ack = view->acknowledgment();
+  s.flags = view->flags();
+  s.window = view->window();
+  s.urgent_pointer = view->urgent_pointer();
+  s.payload = view->payload();
+  s.gso_size = datagram.offload.gso_size;
+  s.ecn = datagram.ip.ecn();
+  if (const ByteSpan option_bytes = view->option_bytes(); !option_bytes.empty()) {
+    auto options = wire::TcpOptions::parse(option_bytes);
+    if (!options) return counters_.drop(Drop::tcp_malformed);
+    s.options = *options;
+  }
+  const Endpoint local{wire::IpAddress::from(destination), view->destination_port()};
+  const Endpoint remote{wire::IpAddress::from(source), view->source_port()};
+  if (Flow* flow = flows_.find(wire::kProtocolTcp, local, remote)) {
+    if (flow->flow_kind == FlowKind::connection) return static_cast<TcpSocket*>(flow)->connection->on_segment(now_, s);
+    return on_time_wait(*static_cast<TimeWaitEntry*>(flow), datagram, s);
+  }
+  TcpSocket* listener = find_listener(local, remote);
+  if (listener == nullptr) return answer_reset(datagram, s, local, remote);
+  on_listener(*listener, datagram, s, local, remote, {}, false);
+}
+
+void Engine::on_time_wait(TimeWaitEntry& entry, const net::Datagram& datagram, const tcp::InputSegment& segment) {
+  tcp::OutputSegment answer;
+  const Instant expires = entry.state.expires;
+  switch (entry.state.on_segment(now_, segment, answer)) {
+    case tcp::TimeWait::Verdict::drop: break;
+    case tcp::TimeWait::Verdict::answer: send_segment(entry.path, entry.local, entry.remote, 0, 64, answer); break;
+    case tcp::TimeWait::Verdict::closed: return forget_time_wait(entry);
+    case tcp::TimeWait::Verdict::reopen: {
+      const Endpoint local = entry.local, remote = entry.remote;
+      TcpSocket* listener = find_listener(local, remote);
+      if (listener == nullptr) return answer_reset(datagram, segment, local, remote);
+      const tcp::SeqNum least_iss = entry.state.next_iss();
+      forget_time_wait(entry);
+      return on_listener(*listener, datagram, segment, local, remote, least_iss, true);
+    }
+  }
+  if (entry.state.expires != expires) {  // the wait began anew: the list is in the order of expiry
+    time_waits_.erase(entry);
+    time_waits_.push_back(entry);
+  }
+}
+
+// The listener with the most specific address; those that share a port by SO_REUSEPORT take turns by the flow's hash.
+TcpSocket* Engine::find_listener(const Endpoint& local, const Endpoint& remote) const {
+  PortBucket* bucket = tcp_ports_.find(local.port);
+  if (bucket == nullptr) return nullptr;
+  TcpSocket* best = nullptr;
+  bool best_exact = false;
+  uint32_t group = 0;
+  for (Binding* b = bucket->receivers.front(); b != nullptr; b = bucket->receivers.next(*b)) {
+    const bool exact = b->bound_address == local.address;
+    if (!exact && !b->bound_address.is_any()) continue;
+    if (best != nullptr && exact == best_exact) {
+      ++group;
+      continue;
+    }
+    if (best == nullptr || exact) best = static_cast<TcpSocket*>(b), best_exact = exact, group = 1;
+  }
+  if (group < 2) return best;
+  uint32_t turn = flows_.hash(wire::kProtocolTcp, local, remote) % group;
+  for (Binding* b = bucket->receivers.front(); b != nullptr; b = bucket->receivers.next(*b)) {
+    const bool exact = b->bound_address == local.address;
+    if (exact == best_exact && (exact || b->bound_address.is_any()) && turn-- == 0) return static_cast<TcpSocket*>(b);
+  }
+  return best;
+}
+
+void Engine::answer_reset(const net::Datagram& datagram, const tcp::InputSegment& segment, const Endpoint& local,
+                          const Endpoint& remote) {
+  counters_.drop(Drop::tcp_no_socket);
+  tcp::OutputSegment reset;
+  if (!tcp::make_reset(segment, reset)) return;
+  auto path = network_.find_path(datagram.ip.source(), datagram.ip.destination());
+  if (path) send_segment(*path, local, remote, 0, 64, reset);
+}
+
+// Whether the listener may have one more child. When too many are half open the oldest gives way: under a flood of forged SYNs an
+// honest client then needs to answer only before the queue has turned over once.
+bool Engine::make_room_for_child(TcpSocket& listener) {
+  Listening& l = *listener.queues;
+  if (l.waiting_count > l.backlog) return false;
+  if (l.half_open_count > l.backlog) {
+    TcpSocket* oldest = l.half_open.front();
+    if (oldest == nullptr) return false;
+    counters_.drop(Drop::tcp_backlog_full);
+    reset_child(*oldest);
+  }
+  return true;
+}
+
+void Engine::on_listener(TcpSocket& listener, const net::Datagram& datagram, const tcp::InputSegment& segment,
+                         const Endpoint& local, const Endpoint& remote, tcp::SeqNum least_iss, bool has_least_iss) {
+  if ((segment.flags & tcp::kRst) != 0) return counters_.drop(Drop::tcp_no_socket);
+  if ((segment.flags & tcp::kAck) != 0) return answer_reset(datagram, segment, local, remote);
+  if ((segment.flags & (tcp::kSyn | tcp::kFin)) != tcp::kSyn) return counters_.drop(Drop::tcp_no_socket);
+  auto path = network_.find_path(datagram.ip.source(), datagram.ip.destination());
+  if (!path || path->broadcast || path->multicast) return counters_.drop(Drop::ip_no_route);
+  if (!make_room_for_child(listener)) return counters_.drop(Drop::tcp_backlog_full);
+  if (socket_count_ >= config_.max_sockets || !reserve_connection()) return counters_.drop(Drop::tcp_no_memory);
+
+  TcpSocket* child = make<TcpSocket>();
+  if (child == nullptr) return counters_.drop(Drop::tcp_no_memory);
+  ++socket_count_;
+  child->local = local;
+  child->remote = remote;
+  child->flow_kind = FlowKind::connection;
+  child->path = *path;
+  child->path_generation = path_generation_;
+  child->options = listener.options;
+  child->tos = listener.tos;
+  child->ttl = listener.ttl;
+  child->linger_s = listener.linger_s;
+  child->oob_inline = listener.oob_inline;
+  child->bound_address = local.address;
+  child->uid = listener.uid;
+  child->reuse_address = listener.reuse_address;
+  child->reuse_port = listener.reuse_port;
+  tcp::Setup setup = setup_for(*child);
+  if (has_least_iss && setup.iss < least_iss) setup.iss = least_iss;
+  auto id = sockets_.add(*child);
+  if (id) child->id = *id;
+  if (!id || !tcp_ports_.join(*child, local.port) || !flows_.insert(*child) ||
+      (child->connection = make<tcp::Connection>(*this, setup)) == nullptr) {
+    drop_socket(*child);
+    return counters_.drop(Drop::tcp_no_memory);
+  }
+  ++connection_count_;
+  child->parent = &listener;
+  child->place = Place::half_open;
+  listener.queues->half_open.push_back(*child);
+  ++listener.queues->half_open_count;
+  child->connection->open_passive(now_, segment);
+}
+
+}  // namespace ferry::stack
