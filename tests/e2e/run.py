@@ -41,9 +41,12 @@ class Options:
         self.scheme = arguments.scheme
         self.full = arguments.full
         self.ferryd_extra = arguments.ferryd_option or []
+        self.ferryd = arguments.ferryd
         self.copied = None
 
     def program(self, name):
+        if name == "ferryd" and self.ferryd:
+            return os.path.abspath(self.ferryd)
         return os.path.join(self.copied or self.bin, name)
 
     def make_readable(self):
@@ -114,6 +117,7 @@ def run_case(case, stacks, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", default="build/release/bin", help="folder of ferry and ferryd")
+    parser.add_argument("--ferryd", help="another ferryd, e.g. one with sanitizers")
     parser.add_argument("--logs", default=None, help="where logs of failed tests are kept")
     parser.add_argument("--scheme", choices=["shared", "copy"])
     parser.add_argument("--full", action="store_true", help="the sizes of `make soak`")
