@@ -1,0 +1,218 @@
+#include "server/admin.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "link/open.h"
+#include "server/config.h"
+#include "server/credentials.h"
+#include "server/version.h"
+
+namespace ferry::server {
+namespace {
+
+using nlohmann::json;
+
+// As ss(8) names them.
+const char* state_name_of(uint8_t state) {
+  switch (static_cast<tcp::State>(state)) {
+    case tcp::State::established: return "ESTAB";
+    case tcp::State::syn_sent: return "SYN-SENT";
+    case tcp::State::syn_received: return "SYN-RECV";
+    case tcp::State::fin_wait_1: return "FIN-WAIT-1";
+    case tcp::State::fin_wait_2: return "FIN-WAIT-2";
+    case tcp::State::time_wait: return "TIME-WAIT";
+    case tcp::State::closed: return "UNCONN";
+    case tcp::State::close_wait: return "CLOSE-WAIT";
+    case tcp::State::last_ack: return "LAST-ACK";
+    case tcp::State::listen: return "LISTEN";
+    case tcp::State::closing: return "CLOSING";
+  }
+  return "UNKNOWN";
+}
+
+std::string endpoint_name(const stack::Endpoint& e) {
+  std::string port = e.port == 0 ? "*" : std::to_string(e.port);
+  return (e.address.is_v4() ? to_string(e.address.v4()) : "?") + ":" + port;
+}
+
+const char* timer_name(stack::TimerKind kind) {
+  switch (kind) {
+    case stack::TimerKind::retransmit: return "on";
+    case stack::TimerKind::keep_alive: return "keepalive";
+    case stack::TimerKind::time_wait: return "timewait";
+    case stack::TimerKind::persist: return "persist";
+    case stack::TimerKind::other: return "unknown";
+    case stack::TimerKind::none: break;
+  }
+  return "off";
+}
+
+// Sorts the stack's flat counters by their prefix.
+struct StackCounters final : stack::CounterVisitor {
+  json& root;
+  explicit StackCounters(json& j) : root(j) {}
+  void on_counter(const char* name, uint64_t value) override {
+    std::string text = name;
+    for (const char* group : {"tcp", "udp", "icmp"}) {
+      std::string prefix = std::string(group) + "_";
+      if (text.rfind(prefix, 0) == 0) {
+        root[group][text.substr(prefix.size())] = value;
+        return;
+      }
+    }
+    if (text.rfind("drop_", 0) == 0) {
+      root["drops"][text.substr(5)] = value;
+    } else {
+      root["stack"][text] = value;
+    }
+  }
+};
+
+struct SocketLister final : stack::SocketVisitor {
+  Sockets& sockets;
+  bool see_all;
+  uid_t uid;
+  json list = json::array();
+  SocketLister(Sockets& s, bool all, uid_t u) : sockets(s), see_all(all), uid(u) {}
+
+  void on_socket(const stack::SocketInfo& info) override {
+    auto type = static_cast<stack::SocketType>(info.type);
+    json j = {{"type", type == stack::SocketType::tcp ? "tcp" : type == stack::SocketType::udp ? "udp" : "icmp"},
+              {"state", type == stack::SocketType::tcp ? state_name_of(info.tcp_state)
+                        : info.remote.port != 0        ? "ESTAB"
+                                                       : "UNCONN"},
+              {"receive_queue", info.receive_queue},
+              {"send_queue", info.send_queue},
+              {"local", endpoint_name(info.local)},
+              {"remote", endpoint_name(info.remote)},
+              {"timer", timer_name(info.timer)},
+              {"timer_ms", info.timer_remaining.count_ms()},
+              {"retransmits", info.retransmits},
+              {"mode", "server"}};
+    Socket* s = info.owner != 0 ? sockets.find(info.owner) : nullptr;
+    if (s != nullptr) {
+      const Channel* user = s->user();
+      j["mode"] = s->kernel_mode() ? "kernel" : user != nullptr ? "shared" : "server";
+      if (user != nullptr && (see_all || user->identity().uid == uid)) {
+        j["pid"] = user->identity().pid;
+        j["uid"] = user->identity().uid;
+        j["process"] = process_name(user->identity().pid);
+      }
+    }
+    list.push_back(std::move(j));
+  }
+};
+
+}  // namespace
+
+bool answer_with(const std::string& text, ipc::control::Reply& reply, ipc::DescriptorList& fds) {
+  ipc::OwnedFd fd(memfd_create("ferry-answer", MFD_CLOEXEC));
+  if (!fd.valid()) return false;
+  size_t written = 0;
+  while (written < text.size()) {
+    ssize_t n = write(fd.get(), text.data() + written, text.size() - written);
+    if (n <= 0) return false;
+    written += static_cast<size_t>(n);
+  }
+  lseek(fd.get(), 0, SEEK_SET);
+  reply.value = static_cast<uint32_t>(text.size());
+  return fds.add(std::move(fd));
+}
+
+void refuse(Errc error, const std::string& sentence, ipc::control::Reply& reply) {
+  reply.error = static_cast<uint32_t>(error);
+  reply.data_length = static_cast<uint32_t>(std::min<size_t>(sentence.size(), ipc::control::kMaxData));
+  std::memcpy(reply.data, sentence.data(), reply.data_length);
+}
+
+bool Admin::handle_admin(Client& client, const std::string& command, ipc::control::Reply& reply, ipc::DescriptorList& fds) {
+  std::string verb = command.substr(0, command.find(' '));
+  if (verb == "ping") {
+    size_t space = command.find(' ');
+    return pings_.start(client, space == std::string::npos ? "" : command.substr(space + 1), reply);
+  }
+  if (verb == "capture") {
+    uid_t uid = client.credentials().uid;
+    if (uid != 0 && uid != getuid()) return refuse(Errc::access, "only root may capture", reply), true;
+    UniqueFd read_end = engine_.captures().start(engine_.links().empty() || !engine_.links()[0] ? "loopback" : engine_.links()[0]->name());
+    if (!read_end) return refuse(Errc::too_many, "too many captures run already", reply), true;
+    fds.add(ipc::OwnedFd(read_end.release()));
+    return true;
+  }
+  std::string text;
+  if (verb == "stat") {
+    text = stat();
+  } else if (verb == "ss") {
+    text = ss(client);
+  } else if (verb == "version") {
+    text = json{{"version", kVersion}, {"pid", getpid()}}.dump();
+  } else {
+    return refuse(Errc::not_supported, "this ferryd knows no command '" + verb + "'", reply), true;
+  }
+  if (!answer_with(text, reply, fds)) refuse(Errc::too_many, "no descriptors left", reply);
+  return true;
+}
+
+std::string Admin::stat() const {
+  Context& ctx = engine_.context();
+  const Counters& c = ctx.counters;
+  json j;
+  char instance[17];
+  std::snprintf(instance, sizeof instance, "%016llx", static_cast<unsigned long long>(identity_->info.instance));
+  j["version"] = kVersion;
+  j["pid"] = getpid();
+  j["uptime_ms"] = (ctx.now - engine_.started()).count_ms();
+  j["instance"] = instance;
+  j["tier2"] = {{"bytes_to_client", c.kernel_mode_in}, {"bytes_from_client", c.kernel_mode_out}, {"demotions", c.demotions}};
+  j["copies"] = {{"place", c.copied_in_shared}, {"stage", c.copied_in_staged}, {"bring_home", c.copied_in_again},
+                 {"gather", c.copied_out_staged}};
+  uint64_t input = 0, channels = 0;
+  engine_.for_each_client([&](Client& client) {
+    if (client.channel() == nullptr) return;
+    ++channels;
+    input += client.channel()->input_used();
+  });
+  j["memory"] = {{"staging_bytes", ctx.memory.staged_bytes()}, {"input_bytes", input}, {"channels", channels}};
+  j["clients"] = c.clients;
+  j["sockets"] = c.sockets;
+  for_each_counter(c, [&](const char* name, uint64_t value) {
+    std::string text = name;
+    if (text.rfind("drop_", 0) == 0) {
+      j["drops"][text.substr(5)] = value;
+    } else {
+      j["server"][text] = value;
+    }
+  });
+  j["links"] = json::array();
+  for (uint32_t i = 0; i < engine_.stack().interface_count(); ++i) {
+    const stack::InterfaceConfig& interface = *engine_.stack().interface(i);
+    json l = {{"address", to_string(interface.prefix.address) + "/" + std::to_string(interface.prefix.length)},
+              {"mac", link::to_string(interface.mac)},
+              {"mtu", interface.mtu},
+              {"name", "loopback"}};
+    if (i < engine_.links().size() && engine_.links()[i]) {
+      const link::Link& link = *engine_.links()[i];
+      const link::Counters& n = link.counters();
+      l["name"] = link.name();
+      l["rx_frames"] = n.rx_frames, l["rx_bytes"] = n.rx_bytes, l["rx_dropped"] = n.rx_dropped, l["rx_errors"] = n.rx_errors;
+      l["tx_frames"] = n.tx_frames, l["tx_bytes"] = n.tx_bytes, l["tx_dropped"] = n.tx_dropped, l["tx_errors"] = n.tx_errors;
+    }
+    j["links"].push_back(std::move(l));
+  }
+  StackCounters counters(j);
+  engine_.stack().for_each_counter(counters);
+  return j.dump();
+}
+
+std::string Admin::ss(const Client& asker) const {
+  uid_t uid = asker.credentials().uid;
+  SocketLister lister(engine_.sockets(), uid == 0 || uid == getuid(), uid);
+  engine_.stack().for_each_socket(lister, engine_.context().now);
+  return json{{"sockets", std::move(lister.list)}}.dump();
+}
+
+}  // namespace ferry::server

@@ -1,0 +1,39 @@
+// Answers the questions of the ferry command (docs/admin-protocol.md): stat, ss, ping, capture, version.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "server/control.h"
+#include "server/engine.h"
+#include "server/ping.h"
+
+namespace ferry::server {
+
+class Admin final : public AdminHandler {
+ public:
+  explicit Admin(Engine& engine) : engine_(engine), pings_(engine) {}
+  void set_identity(const ServerIdentity& identity) { identity_ = &identity; }
+
+  bool handle_admin(Client& client, const std::string& command, ipc::control::Reply& reply,
+                    ipc::DescriptorList& fds) override;
+  void forget_admin(Client& client) override { pings_.forget(client); }
+  // Time-outs; between turns.
+  void on_turn() { pings_.on_turn(); }
+  Instant next_deadline() const { return pings_.next_deadline(); }
+
+ private:
+  std::string stat() const;
+  std::string ss(const Client& asker) const;
+
+  Engine& engine_;
+  Pings pings_;
+  const ServerIdentity* identity_ = nullptr;
+};
+
+// Puts `text` into a memfd, for a reply. False: no descriptors.
+bool answer_with(const std::string& text, ipc::control::Reply& reply, ipc::DescriptorList& fds);
+// Refuses with a sentence.
+void refuse(Errc error, const std::string& sentence, ipc::control::Reply& reply);
+
+}  // namespace ferry::server

@@ -1,0 +1,130 @@
+#include "server/channel.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "ipc/event_queue.h"
+
+namespace ferry::server {
+namespace abi = ipc::abi;
+
+Result<std::unique_ptr<Channel>> Channel::create(Context& context, const ipc::ChannelConfig& config, Identity identity) {
+  auto map = ipc::ChannelMap::create(config);
+  if (!map) return map.error();
+  UniqueFd kick(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!kick) return Errc::too_many;
+  std::unique_ptr<Channel> c(new Channel(context, identity, std::move(*map), std::move(kick)));
+  // Edge-triggered and never read: a kick is an edge, and a counter that a client fills up stops only that client's kicks.
+  if (c->region_ == 0 || !context.poller.add(c->kick_.get(), *c, EPOLLIN | EPOLLET)) return Errc::too_many;
+  c->ctx_.hot.push_back(*c);
+  return c;
+}
+
+Channel::Channel(Context& context, Identity identity, ipc::ChannelMap map, UniqueFd kick)
+    : ctx_(context),
+      identity_(identity),
+      map_(std::move(map)),
+      kick_(std::move(kick)),
+      region_(context.memory.add(map_.base(), map_.layout().total_size, this)),
+      input_(map_.layout().input) {}
+
+Channel::~Channel() {
+  if (ListNode<HotTag>::linked()) ctx_.hot.erase(*this);
+  ctx_.poller.remove(kick_.get(), *this);
+  if (region_ != 0) ctx_.memory.remove(region_);
+}
+
+uint32_t Channel::assign(Socket& socket) {
+  uint32_t slot;
+  if (!free_slots_.empty()) {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
+  } else {
+    if (slots_.size() == map_.layout().max_sockets) return kNoSlot;
+    slot = static_cast<uint32_t>(slots_.size());
+    slots_.emplace_back();
+  }
+  ++used_slots_;
+  slots_[slot].socket = &socket;
+  uint32_t generation = ++slots_[slot].generation;
+  abi::SocketShared& s = shared(slot);
+  std::memset(static_cast<void*>(&s), 0, sizeof s);
+  store_release(s.generation, generation);
+  return slot;
+}
+
+void Channel::unassign(uint32_t slot) {
+  FERRY_ASSERT(slot < slots_.size() && slots_[slot].socket != nullptr);
+  slots_[slot].socket = nullptr;
+  store_release(shared(slot).mode, uint32_t{abi::kModeFree});
+  free_slots_.push_back(slot);
+  --used_slots_;
+}
+
+Socket* Channel::find(uint32_t slot, uint32_t generation) {
+  Socket* s = socket_at(slot);
+  return s != nullptr && slots_[slot].generation == generation ? s : nullptr;
+}
+
+Result<buf::IoDesc> Channel::place(uint32_t length, uint32_t alignment) {
+  auto offset = input_.allocate(length, alignment);
+  if (!offset) return offset.error();
+  return buf::IoDesc{*offset, length, region_};
+}
+
+UniqueFd Channel::open_queue(uint32_t queue) {
+  int ends[2];
+  if (queue >= map_.layout().max_queues || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return UniqueFd();
+  UniqueFd read_end(ends[0]), write_end(ends[1]);
+  if (wake_fds_.size() <= queue) wake_fds_.resize(queue + 1);
+  wake_fds_[queue] = std::move(write_end);
+  return read_end;
+}
+
+void Channel::forget_queue(uint32_t queue) {
+  if (queue < wake_fds_.size()) wake_fds_[queue].reset();
+}
+
+void Channel::wake_queue(uint32_t queue) {
+  if (queue >= wake_fds_.size() || !wake_fds_[queue]) return;
+  ++ctx_.counters.pipe_wakes;
+  char byte = 1;
+  // A full pipe is as good as a written one; without readers the write fails (SIGPIPE is ignored).
+  [[maybe_unused]] ssize_t n = write(wake_fds_[queue].get(), &byte, 1);
+}
+
+void Channel::signal(uint32_t slot) {
+  abi::SocketShared& s = shared(slot);
+  if (load_relaxed(s.waiters) != 0) ++ctx_.counters.futex_wakes;
+  ipc::signal_socket(s, slot, map_.queues(), static_cast<uint32_t>(wake_fds_.size()),
+                     [this](uint32_t queue) { wake_queue(queue); });
+  go_hot();
+}
+
+bool Channel::go_cold() {
+  if (!ipc::prepare_idle(map_.header(), 0)) return false;
+  if (ListNode<HotTag>::linked()) ctx_.hot.erase(*this);
+  return true;
+}
+
+void Channel::go_hot() {
+  last_active = ctx_.now;
+  if (ListNode<HotTag>::linked()) return;
+  ctx_.hot.push_back(*this);
+  ipc::end_idle(map_.header(), 0);
+}
+
+void Channel::on_poll(uint32_t) {
+  ++ctx_.counters.kicks;
+  go_hot();
+}
+
+void Channel::drop_output_reference(uint64_t bytes) {
+  FERRY_ASSERT(bytes <= output_references_);
+  output_references_ -= bytes;
+}
+
+}  // namespace ferry::server

@@ -1,0 +1,123 @@
+#include "server/client.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "port/api/log.h"
+#include "server/sockets.h"
+
+namespace ferry::server {
+namespace control = ipc::control;
+
+Client::Client(Context& context, RequestHandler& handler, UniqueFd connection)
+    : ctx_(context), handler_(handler), connection_(std::move(connection)) {
+  ++ctx_.counters.clients_total;
+  ++ctx_.counters.clients;
+  // Who connected, until the first message says who speaks.
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(connection_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) {
+    credentials_.pid = peer.pid;
+    credentials_.uid = peer.uid;
+    credentials_.gid = peer.gid;
+  }
+  if (!ctx_.poller.add(connection_.get(), *this, EPOLLIN | EPOLLRDHUP)) drop("no descriptors left");
+}
+
+Client::~Client() {
+  FERRY_ASSERT(gone_);
+  --ctx_.counters.clients;
+}
+
+Status Client::open_channel(const ipc::ChannelConfig& config) {
+  if (channel_) return Errc::already;
+  auto channel = Channel::create(ctx_, config, {credentials_.pid, credentials_.uid});
+  if (!channel) return channel.error();
+  channel_ = std::move(*channel);
+  channel_->set_client(this);
+  return {};
+}
+
+void Client::on_poll(uint32_t events) {
+  if ((events & EPOLLIN) != 0) serve();
+  if ((events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0 && (events & EPOLLIN) == 0) drop("");
+}
+
+void Client::serve() {
+  for (uint32_t n = 0; n < ctx_.limits.requests_per_turn && !gone_ && !waiting_; ++n) {
+    control::Request request;
+    ipc::DescriptorList received;
+    ipc::Credentials credentials;
+    long r = ipc::receive_request(connection_.get(), request, received, credentials);
+    if (r == -EAGAIN) return;
+    if (r == -EPIPE) return drop("");
+    if (r != 0 || !credentials.present || request.data_length > control::kMaxData) {
+      ++ctx_.counters.protocol_violations;
+      return drop("a message on the control socket that is no request");
+    }
+    credentials_ = credentials;
+    ++ctx_.counters.control_requests;
+    control::Reply reply;
+    reply.op = request.op;
+    reply.sequence = request.sequence;
+    ipc::DescriptorList fds;
+    pending_ = request;
+    waiting_ = true;
+    if (handler_.handle(*this, request, received, reply, fds)) {
+      waiting_ = false;
+      send(reply, fds);
+    } else if (waiting_ && !gone_) {
+      ctx_.poller.modify(connection_.get(), *this, EPOLLRDHUP);  // no more requests until finish()
+    }
+  }
+}
+
+void Client::finish(control::Reply& reply, ipc::DescriptorList& fds) {
+  if (!waiting_ || gone_) return;
+  waiting_ = false;
+  reply.op = pending_.op;
+  reply.sequence = pending_.sequence;
+  ctx_.poller.modify(connection_.get(), *this, EPOLLIN | EPOLLRDHUP);
+  send(reply, fds);
+}
+
+void Client::on_move_done(Socket& socket, Errc outcome) {
+  control::Reply reply;
+  reply.error = static_cast<uint32_t>(outcome);
+  reply.slot = channel_ ? socket.slot_in(*channel_) : 0;
+  if (reply.slot == Channel::kNoSlot) {
+    reply.slot = 0;
+  } else if (channel_) {
+    reply.generation = channel_->generation(reply.slot);
+  }
+  ipc::DescriptorList none;
+  finish(reply, none);
+}
+
+void Client::send(control::Reply& reply, ipc::DescriptorList& fds) {
+  if (gone_) return;
+  int numbers[control::kMaxDescriptors];
+  for (uint32_t i = 0; i < fds.count; ++i) numbers[i] = fds.fds[i].get();
+  long r = ipc::send_reply(connection_.get(), reply, numbers, fds.count);
+  if (r == 0) return;
+  ++ctx_.counters.control_replies_lost;
+  drop(r == -EAGAIN ? "it does not read its replies" : "");
+}
+
+void Client::drop(const char* why) {
+  if (gone_) return;
+  gone_ = true;
+  ctx_.gone.push_back(this);
+  if (*why != 0)
+    port::log(port::LogLevel::warning, "client pid %d dropped: %s", static_cast<int>(credentials_.pid), why);
+  ctx_.poller.remove(connection_.get(), *this);
+  connection_.reset();
+  handler_.forget(*this);
+  if (!channel_) return;
+  channel_->client_gone();
+  channel_->for_each_socket([this](Socket& s) { s.on_client_gone(*channel_); });
+  handler_.adopt_orphan(std::move(channel_));
+}
+
+}  // namespace ferry::server

@@ -1,0 +1,57 @@
+// What every socket and client of one engine shares. One engine, one thread: nothing here is locked.
+#pragma once
+
+#include <vector>
+
+#include "base/list.h"
+#include "base/time.h"
+#include "server/counters.h"
+#include "server/holder.h"
+#include "server/memory.h"
+#include "server/poller.h"
+#include "server/protocols.h"
+
+namespace ferry::server {
+
+class Socket;
+class Sockets;
+class Channel;
+class Client;
+struct RunTag;
+struct MoveTag;
+struct StarvedTag;
+struct HotTag;
+
+// Bounds on what one client may take (docs/ferryd.md, "Quotas").
+struct Limits {
+  uint32_t clients = 1024;             // control connections
+  uint32_t clients_per_uid = 512;
+  uint32_t sockets = 4096;             // slots of one client's channel
+  uint64_t output_bytes = 64u << 20;   // pools of one channel
+  uint64_t input_bytes = 64u << 20;
+  uint32_t requests_per_turn = 16;     // control requests of one client before others have their turn
+  uint64_t staging_bytes = 256u << 20; // the server's own memory for payload without a client
+  uint32_t staged_per_socket = 1u << 20;
+};
+
+struct Context {
+  Protocols& protocols;
+  Memory& memory;
+  Poller& poller;
+  Holder& holder;
+  Counters& counters;
+  Limits limits;
+  Sockets* sockets = nullptr;
+  Instant now;                     // of this turn (CLOCK_MONOTONIC)
+  int64_t realtime_offset_ns = 0;  // CLOCK_REALTIME - CLOCK_MONOTONIC, of this turn
+  List<Socket, RunTag> run;        // sockets with something to do before the turn ends
+  List<Socket, RunTag> run_next;   // and in the next turn
+  List<Socket, MoveTag> moving;    // sockets that wait for a lock to be released
+  List<Socket, StarvedTag> starved;  // sockets that wait for input memory of their channel
+  List<Channel, HotTag> hot;       // channels whose doorbells the engine looks at in every turn; the others must kick
+  std::vector<Channel*> reclaimed; // channels whose input memory was reclaimed in this turn
+  std::vector<Client*> gone;       // clients to be destroyed at the end of the turn
+  std::vector<Channel*> condemned; // channels whose clients broke the protocol
+};
+
+}  // namespace ferry::server

@@ -1,0 +1,158 @@
+#include "server/control.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "port/api/log.h"
+
+namespace ferry::server {
+namespace control = ipc::control;
+using control::Op;
+namespace {
+
+// Closes a descriptor of which nothing is known. Closing can block (a lingering kernel socket, a FUSE file): what is not one of
+// our AF_UNIX sockets is closed elsewhere.
+void close_foreign(ipc::OwnedFd fd) {
+  if (!fd.valid()) return;
+  int domain = 0;
+  socklen_t length = sizeof domain;
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX) return;
+  std::thread([fd = fd.release()] { ::close(fd); }).detach();
+}
+
+}  // namespace
+
+Control::Control(Context& context, Sockets& sockets, ServerIdentity identity, AdminHandler& admin)
+    : ctx_(context), sockets_(sockets), identity_(std::move(identity)), admin_(admin) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+    lifeline_read_.reset(ends[0]);
+    lifeline_write_.reset(ends[1]);
+  }
+}
+
+bool Control::handle(Client& client, const Request& request, ipc::DescriptorList& received, Reply& reply,
+                     ipc::DescriptorList& fds) {
+  auto op = static_cast<Op>(request.op);
+  Errc error = Errc::ok;
+  bool answered = true;
+  if (!client.greeted() && op != Op::hello) {
+    error = Errc::protocol;
+  } else if (op == Op::hello) {
+    error = hello(client, request, reply, fds);
+  } else if (op == Op::interfaces) {
+    error = interfaces(request, reply);
+  } else if (op == Op::admin) {
+    answered = admin_.handle_admin(client, std::string(reinterpret_cast<const char*>(request.data), request.data_length),
+                                   reply, fds);
+    error = static_cast<Errc>(reply.error);
+  } else if (client.channel() == nullptr) {
+    error = Errc::invalid;
+  } else if (op == Op::open_socket) {
+    error = open_socket(client, request, reply, fds);
+  } else if (op == Op::attach) {
+    error = attach(client, received, reply);
+  } else if (op == Op::event_queue) {
+    error = event_queue(client, request, fds);
+  } else if (Socket* socket = client.channel()->find(request.slot, request.generation); socket == nullptr) {
+    error = Errc::bad_socket;
+  } else if (op == Op::rehome || op == Op::demote) {
+    Status started = socket->start_move(op == Op::rehome ? MoveKind::rehome : MoveKind::demote, *client.channel());
+    error = started.error();
+    answered = error != Errc::ok;  // on_move_done() has answered, or will
+  } else {
+    error = on_socket(client, *socket, request, reply, fds);
+  }
+  for (uint32_t i = 0; i < received.count; ++i) close_foreign(received.take(i));
+  reply.error = static_cast<uint32_t>(error);
+  return answered;
+}
+
+Errc Control::hello(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
+  if (client.greeted()) return Errc::already;
+  if (request.value != ipc::abi::kVersion) return Errc::version_mismatch;
+  reply.data_length = sizeof identity_.info;
+  std::memcpy(reply.data, &identity_.info, sizeof identity_.info);
+  if ((request.flags & control::kHelloAdmin) != 0) {
+    client.set_greeted();
+    return Errc::ok;
+  }
+  uid_t uid = client.credentials().uid;
+  if (ctx_.counters.clients > ctx_.limits.clients || clients_of_[uid] >= ctx_.limits.clients_per_uid) {
+    ++ctx_.counters.clients_refused;
+    port::log(port::LogLevel::warning, "client pid %d refused: user %d has %u clients, all together %u",
+              static_cast<int>(client.credentials().pid), static_cast<int>(uid), clients_of_[uid],
+              static_cast<unsigned>(ctx_.counters.clients));
+    return Errc::too_many;
+  }
+  ipc::ChannelConfig config;
+  config.max_sockets = ctx_.limits.sockets;
+  config.output_size = ctx_.limits.output_bytes;
+  config.input_size = ctx_.limits.input_bytes;
+  Status opened = client.open_channel(config);
+  if (!opened) return opened.error();
+  client.set_greeted();
+  ++clients_of_[uid];
+  admitted_[&client] = uid;
+  Channel& channel = *client.channel();
+  fds.add(ipc::OwnedFd(fcntl(channel.memfd(), F_DUPFD_CLOEXEC, 0)));
+  fds.add(ipc::OwnedFd(fcntl(channel.kick_fd(), F_DUPFD_CLOEXEC, 0)));
+  fds.add(ipc::OwnedFd(fcntl(lifeline_read_.get(), F_DUPFD_CLOEXEC, 0)));
+  channel.close_memfd();
+  for (const auto& fd : fds.fds)
+    if (&fd < fds.fds + fds.count && !fd.valid()) return Errc::too_many;
+  return Errc::ok;
+}
+
+void Control::forget(Client& client) {
+  admin_.forget_admin(client);
+  auto it = admitted_.find(&client);
+  if (it == admitted_.end()) return;
+  if (auto of = clients_of_.find(it->second); of != clients_of_.end() && --of->second == 0) clients_of_.erase(of);
+  admitted_.erase(it);
+}
+
+void Control::reap() {
+  std::erase_if(orphans_, [](const std::unique_ptr<Channel>& c) { return c->unreferenced(); });
+}
+
+Errc Control::attach(Client& client, ipc::DescriptorList& received, Reply& reply) {
+  if (received.count != 1) return Errc::invalid;
+  Socket* socket = sockets_.find_by_cookie(socket_cookie(received.fds[0].get()));
+  if (socket == nullptr || socket->finished()) return Errc::bad_socket;
+  reply.slot = socket->attach(*client.channel());
+  if (reply.slot == Channel::kNoSlot) return Errc::too_many;
+  reply.generation = client.channel()->generation(reply.slot);
+  return Errc::ok;
+}
+
+Errc Control::event_queue(Client& client, const Request& request, ipc::DescriptorList& fds) {
+  Channel& channel = *client.channel();
+  if (request.flags == control::kQueueWake) {
+    channel.wake_queue(request.value);
+    return Errc::ok;
+  }
+  if (request.flags == control::kQueueForget) {
+    channel.forget_queue(request.value);
+    return Errc::ok;
+  }
+  if (request.flags != control::kQueueOpen || request.value >= ipc::abi::kMaxQueues) return Errc::invalid;
+  UniqueFd read_end = channel.open_queue(request.value);
+  if (!read_end) return Errc::too_many;
+  fds.add(ipc::OwnedFd(read_end.release()));
+  return Errc::ok;
+}
+
+Errc Control::interfaces(const Request& request, Reply& reply) {
+  if (request.value >= identity_.interfaces.size()) return Errc::invalid;
+  reply.data_length = sizeof(control::InterfaceInfo);
+  std::memcpy(reply.data, &identity_.interfaces[request.value], sizeof(control::InterfaceInfo));
+  return Errc::ok;
+}
+
+}  // namespace ferry::server

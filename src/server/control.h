@@ -1,0 +1,81 @@
+// Answers control requests (ipc/control.h): the system calls that are not on the data path, and the questions of the ferry command.
+//
+// Trust: a request may hold anything. Slots are looked up with their generation in the requester's own channel only; a descriptor
+// proves possession of a socket by its cookie and is closed again; privileged ports need the credentials of the message itself.
+//
+// Files: control.cc dispatch, hello, attaching; control_sockets.cc the socket calls; admin.cc questions of the ferry command.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "server/client.h"
+#include "server/sockets.h"
+
+namespace ferry::server {
+
+// What every hello tells, fixed at start.
+struct ServerIdentity {
+  ipc::control::ServerInfo info{};
+  std::vector<ipc::control::InterfaceInfo> interfaces;
+};
+
+// Questions of the ferry command; see docs/admin-protocol.md. True: answered. False: Client::finish() follows.
+class AdminHandler {
+ public:
+  virtual bool handle_admin(Client& client, const std::string& command, ipc::control::Reply& reply,
+                            ipc::DescriptorList& fds) = 0;
+  virtual void forget_admin(Client& client) = 0;
+
+ protected:
+  ~AdminHandler() = default;
+};
+
+class Control final : public RequestHandler {
+ public:
+  Control(Context& context, Sockets& sockets, ServerIdentity identity, AdminHandler& admin);
+
+  bool handle(Client& client, const ipc::control::Request& request, ipc::DescriptorList& received,
+              ipc::control::Reply& reply, ipc::DescriptorList& fds) override;
+  void forget(Client& client) override;
+  void adopt_orphan(std::unique_ptr<Channel> channel) override { orphans_.push_back(std::move(channel)); }
+
+  // Frees channels of dead clients that nothing refers to any more. Between turns.
+  void reap();
+  size_t orphan_count() const { return orphans_.size(); }
+  const ServerIdentity& identity() const { return identity_; }
+
+ private:
+  using Request = ipc::control::Request;
+  using Reply = ipc::control::Reply;
+
+  Errc hello(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
+  Errc open_socket(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
+  Errc attach(Client& client, ipc::DescriptorList& received, Reply& reply);
+  Errc event_queue(Client& client, const Request& request, ipc::DescriptorList& fds);
+  Errc interfaces(const Request& request, Reply& reply);
+  // --- on a socket: control_sockets.cc ---
+  Errc on_socket(Client& client, Socket& socket, const Request& request, Reply& reply, ipc::DescriptorList& fds);
+  Errc bind(Client& client, Socket& socket, const Request& request, Reply& reply);
+  Errc listen(Socket& socket, const Request& request, Reply& reply);
+  Errc connect(Socket& socket, const Request& request, Reply& reply);
+  Errc disconnect(Socket& socket);
+  Errc accept(Client& client, Socket& listener, const Request& request, Reply& reply, ipc::DescriptorList& fds);
+  Errc shutdown(Socket& socket, const Request& request);
+  void refresh_addresses(Socket& socket, Reply& reply);
+  // Makes K for a socket that has a stack id and gives it a slot of the client.
+  Errc hand_over(Client& client, Socket& socket, bool kernel_mode, Reply& reply, ipc::DescriptorList& fds);
+
+  Context& ctx_;
+  Sockets& sockets_;
+  ServerIdentity identity_;
+  AdminHandler& admin_;
+  UniqueFd lifeline_read_, lifeline_write_;
+  std::unordered_map<uid_t, uint32_t> clients_of_;
+  std::unordered_map<const Client*, uid_t> admitted_;
+  std::vector<std::unique_ptr<Channel>> orphans_;
+};
+
+}  // namespace ferry::server

@@ -1,0 +1,179 @@
+// The socket calls among the control requests: socket, bind, listen, connect, accept, shutdown, options. See control.h.
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "server/control.h"
+#include "server/credentials.h"
+#include "server/options.h"
+
+namespace ferry::server {
+namespace control = ipc::control;
+namespace abi = ipc::abi;
+using control::Op;
+namespace {
+
+stack::Endpoint to_endpoint(const control::Address& a) {
+  stack::Endpoint e;
+  std::memcpy(e.address.octets.data(), a.ip, 16);
+  e.port = a.port;
+  return e;
+}
+
+control::Address to_address(const stack::Endpoint& e) {
+  control::Address a{};
+  std::memcpy(a.ip, e.address.octets.data(), 16);
+  a.port = e.port;
+  return a;
+}
+
+stack::Call make_call(stack::CallOp op, const Socket& socket) {
+  stack::Call call;
+  call.op = op;
+  call.socket = socket.id();
+  return call;
+}
+
+}  // namespace
+
+Errc Control::hand_over(Client& client, Socket& socket, bool kernel_mode, Reply& reply, ipc::DescriptorList& fds) {
+  UniqueFd k = socket.make_pair();
+  if (!k) return Errc::too_many;
+  if (kernel_mode) socket.start_in_kernel_mode(k.get());
+  reply.slot = socket.attach(*client.channel());
+  if (reply.slot == Channel::kNoSlot) return Errc::too_many;
+  reply.generation = client.channel()->generation(reply.slot);
+  fds.add(ipc::OwnedFd(k.release()));
+  return Errc::ok;
+}
+
+Errc Control::open_socket(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
+  stack::SocketType type;
+  switch (request.value) {
+    case abi::kKindTcp: type = stack::SocketType::tcp; break;
+    case abi::kKindUdp: type = stack::SocketType::udp; break;
+    default: return Errc::not_supported;
+  }
+  if (client.channel()->socket_count() >= ctx_.limits.sockets) return Errc::too_many;
+  Socket& socket = sockets_.create(type);
+  stack::Call call;
+  call.op = stack::CallOp::open;
+  call.type = type;
+  call.owner = socket.owner();
+  stack::CallResult opened = ctx_.protocols.call(call);
+  Errc error = opened.error;
+  if (error == Errc::ok) {
+    socket.set_id(opened.socket);
+    error = hand_over(client, socket, (request.flags & control::kOpenKernelMode) != 0, reply, fds);
+  }
+  if (error != Errc::ok) {
+    fds.clear();
+    socket.abandon();
+  }
+  return error;
+}
+
+Errc Control::on_socket(Client& client, Socket& socket, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
+  switch (static_cast<Op>(request.op)) {
+    case Op::bind: return bind(client, socket, request, reply);
+    case Op::listen: return listen(socket, request, reply);
+    case Op::connect: return connect(socket, request, reply);
+    case Op::disconnect: return disconnect(socket);
+    case Op::accept: return accept(client, socket, request, reply, fds);
+    case Op::shutdown: return shutdown(socket, request);
+    case Op::set_option: return set_option(ctx_.protocols, socket, request).error();
+    case Op::get_option: return get_option(ctx_.protocols, socket, request, reply).error();
+    default: return Errc::not_supported;
+  }
+}
+
+void Control::refresh_addresses(Socket& socket, Reply& reply) {
+  auto info = ctx_.protocols.info(socket.id());
+  if (!info) return;
+  socket.set_addresses(info->local, info->remote);
+  reply.local = to_address(info->local);
+  reply.remote = to_address(info->remote);
+}
+
+Errc Control::bind(Client& client, Socket& socket, const Request& request, Reply& reply) {
+  stack::Call call = make_call(stack::CallOp::bind, socket);
+  call.local = to_endpoint(request.address);
+  const ipc::Credentials& who = client.credentials();
+  if (call.local.port != 0 && call.local.port < 1024 && !may_bind_privileged_ports(who.pid, who.uid)) return Errc::access;
+  Errc error = ctx_.protocols.call(call).error;
+  if (error == Errc::ok) refresh_addresses(socket, reply);
+  return error;
+}
+
+Errc Control::listen(Socket& socket, const Request& request, Reply& reply) {
+  if (socket.type() != stack::SocketType::tcp || socket.kernel_mode()) return Errc::not_supported;
+  stack::Call call = make_call(stack::CallOp::listen, socket);
+  call.number = static_cast<int32_t>(request.value);
+  Errc error = ctx_.protocols.call(call).error;
+  if (error != Errc::ok) return error;
+  socket.on_listening();
+  refresh_addresses(socket, reply);
+  return Errc::ok;
+}
+
+Errc Control::connect(Socket& socket, const Request& request, Reply& reply) {
+  const bool tcp = socket.type() == stack::SocketType::tcp;
+  stack::Call call = make_call(stack::CallOp::connect, socket);
+  call.remote = to_endpoint(request.address);
+  if (tcp && !socket.begin_connecting()) return socket.connected() ? Errc::is_connected : Errc::already;
+  Errc error = ctx_.protocols.call(call).error;
+  if (tcp && error != Errc::ok && error != Errc::in_progress) socket.cancel_connecting();
+  if (!tcp && error == Errc::ok) socket.on_peer(!call.remote.address.is_any() || call.remote.port != 0);
+  if (error == Errc::ok || error == Errc::in_progress) refresh_addresses(socket, reply);
+  return error;
+}
+
+Errc Control::disconnect(Socket& socket) {
+  stack::Call call = make_call(stack::CallOp::connect, socket);  // to nobody
+  Errc error = ctx_.protocols.call(call).error;
+  Reply ignored;
+  if (error == Errc::ok) {
+    socket.on_peer(false);
+    refresh_addresses(socket, ignored);
+  }
+  return error;
+}
+
+Errc Control::accept(Client& client, Socket& listener, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
+  if (!listener.is_listener()) return Errc::invalid;
+  if (client.channel()->socket_count() >= ctx_.limits.sockets) return Errc::too_many;
+  for (;;) {  // each round takes one connection out of the queue
+    stack::CallResult result = ctx_.protocols.call(make_call(stack::CallOp::accept, listener));
+    listener.on_acceptable();
+    if (result.error != Errc::ok) return result.error;
+    Socket* child = sockets_.take_child(result.socket);
+    if (child == nullptr) {  // died while it waited
+      stack::Call close;
+      close.op = stack::CallOp::close;
+      close.socket = result.socket;
+      ctx_.protocols.call(close);
+      continue;
+    }
+    child->on_accepted();
+    Errc error = hand_over(client, *child, (request.flags & control::kOpenKernelMode) != 0, reply, fds);
+    if (error != Errc::ok) {
+      fds.clear();
+      child->abandon();
+      return error;
+    }
+    ++ctx_.counters.accepted;
+    refresh_addresses(*child, reply);
+    return Errc::ok;
+  }
+}
+
+Errc Control::shutdown(Socket& socket, const Request& request) {
+  if (request.value > SHUT_RDWR) return Errc::invalid;
+  stack::Call call = make_call(stack::CallOp::shutdown, socket);
+  call.number = request.value + 1;  // SHUT_RD 0, SHUT_WR 1, SHUT_RDWR 2
+  Errc error = ctx_.protocols.call(call).error;
+  if (error == Errc::ok) socket.on_shutdown(request.value != SHUT_WR, request.value != SHUT_RD);
+  return error;
+}
+
+}  // namespace ferry::server

@@ -1,0 +1,256 @@
+#include "server/engine.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+#include "port/api/log.h"
+
+namespace ferry::server {
+namespace {
+
+constexpr uint32_t kReceiveBudget = 64;       // frames of one link per turn
+constexpr uint32_t kTurnsBetweenPolls = 8;    // busy turns until descriptors are looked at again
+constexpr int kAcceptsPerTurn = 16;
+constexpr Duration kShortestSpin = Duration::us(8);
+constexpr Duration kCoolAfter = Duration::ms(10);  // a hot channel without doorbells
+
+Instant clock_now(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return Instant::from_ns(int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec);
+}
+
+}  // namespace
+
+Engine::Engine(const EngineConfig& config)
+    : config_(config),
+      memory_(config.limits.staging_bytes),
+      ctx_{*this, memory_, poller_, holder_, counters_, config.limits, nullptr, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}},
+      sockets_(ctx_),
+      host_(ctx_, sockets_),
+      captures_(ctx_, host_) {
+  read_clock();
+  started_ = ctx_.now;
+}
+
+Engine::~Engine() {
+  for (Client* c = clients_.front(); c != nullptr; c = clients_.next(*c)) c->drop("");
+  destroy_gone_clients();
+  for (auto& port : ports_)
+    if (port->link != nullptr && port->link->poll_fd() >= 0) poller_.remove(port->link->poll_fd(), *port);
+  ferry::destroy(stack_);
+}
+
+void Engine::set_links(std::vector<std::unique_ptr<link::Link>> links) {
+  links_ = std::move(links);
+  std::vector<link::Link*> plain;
+  for (size_t i = 0; i < links_.size(); ++i) {
+    plain.push_back(links_[i].get());
+    if (!links_[i]) continue;
+    auto port = std::make_unique<LinkPort>();
+    port->engine = this;
+    port->link = links_[i].get();
+    port->index = static_cast<stack::LinkIndex>(i);
+    if (int fd = port->link->poll_fd(); fd >= 0 && !poller_.add(fd, *port, EPOLLIN))
+      port::log(port::LogLevel::error, "%s cannot be polled", port->link->name().c_str());
+    ports_.push_back(std::move(port));
+  }
+  host_.set_links(std::move(plain));
+}
+
+void Engine::listen(UniqueFd listener, RequestHandler& handler, TurnPart& part) {
+  listener_.engine = this;
+  listener_.fd = std::move(listener);
+  handler_ = &handler;
+  part_ = &part;
+  if (!poller_.add(listener_.fd.get(), listener_, EPOLLIN))
+    port::log(port::LogLevel::error, "the control socket cannot be polled");
+}
+
+void Engine::Listener::on_poll(uint32_t) { engine->accept_clients(); }
+
+void Engine::accept_clients() {
+  for (int n = 0; n < kAcceptsPerTurn; ++n) {
+    long fd = ipc::accept_control(listener_.fd.get());
+    if (fd < 0) {
+      if (fd != -EAGAIN) port::log(port::LogLevel::warning, "a client could not connect: error %d", static_cast<int>(-fd));
+      return;
+    }
+    UniqueFd connection(static_cast<int>(fd));
+    // The limit on channels is applied at hello; this one bounds connections that never say it.
+    if (counters_.clients >= uint64_t{config_.limits.clients} * 2) {
+      ++counters_.clients_refused;
+      continue;
+    }
+    clients_.push_back(*new Client(ctx_, *handler_, std::move(connection)));
+  }
+}
+
+void Engine::LinkPort::on_poll(uint32_t events) {
+  if ((events & EPOLLIN) != 0) readable = true;
+  if ((events & EPOLLERR) != 0) readable = true;  // receive() reads the error and counts it
+}
+
+void Engine::on_frame(const buf::Frame& frame) {
+  if (__builtin_expect(captures_.active(), 0)) captures_.on_received(receiving_, frame);
+  stack_->on_frame(ctx_.now, receiving_, frame);
+}
+
+void Engine::read_clock() {
+  ctx_.now = clock_now(CLOCK_MONOTONIC);
+  ctx_.realtime_offset_ns = clock_now(CLOCK_REALTIME).ns() - ctx_.now.ns();
+}
+
+bool Engine::receive() {
+  bool any = false;
+  for (auto& port : ports_) {
+    if (!port->readable && port->link->poll_fd() >= 0) continue;
+    receiving_ = port->index;
+    uint32_t n = port->link->receive(*this, kReceiveBudget);
+    port->readable = n == kReceiveBudget;
+    any |= n > 0;
+  }
+  return any;
+}
+
+bool Engine::ring_doorbells() {
+  bool any = false;
+  for (Channel *c = ctx_.hot.front(), *next; c != nullptr; c = next) {
+    next = ctx_.hot.next(*c);
+    uint32_t n = c->take_doorbells([c](uint32_t slot) {
+      if (Socket* s = c->socket_at(slot)) s->on_doorbell();
+    });
+    if (n == 0) {
+      if (ctx_.now - c->last_active > kCoolAfter) c->go_cold();
+      continue;
+    }
+    c->last_active = ctx_.now;
+    any = true;
+  }
+  return any;
+}
+
+void Engine::run_sockets() {
+  while (Socket* s = ctx_.run.pop_front()) s->run();
+  while (Socket* s = ctx_.run_next.pop_front()) ctx_.run.push_back(*s);
+}
+
+bool Engine::turn() {
+  read_clock();
+  ++counters_.turns;
+  bool worked = receive();
+  worked |= ring_doorbells();
+  if (stack_->next_deadline() <= ctx_.now) {
+    stack_->on_timer(ctx_.now);
+    worked = true;
+  }
+  for (Socket *s = ctx_.moving.front(), *next; s != nullptr; s = next) {
+    next = ctx_.moving.next(*s);
+    s->mark();
+  }
+  if (!worked || ++turns_since_poll_ >= kTurnsBetweenPolls) {
+    turns_since_poll_ = 0;
+    worked |= poller_.wait(Duration::zero()) > 0;
+  }
+  worked |= !ctx_.run.empty() && ctx_.moving.empty();
+  if (worked)
+    while (Socket* s = ctx_.starved.pop_front()) s->mark();
+  run_sockets();
+  worked |= !ctx_.run.empty();
+  end_turn();
+  if (!worked) ++counters_.idle_turns;
+  return worked;
+}
+
+void Engine::end_turn() {
+  for (auto& port : ports_) {
+    port->link->flush();
+    bool want = port->link->wants_write();
+    if (want == port->writing || port->link->poll_fd() < 0) continue;
+    port->writing = want;
+    poller_.modify(port->link->poll_fd(), *port, want ? EPOLLIN | EPOLLOUT : EPOLLIN);
+  }
+  if (__builtin_expect(captures_.active(), 0)) captures_.flush();
+  for (Channel* c : ctx_.condemned)
+    if (c->client() != nullptr) c->client()->drop("");
+  ctx_.condemned.clear();
+  for (Channel* c : ctx_.reclaimed) c->reclaimed_this_turn = false;
+  ctx_.reclaimed.clear();
+  destroy_gone_clients();
+  sockets_.reap();
+  if (part_ != nullptr) part_->on_turn();
+}
+
+void Engine::destroy_gone_clients() {
+  for (Client* c : ctx_.gone) {
+    clients_.erase(*c);
+    delete c;
+  }
+  ctx_.gone.clear();
+}
+
+// Before sleeping: true if every hot channel has been told that it needs to kick.
+void Engine::cool_down() {
+  for (Channel *c = ctx_.hot.front(), *next; c != nullptr; c = next) {
+    next = ctx_.hot.next(*c);
+    if (!c->go_cold()) return;  // it rang: the next turn serves it
+  }
+}
+
+Instant Engine::next_deadline() {
+  Instant deadline = stack_->next_deadline();
+  for (Socket* s = ctx_.moving.front(); s != nullptr; s = ctx_.moving.next(*s))
+    deadline = earlier(deadline, s->move_deadline());
+  return part_ != nullptr ? earlier(deadline, part_->next_deadline()) : deadline;
+}
+
+void Engine::sleep() {
+  cool_down();
+  if (!ctx_.hot.empty() || !ctx_.run.empty()) return;
+  Instant deadline = next_deadline();
+  Instant before = clock_now(CLOCK_MONOTONIC);
+  if (deadline <= before) return;
+  ++counters_.sleeps;
+  poller_.wait(deadline.is_never() ? Poller::forever() : deadline - before);
+  turns_since_poll_ = 0;
+  // What was slept says what spinning would have been worth.
+  Duration slept = clock_now(CLOCK_MONOTONIC) - before;
+  if (slept <= config_.spin_max) {
+    spin_ = std::min(config_.spin_max, std::max(kShortestSpin, spin_ * 2));
+  } else {
+    spin_ = spin_ / 2 < kShortestSpin ? Duration::zero() : spin_ / 2;
+  }
+}
+
+void Engine::run(const std::function<bool()>& until) {
+  Instant idle_since = Instant::never();
+  while (!stopping_ && !(until && until())) {
+    if (turn()) {
+      idle_since = Instant::never();
+      continue;
+    }
+    if (idle_since.is_never()) idle_since = ctx_.now;
+    if (config_.busy_poll || ctx_.now - idle_since < spin_) {
+      sched_yield();
+      continue;
+    }
+    sleep();
+    idle_since = Instant::never();
+  }
+}
+
+void Engine::shut_down(Duration patience) {
+  poller_.remove(listener_.fd.get(), listener_);
+  listener_.fd.reset();
+  for (Client* c = clients_.front(); c != nullptr; c = clients_.next(*c)) c->drop("");
+  sockets_.for_each([](Socket& s) { s.abandon(); });
+  stopping_ = false;
+  read_clock();
+  Instant end = ctx_.now + patience;
+  run([this, end] { return sockets_.size() == 0 || clock_now(CLOCK_MONOTONIC) >= end; });
+}
+
+}  // namespace ferry::server

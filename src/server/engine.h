@@ -1,0 +1,125 @@
+// The event loop: one thread, one stack, its links, clients and sockets.
+//
+//   turn:  time --> links: receive --> doorbells of hot channels --> timers --> descriptors --> marked sockets run --> links: flush
+//   A turn that did something is followed by another. After an idle one the engine spins for a while that adapts to what spinning
+//   was worth lately, then tells the hot channels that it needs a kick, looks at their doorbells once more, and sleeps in epoll
+//   until the stack's next deadline. Nothing ticks: an idle server uses no CPU.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "link/link.h"
+#include "server/capture.h"
+#include "server/client.h"
+#include "server/host.h"
+#include "server/sockets.h"
+
+namespace ferry::server {
+
+// What else has a share in every turn.
+class TurnPart {
+ public:
+  virtual void on_turn() = 0;
+  virtual Instant next_deadline() const = 0;
+
+ protected:
+  ~TurnPart() = default;
+};
+
+struct EngineConfig {
+  Limits limits;
+  Duration spin_max = Duration::us(50);  // longest spin before a sleep; zero: never spin
+  bool busy_poll = false;                // never sleep
+};
+
+class Engine final : public Protocols, private link::FrameSink {
+ public:
+  explicit Engine(const EngineConfig& config);
+  ~Engine();
+
+  // --- set-up, in this order ---
+  // The stack must have been created with host(); the engine destroys it.
+  void set_stack(stack::Stack* stack) { stack_ = stack; }
+  // The links by LinkIndex; nullptr for a loopback interface.
+  void set_links(std::vector<std::unique_ptr<link::Link>> links);
+  // Takes connections from this listening socket.
+  void listen(UniqueFd listener, RequestHandler& handler, TurnPart& part);
+  Host& host() { return host_; }
+  Context& context() { return ctx_; }
+  const Context& context() const { return ctx_; }
+  Sockets& sockets() { return sockets_; }
+  stack::Stack& stack() { return *stack_; }
+  Captures& captures() { return captures_; }
+  const std::vector<std::unique_ptr<link::Link>>& links() const { return links_; }
+  template <typename Visit>
+  void for_each_client(Visit visit) {
+    for (Client* c = clients_.front(); c != nullptr; c = clients_.next(*c)) visit(*c);
+  }
+  Instant started() const { return started_; }
+
+  // Runs until stop(), or (`until` set) until it returns true.
+  void run(const std::function<bool()>& until = nullptr);
+  void stop() { stopping_ = true; }
+  // Drops the clients, closes every socket and runs until the peers know, at most `patience`.
+  void shut_down(Duration patience);
+
+  // --- Protocols ---
+  stack::CallResult call(const stack::Call& c) override { return stack_->call(ctx_.now, c); }
+  uint32_t send_space(stack::SocketId socket) const override { return stack_->send_space(socket); }
+  Result<stack::SocketInfo> info(stack::SocketId socket) const override { return stack_->socket_info(socket, ctx_.now); }
+  Result<int64_t> option(stack::SocketId socket, stack::Option o) const override { return stack_->option(socket, o); }
+  Result<tcp::TcpInfo> tcp_info(stack::SocketId socket) const override { return stack_->tcp_info(socket, ctx_.now); }
+
+ private:
+  struct LinkPort final : PollHandler {
+    Engine* engine = nullptr;
+    link::Link* link = nullptr;
+    stack::LinkIndex index = 0;
+    bool readable = true, writing = false;
+    void on_poll(uint32_t events) override;
+  };
+  struct Listener final : PollHandler {
+    Engine* engine = nullptr;
+    UniqueFd fd;
+    void on_poll(uint32_t events) override;
+  };
+
+  void read_clock();
+  bool turn();
+  bool receive();
+  bool ring_doorbells();
+  void run_sockets();
+  void end_turn();
+  void sleep();
+  Instant next_deadline();
+  void cool_down();
+  void destroy_gone_clients();
+  void accept_clients();
+  void on_frame(const buf::Frame& frame) override;
+
+  EngineConfig config_;
+  LocalHolder holder_;
+  Poller poller_;
+  Counters counters_;
+  Memory memory_;
+  Context ctx_;
+  Sockets sockets_;
+  Host host_;
+  Captures captures_;
+  stack::Stack* stack_ = nullptr;
+  std::vector<std::unique_ptr<link::Link>> links_;
+  std::vector<std::unique_ptr<LinkPort>> ports_;
+  stack::LinkIndex receiving_ = 0;
+  Listener listener_;
+  RequestHandler* handler_ = nullptr;
+  TurnPart* part_ = nullptr;
+  List<Client> clients_;
+  Duration spin_ = Duration::zero();
+  Instant started_;
+  uint32_t turns_since_poll_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace ferry::server

@@ -1,0 +1,361 @@
+// Life and events of a socket. See socket.h.
+#include "server/socket.h"
+
+#include <sys/socket.h>
+
+#include "ipc/lock.h"
+#include "port/api/log.h"
+#include "server/sockets.h"
+
+namespace ferry::server {
+namespace abi = ipc::abi;
+
+Socket::Socket(Context& context, stack::Owner owner, stack::SocketType type) : ctx_(context), owner_(owner), type_(type) {
+  if (type != stack::SocketType::tcp) ready_ = abi::kWritable;
+  send_buffer_ = receive_buffer_ = 256 * 1024;  // until the stack says
+}
+
+Socket::~Socket() {
+  if (ListNode<RunTag>::linked()) ctx_.run.erase(*this);
+  if (ListNode<MoveTag>::linked()) ctx_.moving.erase(*this);
+  if (ListNode<StarvedTag>::linked()) ctx_.starved.erase(*this);
+}
+
+uint32_t Socket::kind() const {
+  if (listener_) return abi::kKindListener;
+  if (type_ == stack::SocketType::udp) return abi::kKindUdp;
+  return type_ == stack::SocketType::tcp ? abi::kKindTcp : abi::kKindIcmp;
+}
+
+const Channel* Socket::user() const {
+  if (home_ >= 0) return attachments_[static_cast<size_t>(home_)].channel;
+  return attachments_.empty() ? nullptr : attachments_.front().channel;
+}
+
+UniqueFd Socket::make_pair() {
+  SocketPair pair = ctx_.holder.make_pair(type_ == stack::SocketType::tcp);
+  if (!pair.server) return UniqueFd();
+  pair_ = std::move(pair.server);
+  cookie_ = pair.cookie;
+  ctx_.sockets->set_cookie(*this, cookie_);
+  if (!ctx_.poller.add(pair_.get(), *this, EPOLLIN | EPOLLRDHUP | EPOLLET)) return UniqueFd();
+  return std::move(pair.client);
+}
+
+uint32_t Socket::slot_in(const Channel& channel) const {
+  for (size_t i = attachments_.size(); i-- > 0;)
+    if (attachments_[i].channel == &channel) return attachments_[i].slot;
+  return Channel::kNoSlot;
+}
+
+uint32_t Socket::attach(Channel& channel) {
+  if (uint32_t slot = slot_in(channel); slot != Channel::kNoSlot) return slot;
+  uint32_t slot = channel.assign(*this);
+  if (slot == Channel::kNoSlot) return slot;
+  Attachment a;
+  a.channel = &channel;
+  a.slot = slot;
+  attachments_.push_back(a);
+  if (!listener_ && !kernel_mode_ && home_ < 0) {
+    home_ = static_cast<int>(attachments_.size() - 1);
+    attachments_.back().used = true;
+    event_ = true;
+    mark();
+  }
+  state_changed_ = true;
+  publish_to(attachments_.back());
+  return slot;
+}
+
+Attachment* Socket::find(const Channel* channel, uint32_t slot) {
+  for (Attachment& a : attachments_)
+    if (a.channel == channel && a.slot == slot) return &a;
+  return nullptr;
+}
+
+void Socket::detach(size_t index) {
+  attachments_[index].channel->unassign(attachments_[index].slot);
+  attachments_.erase(attachments_.begin() + static_cast<std::ptrdiff_t>(index));
+  if (home_ == static_cast<int>(index)) {
+    home_ = -1;
+  } else if (home_ > static_cast<int>(index)) {
+    --home_;
+  }
+}
+
+void Socket::set_addresses(const stack::Endpoint& local, const stack::Endpoint& remote) {
+  local_ = local;
+  remote_ = remote;
+  state_changed_ = true;
+  mark();
+}
+
+bool Socket::begin_connecting() {
+  if ((ready_ & (abi::kConnecting | abi::kConnected)) != 0) return false;
+  ready_ = (ready_ | abi::kConnecting) & ~uint32_t{abi::kHangUp | abi::kReadClosed | abi::kWriteClosed | abi::kErrorPending};
+  error_ = Errc::ok;
+  closed_ = false;
+  state_changed_ = true;
+  mark();
+  return true;
+}
+
+void Socket::cancel_connecting() {
+  ready_ &= ~uint32_t{abi::kConnecting};
+  state_changed_ = true;
+  mark();
+}
+
+void Socket::on_shutdown(bool read, bool write) {
+  if (read) ready_ |= abi::kReadClosed;
+  if (write) ready_ = (ready_ | abi::kWriteClosed) & ~uint32_t{abi::kWritable};
+  state_changed_ = event_ = true;
+  mark();
+}
+
+void Socket::on_peer(bool connected) {
+  ready_ = connected ? ready_ | abi::kConnected : ready_ & ~uint32_t{abi::kConnected};
+  state_changed_ = true;
+  mark();
+}
+
+void Socket::on_listening() {
+  listener_ = true;
+  home_ = -1;
+  ready_ = 0;
+  state_changed_ = event_ = true;
+  mark();
+}
+
+void Socket::on_accepted() {
+  accepted_ = true;
+  if (!closed_ && (ready_ & abi::kHangUp) == 0) ready_ |= abi::kConnected | ((ready_ & abi::kWriteClosed) != 0 ? 0 : abi::kWritable);
+  state_changed_ = event_ = true;
+  mark();
+}
+
+Errc Socket::take_error() {
+  Errc e = error_;
+  error_ = Errc::ok;
+  ready_ &= ~uint32_t{abi::kErrorPending};
+  if (Attachment* h = home(); e == Errc::ok && h != nullptr)
+    e = static_cast<Errc>(atomic_exchange(h->shared().error, uint32_t{0}) & 0xff);
+  state_changed_ = true;
+  mark();
+  return e;
+}
+
+void Socket::mark() {
+  if (!finished_ && !ListNode<RunTag>::linked()) ctx_.run.push_back(*this);
+}
+
+void Socket::run() {
+  if (finished_) return;
+  ++runs_;
+  if (move_ != MoveKind::none) try_move();
+  if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) {
+    // A client that writes as fast as this reads gets the next turn for the rest.
+    bool more = take_output(*h);
+    feed();
+    if (more && backlog_.empty() && !ListNode<RunTag>::linked()) ctx_.run_next.push_back(*this);
+  } else {
+    feed();
+  }
+  if (kernel_mode_ || gone_) read_pair();
+  if (gone_) {
+    try_close();
+  } else if (kernel_mode_) {
+    write_pair();
+  } else if (Attachment* h = home(); h != nullptr && move_ == MoveKind::none) {
+    sync_input();
+    if (home() != nullptr) push_input(*home());
+  }
+  report_consumed();
+  if (closed_ && id_dead_) return finish();
+  offer_space();
+  if (attachments_.size() > 1) free_left_slots();
+  publish();
+}
+
+void Socket::on_poll(uint32_t events) {
+  if ((events & EPOLLIN) != 0) pair_readable_ = true;
+  if ((events & EPOLLOUT) != 0) pair_writable_ = true;
+  if ((events & EPOLLHUP) != 0) {
+    on_gone();
+  } else if ((events & EPOLLIN) != 0 && !kernel_mode_ && filling_ == 0 && (events & EPOLLRDHUP) == 0 && !listener_) {
+    // Somebody wrote to K behind libferry's back (stdio, io_uring, another process): those bytes come after what is in the ring.
+    if (Attachment* h = home(); h != nullptr && move_ == MoveKind::none) {
+      port::log(port::LogLevel::info, "socket of pid %d goes to kernel mode: bytes found on its descriptor",
+                static_cast<int>(h->channel->identity().pid));
+      move_ = MoveKind::demote;
+      move_channel_ = nullptr;
+      move_deadline_ = ctx_.now + Duration::ms(200);
+      ctx_.moving.push_back(*this);
+    } else if (home() == nullptr) {
+      enter_kernel_mode();
+    }
+  }
+  mark();
+}
+
+void Socket::on_gone() {
+  if (gone_) return;
+  gone_ = true;
+  if (move_ != MoveKind::none) end_move(Errc::bad_socket);
+  // What is in the ring was written before K was closed.
+  if (Attachment* h = home(); h != nullptr && !kernel_mode_) {
+    take_output(*h, true);
+    sync_input();
+  }
+  pair_readable_ = true;
+  mark();
+}
+
+// Hands over to the stack once nothing of the program's output is left here.
+void Socket::try_close() {
+  if (id_dead_) return;
+  bool unread = rx_bytes_ > 0;
+  if (!unread && type_ == stack::SocketType::tcp && !output_dead() && (!backlog_.empty() || !pair_ended_)) {
+    bool can_still_send = (ready_ & (abi::kConnected | abi::kConnecting)) != 0;
+    if (can_still_send) return;
+  }
+  report_consumed();
+  drop_output();
+  drop_input();
+  id_dead_ = true;
+  if (pair_) {
+    ctx_.poller.remove(pair_.get(), *this);
+    pair_.reset();
+  }
+  if (id_ == 0) {
+    closed_ = true;
+    return;
+  }
+  stack::Call call;
+  call.op = stack::CallOp::close;
+  call.socket = id_;
+  if (ctx_.protocols.call(call).error == Errc::bad_socket) closed_ = true;
+}
+
+void Socket::finish() {
+  if (finished_) return;
+  finished_ = true;
+  drop_output();
+  if (in_stack_ > 0) on_completed(static_cast<uint32_t>(in_stack_));
+  complete(span_bytes_);
+  drop_input();
+  while (!attachments_.empty()) {
+    Attachment a = attachments_.back();
+    detach(attachments_.size() - 1);
+    if (a.channel->client_alive()) a.channel->signal(a.slot);
+  }
+  if (pair_) {
+    ctx_.poller.remove(pair_.get(), *this);
+    pair_.reset();
+  }
+  ctx_.sockets->finish(*this);
+}
+
+void Socket::on_client_gone(Channel& channel) {
+  cancel_move(channel);
+  for (size_t i = attachments_.size(); i-- > 0;) {
+    if (attachments_[i].channel != &channel) continue;
+    if (home_ == static_cast<int>(i) && !kernel_mode_) {
+      Attachment& a = attachments_[i];
+      ipc::reset_lock(a.shared().tx_lock);
+      ipc::reset_lock(a.shared().rx_lock);
+      take_output(a, true);
+      leave_home(a, abi::kModeMoved);
+    }
+    detach(i);
+  }
+  mark();
+  // Without a pair no hang-up will come.
+  if (!pair_ && accepted_) on_gone();
+}
+
+void Socket::fail(Errc error) {
+  error_ = error;
+  ready_ |= abi::kErrorPending;
+}
+
+void Socket::on_events(uint32_t events) {
+  using tcp::Event;
+  auto has = [events](Event e) { return (events & static_cast<uint32_t>(e)) != 0; };
+  if (has(Event::established)) {
+    ready_ = (ready_ & ~uint32_t{abi::kConnecting}) | abi::kConnected | abi::kWritable;
+    if (auto info = ctx_.protocols.info(id_)) {
+      local_ = info->local;
+      remote_ = info->remote;
+    }
+  }
+  if (has(Event::peer_closed)) ready_ |= abi::kReadClosed;
+  if (has(Event::failed)) {
+    auto info = ctx_.protocols.info(id_);
+    fail(info && info->error != Errc::ok ? info->error : Errc::reset);
+  }
+  if (has(Event::failed) || has(Event::closed)) {
+    ready_ |= abi::kReadClosed | abi::kWriteClosed | abi::kHangUp;
+    ready_ &= ~uint32_t{abi::kConnecting | abi::kWritable};
+    if (has(Event::closed)) closed_ = true;
+    // A child that dies in its listener's queue has nobody who would close it.
+    if (has(Event::closed) && !accepted_) id_dead_ = true;
+  }
+  state_changed_ = event_ = true;
+  mark();
+}
+
+void Socket::on_acceptable() {
+  state_changed_ = event_ = true;
+  mark();
+}
+
+void Socket::publish_to(Attachment& a) {
+  abi::SocketShared& s = a.shared();
+  uint32_t mode = kernel_mode_                                          ? abi::kModeKernel
+                  : listener_ || home() == &a || closed_                ? abi::kModeShared
+                                                                        : abi::kModeMoved;
+  store_relaxed(s.kind, kind());
+  store_relaxed(s.send_buffer, send_buffer_);
+  store_relaxed(s.receive_buffer, receive_buffer_);
+  store_relaxed(s.accept_count, accept_count_);
+  __builtin_memcpy(s.local_address, local_.address.octets.data(), 16);
+  __builtin_memcpy(s.remote_address, remote_.address.octets.data(), 16);
+  s.local_port = local_.port;
+  s.remote_port = remote_.port;
+  if (error_ != Errc::ok && (home() == &a || kernel_mode_ || listener_)) {
+    store_relaxed(s.error, static_cast<uint32_t>(error_));
+    error_ = Errc::ok;
+  }
+  store_release(s.ready, ready_);
+  store_release(s.mode, mode);
+}
+
+void Socket::publish() {
+  if ((runs_ & 31) == 0) state_changed_ = true;  // buffer sizes grow with the traffic
+  if (!state_changed_ && !event_) return;
+  if (state_changed_) {
+    state_changed_ = false;
+    if (auto info = ctx_.protocols.info(id_); id_ != 0 && !id_dead_ && info) {
+      if (info->send_buffer != 0) send_buffer_ = info->send_buffer;
+      if (info->receive_buffer != 0) receive_buffer_ = info->receive_buffer;
+      if (listener_) accept_count_ = info->receive_queue;
+      ready_ = accept_count_ > 0 ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
+      for (Attachment& a : attachments_) {
+        abi::SocketShared& s = a.shared();
+        store_relaxed(s.tcp_state, uint32_t{info->tcp_state});
+        store_relaxed(s.mss, uint32_t{info->mss});
+        if (info->urgent_mark != s.urgent_mark) ready_ |= abi::kUrgentPending;
+        store_relaxed(s.urgent_mark, info->urgent_mark);
+        store_relaxed(s.urgent_byte, info->urgent_byte);
+      }
+    }
+    for (Attachment& a : attachments_) publish_to(a);
+  }
+  if (!event_) return;
+  event_ = false;
+  for (Attachment& a : attachments_)
+    if (a.channel->client_alive() && (listener_ || kernel_mode_ || home() == &a || home_ < 0)) a.channel->signal(a.slot);
+}
+
+}  // namespace ferry::server

@@ -1,0 +1,229 @@
+// A socket as ferryd sees it: what ties together a socket of the stack, the server's end S of its descriptor pair (DESIGN, "A
+// socket is a real kernel descriptor"), and the slots in clients' channels through which programs use it.
+//
+//   home    the one attachment whose rings carry the data (shared mode, tier 1); listeners have none, all attachments are equal
+//   kernel  kernel mode (tier 2): the server moves bytes between S and the stack; the rings are not used any more
+//   gone    the last copy of K was closed: what the program still wrote is handed to the stack, then the stack closes
+//
+// Rule: functions that the stack calls (place … on_acceptable) never call the stack; they mark the socket, and run() does the rest
+// at the end of the turn.
+//
+// Files: socket.cc life, events; socket_output.cc rings and pair → stack; socket_input.cc stack → rings; socket_pair.cc stack ↔ pair
+// in kernel mode; socket_move.cc demotion and re-homing.
+#pragma once
+
+#include <vector>
+
+#include "ipc/abi.h"
+#include "ipc/descriptor_ring.h"
+#include "server/channel.h"
+#include "server/context.h"
+#include "server/fifo.h"
+#include "stack/stack.h"
+
+namespace ferry::server {
+
+// One slot of one channel that stands for a socket, with the server's own copies of the indices in it.
+struct Attachment {
+  Channel* channel = nullptr;
+  uint32_t slot = 0;
+  bool used = false;           // it is or was the home: a new home in this channel needs a new slot
+  ipc::RingConsumer tx;
+  uint64_t tx_completed = 0;   // bytes
+  uint32_t rx_produced = 0;    // entries, free-running
+  uint32_t rx_released = 0;    // entries that the client is done with
+  uint64_t rx_bytes = 0;       // bytes put into the ring, cumulative
+  uint64_t rx_released_bytes = 0;
+  uint64_t rx_reported = 0;    // bytes the client has read, as told to the stack
+  ipc::abi::SocketShared& shared() const { return channel->shared(slot); }
+  uint32_t in_ring() const { return rx_produced - rx_released; }
+};
+
+enum class MoveKind : uint8_t { none, rehome, demote };
+
+class Socket final : public PollHandler,
+                     public ListNode<RunTag>,
+                     public ListNode<MoveTag>,
+                     public ListNode<StarvedTag> {
+ public:
+  Socket(Context& context, stack::Owner owner, stack::SocketType type);
+  ~Socket();
+
+  stack::Owner owner() const { return owner_; }
+  stack::SocketId id() const { return id_; }
+  void set_id(stack::SocketId id) { id_ = id; }
+  stack::SocketType type() const { return type_; }
+  bool is_listener() const { return listener_; }
+  bool kernel_mode() const { return kernel_mode_; }
+  bool connected() const { return (ready_ & ipc::abi::kConnected) != 0; }
+  bool finished() const { return finished_; }
+  uint64_t cookie() const { return cookie_; }
+  const std::vector<Attachment>& attachments() const { return attachments_; }
+  // The process that uses it; nullptr: none (any more).
+  const Channel* user() const;
+
+  // --- set-up, by control requests ---
+  // Makes the pair and watches S. The returned K is for the client; invalid when the process has no descriptors left.
+  UniqueFd make_pair();
+  // A slot for this socket in the channel, made if there is none. Channel::kNoSlot: the channel is full.
+  // Without a living home the channel becomes home.
+  uint32_t attach(Channel& channel);
+  // The present one of this channel's slots.
+  uint32_t slot_in(const Channel& channel) const;
+  void set_addresses(const stack::Endpoint& local, const stack::Endpoint& remote);
+  // TCP: a connect call follows. False: one is under way, or it is connected.
+  bool begin_connecting();
+  void cancel_connecting();
+  void on_shutdown(bool read, bool write);
+  // It could not be handed to its client: as if K had been closed.
+  void abandon() { on_gone(); }
+  // UDP: whether there is a default peer.
+  void on_peer(bool connected);
+  void on_listening();
+  void on_accepted();
+  // The socket begins in kernel mode; `k` is the descriptor that the client will get.
+  void start_in_kernel_mode(int k);
+  // A child in its listener's queue, until on_accepted().
+  void set_pending() { accepted_ = false; }
+  // SO_ERROR: taken from where the client would see it.
+  Errc take_error();
+  void set_receive_errors(bool on) { receive_errors_ = on; }
+  void refresh_buffers() { state_changed_ = true, mark(); }
+
+  // --- inputs of a turn ---
+  void on_doorbell() { mark(); }
+  void on_poll(uint32_t events) override;
+  // The process behind the channel is gone: what it wrote is taken, what it did not read stays for others.
+  void on_client_gone(Channel& channel);
+  void mark();
+  void run();
+  // Reads the client's consumption: gives memory back, remembers the bytes for the stack. Calls nobody.
+  void sync_input();
+
+  // --- moving; see socket_move.cc ---
+  // Makes `channel` the home, or puts the socket into kernel mode. The outcome is told to channel.client() by on_move_done(),
+  // perhaps before this returns. Errc::already: another move is under way; not_supported: a listener.
+  Status start_move(MoveKind kind, Channel& channel);
+  void cancel_move(const Channel& channel);
+  Instant move_deadline() const { return move_deadline_; }
+
+  // --- called by the stack, through Host ---
+  Result<buf::IoDesc> place(ByteSpan payload);
+  void discard(const buf::IoDesc& d) { release_input(d); }
+  void deliver(const buf::IoDesc& d);
+  Status deliver_datagram(const stack::DatagramInfo& info, ByteSpan payload);
+  void deliver_icmp_error(const stack::IcmpError& error);
+  void on_completed(uint32_t bytes);
+  void on_events(uint32_t events);
+  void on_acceptable();
+
+ private:
+  struct Output {        // taken from a ring, not yet with the stack
+    buf::IoDesc data;
+    uint16_t flags = 0;  // abi::DescriptorFlag
+  };
+  struct Span {          // output not completed, in order: whose memory it is in
+    Channel* channel = nullptr;  // nullptr: staging memory
+    uint32_t slot = 0;
+    uint64_t bytes = 0;
+    uint64_t staged_offset = 0;
+  };
+
+  // socket.cc
+  Attachment* home() { return home_ < 0 ? nullptr : &attachments_[static_cast<size_t>(home_)]; }
+  Attachment* find(const Channel* channel, uint32_t slot);
+  void detach(size_t index);
+  void publish();
+  void publish_to(Attachment& a);
+  void fail(Errc error);
+  void on_gone();
+  void try_close();
+  void finish();
+  void watch_pair();
+  uint32_t kind() const;
+
+  // socket_output.cc
+  void condemn(Channel& channel, const char* what);
+  bool take_output(Attachment& a, bool all = false);
+  void feed();
+  bool feed_stream(Output& o);
+  void feed_datagram(const Output& o);
+  void send_datagram(const buf::IoDesc& whole);
+  void complete(uint64_t bytes);
+  void drop_output();
+  void offer_space();
+  bool output_dead() const { return (ready_ & ipc::abi::kWriteClosed) != 0 || id_dead_; }
+
+  // socket_input.cc
+  void release_input(const buf::IoDesc& d);
+  void push_input(Attachment& a);
+  bool bring_home(Attachment& a, buf::IoDesc& d);
+  void report_consumed();
+  void drop_input();
+  uint32_t in_ring() { return home_ < 0 || kernel_mode_ ? 0 : home()->in_ring(); }
+
+  // socket_pair.cc
+  void read_pair();
+  bool read_stream();
+  bool read_datagram();
+  void write_pair();
+  void drain_filling();
+
+  // socket_move.cc
+  void try_move();
+  bool locks_free(Attachment& a);
+  void leave_home(Attachment& a, uint32_t mode);
+  bool enter_home(Channel& channel);
+  void free_left_slots();
+  void enter_kernel_mode();
+  void end_move(Errc outcome);
+  bool moved_too_often();
+
+  Context& ctx_;
+  const stack::Owner owner_;
+  stack::SocketId id_ = 0;
+  const stack::SocketType type_;
+  UniqueFd pair_;               // S
+  uint64_t cookie_ = 0;
+  std::vector<Attachment> attachments_;
+  int home_ = -1;               // index in attachments_
+
+  uint32_t ready_ = 0;          // abi::ReadyBit
+  Errc error_ = Errc::ok;       // not yet taken by the client
+  stack::Endpoint local_, remote_;
+  uint32_t send_buffer_ = 0, receive_buffer_ = 0;  // bytes
+  uint32_t accept_count_ = 0;
+  uint32_t runs_ = 0;
+  bool listener_ = false;
+  bool accepted_ = true;        // false: a child in its listener's queue
+  bool kernel_mode_ = false;
+  bool gone_ = false;
+  bool id_dead_ = false;        // close was called
+  bool closed_ = false;         // the stack said so
+  bool finished_ = false;
+  bool state_changed_ = false;  // words other than the rings'
+  bool event_ = false;          // something to signal
+  bool receive_errors_ = false; // IP_RECVERR
+  bool pair_readable_ = false, pair_writable_ = false, pair_ended_ = false, pair_shut_ = false;
+  uint32_t filling_ = 0;        // bytes of our own in S that make a connecting K unwritable
+
+  Fifo<Output> backlog_;
+  Fifo<Span> spans_;
+  uint64_t span_bytes_ = 0;     // sum of spans_
+  uint64_t in_stack_ = 0;       // of these, with the stack
+  uint64_t staged_out_ = 0;
+  std::vector<std::byte> gather_;  // a datagram in several descriptors
+
+  Fifo<buf::IoDesc> rx_;        // delivered; the first in_ring() are in the ring of the home
+  uint64_t rx_bytes_ = 0;       // sum of rx_
+  uint64_t staged_in_ = 0;
+  uint64_t credit_ = 0;         // read by the program, not yet told to the stack
+
+  MoveKind move_ = MoveKind::none;
+  Channel* move_channel_ = nullptr;
+  Instant move_deadline_;
+  Instant moves_since_;
+  uint8_t recent_moves_ = 0;
+};
+
+}  // namespace ferry::server

@@ -1,0 +1,173 @@
+// Moving a socket: to another process's channel (re-homing) or to kernel mode (demotion). docs/architecture.md, "A socket has one
+// home" and "Revocation in short".
+//
+//   start_move: revoke tx_lock, rx_lock --free?--> leave_home: take what is in the output ring, take back what was not read
+//                        | held                          --> enter_home / enter_kernel_mode --> the requester is told
+//                        +--> wait for the doorbell of the holder's unlock, its process's death, or kPatience
+//
+// Past kPatience the server takes the rings anyway: it never trusted them, and only a process that is stopped or hostile suffers.
+#include "ipc/lock.h"
+#include "port/api/log.h"
+#include "server/client.h"
+#include "server/sockets.h"
+
+namespace ferry::server {
+namespace abi = ipc::abi;
+namespace {
+constexpr Duration kPatience = Duration::ms(200);
+constexpr uint8_t kMovesPerSecond = 4;  // more: two processes take the socket from each other
+}  // namespace
+
+Status Socket::start_move(MoveKind kind, Channel& channel) {
+  if (listener_) return Errc::not_supported;
+  if (move_ != MoveKind::none || gone_) return Errc::already;
+  if (kernel_mode_) {  // already where everybody can use it
+    channel.client()->on_move_done(*this, Errc::ok);
+    return {};
+  }
+  if (kind == MoveKind::rehome && home() != nullptr && home()->channel == &channel) {
+    channel.client()->on_move_done(*this, Errc::ok);
+    return {};
+  }
+  if (kind == MoveKind::rehome && moved_too_often()) {
+    port::log(port::LogLevel::info, "socket goes to kernel mode: several processes use it at once");
+    kind = MoveKind::demote;
+  }
+  move_ = kind;
+  move_channel_ = &channel;
+  move_deadline_ = ctx_.now + kPatience;
+  ctx_.moving.push_back(*this);
+  try_move();
+  return {};
+}
+
+bool Socket::moved_too_often() {
+  if (ctx_.now - moves_since_ > Duration::seconds(1)) {
+    moves_since_ = ctx_.now;
+    recent_moves_ = 0;
+  }
+  return ++recent_moves_ > kMovesPerSecond;
+}
+
+bool Socket::locks_free(Attachment& a) {
+  abi::SocketShared& s = a.shared();
+  bool tx_free = ipc::revoke(s.tx_lock);
+  bool rx_free = ipc::revoke(s.rx_lock);
+  return tx_free && rx_free;
+}
+
+void Socket::try_move() {
+  if (Attachment* h = home(); h != nullptr) {
+    if (!locks_free(*h)) {
+      if (ctx_.now < move_deadline_) return;
+      ++ctx_.counters.forced_moves;
+      port::log(port::LogLevel::warning, "pid %d does not let go of a socket: it is taken away",
+                static_cast<int>(h->channel->identity().pid));
+    }
+    Attachment& old = *h;
+    take_output(old, true);
+    leave_home(old, move_ == MoveKind::demote ? abi::kModeKernel : abi::kModeMoved);
+  }
+  if (move_ == MoveKind::demote) {
+    enter_kernel_mode();
+  } else {
+    ++ctx_.counters.moves;
+    if (!enter_home(*move_channel_)) return end_move(Errc::too_many);
+  }
+  end_move(Errc::ok);
+}
+
+void Socket::end_move(Errc outcome) {
+  if (ListNode<MoveTag>::linked()) ctx_.moving.erase(*this);
+  move_ = MoveKind::none;
+  Channel* requester = move_channel_;
+  move_channel_ = nullptr;
+  if (requester != nullptr && requester->client_alive()) requester->client()->on_move_done(*this, outcome);
+  mark();
+}
+
+void Socket::cancel_move(const Channel& channel) {
+  if (move_ == MoveKind::none || move_channel_ != &channel) return;
+  if (move_ == MoveKind::demote) {  // goes on, for whoever else has K
+    move_channel_ = nullptr;
+    return;
+  }
+  if (Attachment* h = home()) {
+    ipc::end_revocation(h->shared().tx_lock, true);
+    ipc::end_revocation(h->shared().rx_lock, true);
+  }
+  end_move(Errc::bad_socket);
+}
+
+// The client of `a` uses the rings no more (locks revoked, or dead). What it has not read stays in rx_, from the first unread byte.
+void Socket::leave_home(Attachment& a, uint32_t mode) {
+  sync_input();
+  uint64_t partial = a.rx_reported - a.rx_released_bytes;
+  if (type_ == stack::SocketType::tcp) {
+    while (partial > 0 && !rx_.empty()) {
+      buf::IoDesc& d = rx_.front();
+      auto n = static_cast<uint32_t>(partial < d.length ? partial : d.length);
+      release_input(d.prefix(n));
+      d = d.without_prefix(n);
+      rx_bytes_ -= n;
+      partial -= n;
+      if (!d.empty()) break;
+      rx_.pop_front();
+      ++a.rx_released;
+    }
+  }
+  // The entries behind are taken back: the ring ends where the client stopped.
+  abi::SocketShared& s = a.shared();
+  store_release(s.rx_produced, a.rx_released);
+  home_ = -1;
+  store_release(s.mode, mode);
+  ipc::end_revocation(s.tx_lock, false);
+  ipc::end_revocation(s.rx_lock, false);
+  if (a.channel->client_alive()) a.channel->signal(a.slot);
+}
+
+// A slot that was home before is not used again: its rings have a past, and output may still be counted there.
+bool Socket::enter_home(Channel& channel) {
+  size_t i = attachments_.size();
+  while (i-- > 0 && (attachments_[i].channel != &channel || attachments_[i].used)) {
+  }
+  if (i == SIZE_MAX) {
+    uint32_t slot = channel.assign(*this);
+    if (slot == Channel::kNoSlot) return false;
+    i = attachments_.size();
+    attachments_.emplace_back();
+    attachments_[i].channel = &channel;
+    attachments_[i].slot = slot;
+  }
+  attachments_[i].used = true;
+  home_ = static_cast<int>(i);
+  state_changed_ = event_ = true;
+  publish_to(attachments_[i]);
+  mark();
+  return true;
+}
+
+// Frees slots that their clients have left for a newer one, once no output is counted there.
+void Socket::free_left_slots() {
+  for (size_t i = attachments_.size(); i-- > 0;) {
+    const Attachment& a = attachments_[i];
+    if (home_ == static_cast<int>(i) || !a.used || slot_in(*a.channel) == a.slot) continue;
+    bool referred = false;
+    for (uint32_t k = 0; k < spans_.size() && !referred; ++k)
+      referred = spans_[k].channel == a.channel && spans_[k].slot == a.slot;
+    if (!referred) detach(i);
+  }
+}
+
+void Socket::enter_kernel_mode() {
+  if (kernel_mode_) return;
+  ++ctx_.counters.demotions;
+  kernel_mode_ = true;
+  home_ = -1;
+  pair_readable_ = pair_writable_ = true;
+  watch_pair();
+  state_changed_ = event_ = true;
+  mark();
+}
+
+}  // namespace ferry::server

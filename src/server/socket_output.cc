@@ -1,0 +1,216 @@
+// Output: from the ring of the home channel to the stack, by reference; and the way back of its completion.
+//
+//   ring --take_output: copied once, checked--> backlog_ --feed--> stack --on_completed--> tx_completed
+//                                        spans_ remember, in order, whose memory every outstanding byte is in
+#include <sys/socket.h>
+
+#include "port/api/log.h"
+#include "server/socket.h"
+
+namespace ferry::server {
+namespace abi = ipc::abi;
+namespace {
+constexpr uint32_t kMaxBacklog = abi::kRingEntries;
+constexpr uint32_t kMaxDatagram = 65507;  // payload bytes: 65535 - IPv4 header - UDP header
+}  // namespace
+
+void Socket::condemn(Channel& channel, const char* what) {
+  if (channel.condemned) return;
+  channel.condemned = true;
+  ctx_.condemned.push_back(&channel);
+  ++ctx_.counters.protocol_violations;
+  port::log(port::LogLevel::warning, "client pid %d broke the channel protocol: %s",
+            static_cast<int>(channel.identity().pid), what);
+}
+
+// Takes what is in the ring, at most kRingEntries; nothing while much waits here already, unless `all` says that the ring is
+// left for good. True: there may be more.
+bool Socket::take_output(Attachment& a, bool all) {
+  abi::SocketShared& s = a.shared();
+  auto available = a.tx.available(s.tx_produced);
+  if (!available) {
+    condemn(*a.channel, "impossible index of an output ring");
+    return false;
+  }
+  uint32_t count = *available;
+  if (count == 0) return false;
+  if (!all && backlog_.size() >= kMaxBacklog) return false;  // completions bring us back
+  uint32_t taken = 0;
+  for (; taken < count; ++taken) {
+    abi::Descriptor d = a.tx.peek(s.tx, taken);
+    if (!ipc::is_inside(d, a.channel->output_area())) {
+      condemn(*a.channel, "output descriptor outside the output pool");
+      break;
+    }
+    if (d.length > 0) {
+      Span* last = spans_.empty() ? nullptr : &spans_.back();
+      if (last != nullptr && last->channel == a.channel && last->slot == a.slot) {
+        last->bytes += d.length;
+      } else {
+        spans_.push_back({a.channel, a.slot, d.length, 0});
+      }
+      span_bytes_ += d.length;
+      a.channel->add_output_reference(d.length);
+    }
+    backlog_.push_back({{d.offset, d.length, a.channel->region()}, d.flags});
+  }
+  a.tx.advance(s.tx_taken, taken);
+  return taken == abi::kRingEntries;
+}
+
+void Socket::feed() {
+  while (!backlog_.empty()) {
+    if (type_ != stack::SocketType::tcp) {
+      feed_datagram(backlog_.front());
+    } else if (!feed_stream(backlog_.front())) {
+      break;
+    }
+    if (!backlog_.empty()) backlog_.pop_front();
+  }
+}
+
+// True: the entry is done with.
+bool Socket::feed_stream(Output& o) {
+  if (o.data.length > 0) {
+    if (output_dead()) {
+      drop_output();
+      return true;
+    }
+    if (ctx_.protocols.send_space(id_) == 0) return false;
+    stack::Call call;
+    call.op = stack::CallOp::send;
+    call.socket = id_;
+    call.data = o.data;
+    // What waits behind it will follow at once: no reason for a small segment in between.
+    bool more = (o.flags & abi::kMore) != 0 || backlog_.size() > 1;
+    call.flags = (more ? uint32_t{stack::kSendMore} : 0) | ((o.flags & abi::kUrgent) != 0 ? uint32_t{stack::kSendUrgent} : 0);
+    Errc error = ctx_.protocols.call(call).error;
+    if (error == Errc::again) return false;
+    if (error != Errc::ok) {
+      ready_ |= abi::kWriteClosed;
+      ready_ &= ~uint32_t{abi::kWritable};
+      state_changed_ = event_ = true;
+      drop_output();
+      return true;
+    }
+    in_stack_ += o.data.length;
+    ctx_.counters.forwarded_out += o.data.length;
+    o.data.length = 0;
+  }
+  if ((o.flags & abi::kShutdown) != 0 && !output_dead()) {
+    stack::Call call;
+    call.op = stack::CallOp::shutdown;
+    call.socket = id_;
+    call.number = 2;
+    if (ctx_.protocols.call(call).error == Errc::ok) {
+      ready_ |= abi::kWriteClosed;
+      ready_ &= ~uint32_t{abi::kWritable};
+      state_changed_ = event_ = true;
+    }
+  }
+  return true;
+}
+
+void Socket::feed_datagram(const Output& o) {
+  uint64_t done = o.data.length;
+  if ((o.flags & abi::kContinues) != 0 || !gather_.empty()) {
+    ByteSpan piece = ctx_.memory.read(o.data);
+    if (gather_.size() + piece.size() <= kMaxDatagram + sizeof(abi::DatagramHeader))
+      gather_.insert(gather_.end(), piece.begin(), piece.end());
+    if ((o.flags & abi::kContinues) == 0) {
+      if (auto staged = ctx_.memory.stage(static_cast<uint32_t>(gather_.size()))) {
+        copy_bytes(ctx_.memory.write(*staged), gather_);
+        ctx_.counters.copied_out_staged += gather_.size();
+        send_datagram(*staged);
+        ctx_.memory.unstage(*staged);
+      } else {
+        ++ctx_.counters.drop_staging_full;
+      }
+      gather_.clear();
+    }
+  } else if (done > 0) {
+    send_datagram(o.data);
+  }
+  complete(done);
+}
+
+// `whole`: header and payload. A datagram that makes no sense is dropped: its sender harms nobody else.
+void Socket::send_datagram(const buf::IoDesc& whole) {
+  ByteSpan bytes = ctx_.memory.read(whole);
+  abi::DatagramHeader header;
+  if (bytes.size() < sizeof header) return;
+  __builtin_memcpy(&header, bytes.data(), sizeof header);  // once: the client may go on writing
+  if (header.payload_length != whole.length - sizeof header || header.payload_length > kMaxDatagram) {
+    fail(Errc::message_size);
+    state_changed_ = event_ = true;
+    return;
+  }
+  stack::Call call;
+  call.op = stack::CallOp::send_datagram;
+  call.socket = id_;
+  call.data = whole.without_prefix(sizeof header);
+  __builtin_memcpy(call.info.remote.address.octets.data(), header.remote_address, 16);
+  __builtin_memcpy(call.info.local.address.octets.data(), header.local_address, 16);
+  call.info.remote.port = header.remote_port;
+  call.info.ttl = header.ttl;
+  call.info.tos = header.tos;
+  call.info.tos_set = (header.flags & abi::kDatagramTosSet) != 0;
+  call.remote = call.info.remote;
+  Errc error = ctx_.protocols.call(call).error;
+  ctx_.counters.forwarded_out += header.payload_length;
+  if (error == Errc::ok || error == Errc::again || error == Errc::no_buffers) return;
+  fail(error);
+  state_changed_ = event_ = true;
+}
+
+void Socket::on_completed(uint32_t bytes) {
+  uint64_t n = bytes < in_stack_ ? bytes : in_stack_;
+  in_stack_ -= n;
+  complete(n);
+  mark();
+}
+
+// The first `bytes` of what is outstanding are no longer referred to.
+void Socket::complete(uint64_t bytes) {
+  while (bytes > 0 && !spans_.empty()) {
+    Span& s = spans_.front();
+    uint64_t n = bytes < s.bytes ? bytes : s.bytes;
+    if (s.channel == nullptr) {
+      ctx_.memory.unstage({s.staged_offset, static_cast<uint32_t>(n), ctx_.memory.staging_region()});
+      s.staged_offset += n;
+      staged_out_ -= n;
+    } else {
+      s.channel->drop_output_reference(n);
+      if (Attachment* a = find(s.channel, s.slot)) {
+        a->tx_completed += n;
+        store_release(a->shared().tx_completed, a->tx_completed);
+      }
+    }
+    s.bytes -= n;
+    span_bytes_ -= n;
+    bytes -= n;
+    if (s.bytes == 0) spans_.pop_front();
+  }
+}
+
+// Output that the stack will not take any more. Completions stay in order: it waits for what the stack still has.
+void Socket::drop_output() {
+  backlog_.clear();
+  if (in_stack_ == 0) complete(span_bytes_);
+}
+
+// Tells a client that waits for room, once there is enough of it to be worth waking for.
+void Socket::offer_space() {
+  if (output_dead() && in_stack_ == 0 && span_bytes_ > 0) drop_output();
+  Attachment* h = home();
+  if (h == nullptr || kernel_mode_) return;
+  abi::SocketShared& s = h->shared();
+  if ((load_relaxed(s.wants) & abi::kWantWrite) == 0) return;
+  bool room = (ready_ & abi::kWritable) != 0 && span_bytes_ <= uint64_t{send_buffer_} * 2 / 3 &&
+              backlog_.size() < kMaxBacklog / 2;
+  if (!room && !output_dead()) return;
+  atomic_and(s.wants, ~uint32_t{abi::kWantWrite});
+  event_ = true;
+}
+
+}  // namespace ferry::server

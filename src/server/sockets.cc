@@ -1,0 +1,65 @@
+// An Owner is index + 1 (low 32 bits) and generation (high 32 bits); 0 is nobody.
+#include "server/sockets.h"
+
+namespace ferry::server {
+
+Sockets::~Sockets() = default;
+
+Socket& Sockets::create(stack::SocketType type) {
+  uint32_t index;
+  if (!free_.empty()) {
+    index = free_.back();
+    free_.pop_back();
+  } else {
+    index = static_cast<uint32_t>(entries_.size());
+    entries_.emplace_back();
+  }
+  Entry& e = entries_[index];
+  e.socket = std::make_unique<Socket>(ctx_, uint64_t{e.generation} << 32 | (index + 1), type);
+  ++used_;
+  ctx_.counters.sockets = used_;
+  ++ctx_.counters.sockets_total;
+  return *e.socket;
+}
+
+Socket* Sockets::find(stack::Owner owner) {
+  uint32_t index = static_cast<uint32_t>(owner) - 1;
+  if (index >= entries_.size() || entries_[index].generation != owner >> 32) return nullptr;
+  return entries_[index].socket.get();
+}
+
+Socket* Sockets::find_by_cookie(uint64_t cookie) {
+  auto it = cookies_.find(cookie);
+  return it == cookies_.end() ? nullptr : find(it->second);
+}
+
+void Sockets::set_cookie(Socket& socket, uint64_t cookie) { cookies_[cookie] = socket.owner(); }
+
+Socket* Sockets::take_child(stack::SocketId id) {
+  auto it = children_.find(id);
+  if (it == children_.end()) return nullptr;
+  Socket* s = find(it->second);
+  children_.erase(it);
+  return s;
+}
+
+void Sockets::finish(Socket& socket) {
+  if (socket.cookie() != 0) cookies_.erase(socket.cookie());
+  children_.erase(socket.id());
+  finished_.push_back(socket.owner());
+}
+
+void Sockets::reap() {
+  for (stack::Owner owner : finished_) {
+    uint32_t index = static_cast<uint32_t>(owner) - 1;
+    Entry& e = entries_[index];
+    e.socket.reset();
+    ++e.generation;
+    free_.push_back(index);
+    --used_;
+  }
+  ctx_.counters.sockets = used_;
+  finished_.clear();
+}
+
+}  // namespace ferry::server

@@ -1,0 +1,52 @@
+// The table of sockets: Owner numbers, identities of K, children that wait to be accepted. Owns every Socket.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "server/socket.h"
+
+namespace ferry::server {
+
+class Sockets {
+ public:
+  explicit Sockets(Context& context) : ctx_(context) { context.sockets = this; }
+  ~Sockets();
+
+  // A new socket without a stack id. Never fails but for memory.
+  Socket& create(stack::SocketType type);
+  // nullptr: no such socket (any more).
+  Socket* find(stack::Owner owner);
+  // By SO_COOKIE of K.
+  Socket* find_by_cookie(uint64_t cookie);
+  void set_cookie(Socket& socket, uint64_t cookie);
+  // The child with this id among those that wait to be accepted, and it waits no more; nullptr if it is gone.
+  Socket* take_child(stack::SocketId id);
+  void add_child(Socket& socket, stack::SocketId id) { children_[id] = socket.owner(); }
+  // The socket is done with; destroyed by reap(), between turns.
+  void finish(Socket& socket);
+  void reap();
+  size_t size() const { return used_; }
+
+  template <typename Visit>
+  void for_each(Visit visit) {
+    for (auto& e : entries_)
+      if (e.socket) visit(*e.socket);
+  }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Socket> socket;
+    uint32_t generation = 1;
+  };
+  Context& ctx_;
+  std::vector<Entry> entries_;
+  std::vector<uint32_t> free_;
+  std::vector<stack::Owner> finished_;
+  std::unordered_map<uint64_t, stack::Owner> cookies_;
+  std::unordered_map<stack::SocketId, stack::Owner> children_;
+  size_t used_ = 0;
+};
+
+}  // namespace ferry::server
