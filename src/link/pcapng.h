@@ -17,7 +17,7 @@ namespace ferry::link {
 enum class Direction : uint8_t { unknown = 0, inbound = 1, outbound = 2 };  // as in epb_flags
 
 struct PcapngOptions {
-  std::string interface_name;         // if_name, e.g. "packet:veth0"
+  std::string interface_name{};       // if_name, e.g. "packet:veth0"
   std::string application = "ferry";  // shb_userappl
   // Added to every timestamp: the difference between CLOCK_REALTIME and the clock of the Instants.
   Duration epoch = Duration::zero();
