@@ -67,6 +67,7 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     answered = error != Errc::ok;  // on_move_done() has answered, or will
   } else {
     error = on_socket(client, *socket, request, reply, fds);
+    socket->publish();
   }
   for (uint32_t i = 0; i < received.count; ++i) close_foreign(received.take(i));
   reply.error = static_cast<uint32_t>(error);

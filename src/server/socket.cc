@@ -129,7 +129,8 @@ void Socket::on_listening() {
 
 void Socket::on_accepted() {
   accepted_ = true;
-  if (!closed_ && (ready_ & abi::kHangUp) == 0) ready_ |= abi::kConnected | ((ready_ & abi::kWriteClosed) != 0 ? 0 : abi::kWritable);
+  if (!closed_ && (ready_ & abi::kHangUp) == 0) ready_ |= abi::kConnected;
+  if ((ready_ & (abi::kConnected | abi::kWriteClosed)) == abi::kConnected) ready_ |= abi::kWritable;
   state_changed_ = event_ = true;
   mark();
 }
@@ -312,9 +313,7 @@ void Socket::on_acceptable() {
 
 void Socket::publish_to(Attachment& a) {
   abi::SocketShared& s = a.shared();
-  uint32_t mode = kernel_mode_                                          ? abi::kModeKernel
-                  : listener_ || home() == &a || closed_                ? abi::kModeShared
-                                                                        : abi::kModeMoved;
+  uint32_t mode = kernel_mode_ ? abi::kModeKernel : listener_ || home() == &a ? abi::kModeShared : abi::kModeMoved;
   store_relaxed(s.kind, kind());
   store_relaxed(s.send_buffer, send_buffer_);
   store_relaxed(s.receive_buffer, receive_buffer_);

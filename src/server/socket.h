@@ -97,6 +97,8 @@ class Socket final : public PollHandler,
   void on_client_gone(Channel& channel);
   void mark();
   void run();
+  // Writes the state to the clients' slots if it has changed. Before the reply to a control call: the caller looks at once.
+  void publish();
   // Reads the client's consumption: gives memory back, remembers the bytes for the stack. Calls nobody.
   void sync_input();
 
@@ -133,7 +135,6 @@ class Socket final : public PollHandler,
   Attachment* home() { return home_ < 0 ? nullptr : &attachments_[static_cast<size_t>(home_)]; }
   Attachment* find(const Channel* channel, uint32_t slot);
   void detach(size_t index);
-  void publish();
   void publish_to(Attachment& a);
   void fail(Errc error);
   void on_gone();

@@ -205,6 +205,8 @@ void Socket::offer_space() {
   Attachment* h = home();
   if (h == nullptr || kernel_mode_) return;
   abi::SocketShared& s = h->shared();
+  // What this run stored (tx_taken, tx_completed) before what the client wants: it stores its wish, then looks at those.
+  full_fence();
   if ((load_relaxed(s.wants) & abi::kWantWrite) == 0) return;
   bool room = (ready_ & abi::kWritable) != 0 && span_bytes_ <= uint64_t{send_buffer_} * 2 / 3 &&
               backlog_.size() < kMaxBacklog / 2;
