@@ -1,0 +1,375 @@
+// Channels, connecting, accepting, moving between processes, kernel mode, the end of a server.
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "client/event_queue.h"
+#include "client/socket.h"
+#include "fake_server.h"
+
+namespace ferry::client::test {
+namespace {
+
+long send(Socket& s, int k, const std::string& data, int flags = 0) {
+  const iovec v{const_cast<char*>(data.data()), data.size()};
+  SendRequest request;
+  request.data = {&v, 1};
+  request.flags = flags;
+  return s.send(k, request);
+}
+
+std::string receive(Socket& s, int k, size_t size, int flags = 0) {
+  std::string out(size, '?');
+  const iovec v{out.data(), size};
+  ReceiveRequest request;
+  request.data = {&v, 1};
+  request.flags = flags;
+  const long r = s.receive(k, request);
+  if (r < 0) return "error " + std::to_string(-r);
+  out.resize(static_cast<size_t>(r));
+  return out;
+}
+
+class Connection : public testing::Test {
+ protected:
+  int connected(Socket& s, bool echo = true) {
+    const int k = s.open(abi::kKindTcp, false, false, true);
+    EXPECT_GE(k, 0);
+    EXPECT_EQ(s.connect(k, make_address(0x0a090002, 80), false), 0);
+    server_.with([&] { server_.last().echo = echo; });
+    return k;
+  }
+  FakeServer server_;
+  Socket socket_;
+};
+
+TEST(Channels, NoServerIsAnErrorAtOnce) {
+  Config config;
+  config.path = "/nonexistent/ferryd.sock";
+  Channel::configure(config);
+  Channel::renew();
+  Socket socket;
+  EXPECT_EQ(socket.open(abi::kKindTcp, false, false, true), -ENOENT);
+}
+
+TEST(Channels, OtherVersionIsRefusedAloud) {
+  FakeServer server;
+  server.hello_version_error = 1;
+  Socket socket;
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(socket.open(abi::kKindTcp, false, false, true), -EPROTO);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("version"), std::string::npos);
+}
+
+TEST(Channels, OwnDescriptorsAreMovedUpAndAnnounced) {
+  FakeServer server;
+  static std::vector<int> announced;
+  announced.clear();
+  Config config;
+  config.path = server.path();
+  config.private_fd_floor = 200;
+  config.on_private_fd = [](int fd, bool added) {
+    if (added) announced.push_back(fd);
+  };
+  Channel::configure(config);
+  Channel* channel = nullptr;
+  ASSERT_EQ(Channel::current(channel), 0);
+  EXPECT_EQ(announced.size(), 3u);
+  for (int fd : announced) EXPECT_GE(fd, 200);
+}
+
+TEST_F(Connection, OutcomesOfConnect) {
+  const int k = socket_.open(abi::kKindTcp, false, false, true);
+  server_.with([&] { server_.on_connect = [](auto&) { return Errc::net_unreachable; }; });
+  EXPECT_EQ(socket_.connect(k, make_address(1, 1), false), -ENETUNREACH);
+  server_.with([&] { server_.on_connect = [](auto&) { return Errc::in_progress; }; });
+  EXPECT_EQ(socket_.connect(k, make_address(1, 1), true), -EINPROGRESS);
+  EXPECT_EQ(socket_.connect(k, make_address(1, 1), true), -EALREADY);
+  EXPECT_EQ(socket_.readiness(k), 0u);
+  EXPECT_EQ(send(socket_, k, "x", MSG_DONTWAIT), -EAGAIN);
+  server_.with([&] { server_.fail(server_.last(), Errc::refused), server_.set_ready(server_.last(), abi::kHangUp | abi::kReadClosed | abi::kWriteClosed); });
+  EXPECT_NE(socket_.readiness(k) & POLLERR, 0u);
+  EXPECT_EQ(socket_.connect(k, make_address(1, 1), true), -ECONNREFUSED);
+  ::close(k);
+}
+
+TEST_F(Connection, BlockingConnectWaitsForTheHandshake) {
+  server_.with([&] { server_.on_connect = [](auto&) { return Errc::in_progress; }; });
+  const int k = socket_.open(abi::kKindTcp, false, false, true);
+  std::thread network([&] {
+    for (bool done = false; !done;) {
+      server_.with([&] {
+        FakeSocket& s = server_.last();
+        if ((s.ready & abi::kConnecting) != 0) done = true, server_.set_ready(s, abi::kConnected | abi::kWritable);
+      });
+    }
+  });
+  EXPECT_EQ(socket_.connect(k, make_address(1, 1), false), 0);
+  network.join();
+  ::close(k);
+}
+
+TEST_F(Connection, AcceptGivesConnectionsWithTheirData) {
+  const int k = socket_.open(abi::kKindTcp, false, false, true);
+  ASSERT_EQ(socket_.bind(k, make_address(0, 80)), 0);
+  ASSERT_EQ(socket_.listen(k, 5), 0);
+  EXPECT_TRUE(socket_.is_listener());
+  Socket child;
+  EXPECT_EQ(socket_.accept(k, child, true, false, true, nullptr), -EAGAIN);
+  EXPECT_EQ(socket_.readiness(k), 0u);
+  size_t asked = 0;
+  server_.with([&] {
+    asked = server_.requests.size();
+    server_.acceptable.push_back(std::make_unique<FakeSocket>());
+    server_.acceptable.back()->pending.push_back("early");
+    server_.set_ready(*server_.sockets[0], abi::kAcceptable);
+  });
+  EXPECT_EQ(socket_.readiness(k), static_cast<uint32_t>(POLLIN | POLLRDNORM));
+  Address remote{};
+  const int child_k = socket_.accept(k, child, false, true, false, &remote);
+  ASSERT_GE(child_k, 0);
+  EXPECT_EQ(remote.port, 1234);
+  EXPECT_EQ(fcntl(child_k, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+  EXPECT_EQ(fcntl(child_k, F_GETFD), 0);
+  EXPECT_EQ(receive(child, child_k, 100), "early");
+  EXPECT_EQ(socket_.accept(k, child, true, false, true, nullptr), -EAGAIN);
+  server_.with([&] { EXPECT_EQ(server_.requests.size(), asked + 1); });  // an empty queue costs no request
+  EXPECT_EQ(receive(socket_, k, 1), "error 107");
+  ::close(child_k);
+  ::close(k);
+}
+
+TEST_F(Connection, ChildAfterForkTakesTheSocketAndGivesItBack) {
+  const int k = connected(socket_);
+  ASSERT_EQ(send(socket_, k, "before"), 6);
+  ASSERT_EQ(receive(socket_, k, 3), "bef");  // half an entry read
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool good = receive(socket_, k, 3, MSG_WAITALL) == "ore" && send(socket_, k, "child") == 5 &&
+                      receive(socket_, k, 5, MSG_WAITALL) == "child";
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(send(socket_, k, "after"), 5);
+  EXPECT_EQ(receive(socket_, k, 5, MSG_WAITALL), "after");
+  ::close(k);
+}
+
+TEST_F(Connection, NothingOfTheChannelIsInTheChild) {
+  connected(socket_);
+  Channel* channel = Channel::existing();
+  ASSERT_NE(channel, nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    unsigned char resident = 0;
+    const bool gone = mincore(channel->map().base(), 4096, &resident) != 0 && errno == ENOMEM;
+    _exit(gone && Channel::existing() == nullptr ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(Connection, DemotionKeepsTheOrder) {
+  const int k = connected(socket_, false);
+  ASSERT_EQ(send(socket_, k, "ring "), 5);
+  server_.with([&] { server_.last().pending.push_back("unread"); });
+  EXPECT_EQ(receive(socket_, k, 2, MSG_WAITALL), "un");
+  ASSERT_EQ(socket_.demote(k), 0);
+  EXPECT_EQ(socket_.mode(k), abi::kModeKernel);
+  EXPECT_EQ(receive(socket_, k, 100), "read");
+  EXPECT_EQ(send(socket_, k, "pair"), 4);
+  char buffer[10];
+  server_.with([&] {
+    EXPECT_EQ(server_.last().received, "ring ");
+    EXPECT_EQ(read(server_.last().pair.get(), buffer, sizeof buffer), 4);
+  });
+  EXPECT_EQ(socket_.readiness(k) & (POLLIN | POLLOUT), static_cast<uint32_t>(POLLOUT));
+  ::close(k);
+}
+
+TEST_F(Connection, DemotionWakesABlockedReader) {
+  const int k = connected(socket_, false);
+  std::thread reader([&] { EXPECT_EQ(receive(socket_, k, 100), "by the pair"); });
+  server_.with([&] {
+    server_.demote(server_.last());
+    EXPECT_EQ(write(server_.last().pair.get(), "by the pair", 11), 11);
+  });
+  reader.join();
+  ::close(k);
+}
+
+// Writers go on while the socket is torn from home to home: nothing is lost, doubled or out of order.
+TEST_F(Connection, MovingUnderLoadKeepsTheStream) {
+  const int k = connected(socket_, false);
+  constexpr int kPieces = 3000;
+  std::atomic<bool> done{false};
+  std::thread mover([&] {
+    while (!done) {
+      server_.with([&] {  // as if another process had taken it: the client asks for it back
+        FakeSocket& s = server_.last();
+        if (s.home < 0) return;
+        abi::SocketShared& old = s.shared();
+        server_.leave_home(s);
+        s.home = -1;
+        server_.finish_leaving(s, old);
+        s.home = static_cast<int>(s.places.size()) - 1;  // where the next rehome finds it
+      });
+      for (int i = 0; i < 200; ++i) std::this_thread::yield();
+    }
+  });
+  std::string all;
+  for (int i = 0; i < kPieces; ++i) {
+    const std::string piece = std::to_string(i) + ",";
+    ASSERT_EQ(send(socket_, k, piece), static_cast<long>(piece.size()));
+    all += piece;
+  }
+  done = true;
+  mover.join();
+  for (;;) {
+    std::lock_guard lock(server_.mutex);
+    if (server_.last().received.size() < all.size() && server_.last().home >= 0) continue;
+    EXPECT_TRUE(server_.last().received == all);
+    break;
+  }
+  ::close(k);
+}
+
+TEST_F(Connection, SetidMovesSocketsToTheNewChannel) {
+  const int k = connected(socket_);
+  ASSERT_EQ(send(socket_, k, "old"), 3);
+  Channel* before = Channel::existing();
+  Channel::renew();
+  EXPECT_EQ(receive(socket_, k, 3, MSG_WAITALL), "old");
+  EXPECT_NE(Channel::existing(), before);
+  EXPECT_EQ(send(socket_, k, "new"), 3);
+  EXPECT_EQ(receive(socket_, k, 3, MSG_WAITALL), "new");
+  ::close(k);
+}
+
+TEST_F(Connection, OutputOutlivesItsSocket) {
+  const int k = connected(socket_, false);
+  Channel* channel = Channel::existing();
+  server_.with([&] { server_.last().complete = false; });
+  const uint64_t limit = channel->output_limit();
+  ASSERT_EQ(send(socket_, k, std::string(100'000, 'z')), 100'000);
+  socket_.close();
+  channel->reap();
+  EXPECT_LT(channel->output_limit(), limit);
+  server_.with([&] { server_.last().complete = true; });
+  while (channel->output_limit() != limit) channel->reap();
+  ::close(k);
+}
+
+TEST_F(Connection, TwinIsFoundOut) {
+  const int k = connected(socket_);
+  Socket second;
+  Socket* twin = nullptr;
+  EXPECT_EQ(second.attach(k, &twin), -EEXIST);
+  EXPECT_EQ(twin, &socket_);
+  int plain[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, plain), 0);
+  EXPECT_EQ(second.attach(plain[0]), -ENOTSOCK);
+  ::close(plain[0]);
+  ::close(plain[1]);
+  ::close(k);
+}
+
+TEST_F(Connection, ServersEndEndsTheWait) {
+  const int k = connected(socket_, false);
+  std::thread reader([&] { EXPECT_EQ(receive(socket_, k, 1), "error " + std::to_string(ENETDOWN)); });
+  server_.stop();
+  Channel* channel = Channel::existing();
+  if (channel != nullptr) channel->check_alive();
+  reader.join();
+  EXPECT_EQ(send(socket_, k, "x"), -ENETDOWN);
+  EXPECT_EQ(socket_.readiness(k) & (POLLERR | POLLHUP), static_cast<uint32_t>(POLLERR | POLLHUP));
+  ::close(k);
+}
+
+TEST_F(Connection, EventQueueReportsWhatItWatches) {
+  const int k = connected(socket_, false);
+  EventQueue queue;
+  ASSERT_EQ(queue.open(), 0);
+  ASSERT_EQ(queue.watch(socket_, k), 0);
+  uint32_t slots[4];
+  ASSERT_EQ(queue.take(slots, 4), 1u);  // to be looked at once in any case
+  EXPECT_EQ(queue.socket_at(slots[0]), &socket_);
+  EXPECT_EQ(socket_.readiness(k) & POLLIN, 0u);
+  ASSERT_TRUE(queue.prepare_sleep());
+  server_.with([&] { server_.last().pending.push_back("wake up"); });
+  pollfd p{queue.fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&p, 1, -1), 1);
+  queue.finish_sleep();
+  ASSERT_EQ(queue.take(slots, 4), 1u);
+  EXPECT_EQ(slots[0], socket_.slot());
+  EXPECT_NE(socket_.readiness(k) & POLLIN, 0u);
+  EXPECT_EQ(poll(&p, 1, 0), 0);
+  queue.unwatch(socket_);
+  server_.with([&] { server_.last().pending.push_back("unheard"); });
+  EXPECT_EQ(receive(socket_, k, 14, MSG_WAITALL), "wake upunheard");
+  EXPECT_EQ(queue.take(slots, 4), 0u);
+  ::close(k);
+}
+
+TEST_F(Connection, EveryEventWakesASleepingQueue) {
+  const int k = connected(socket_);
+  EventQueue queue;
+  ASSERT_EQ(queue.open(), 0);
+  ASSERT_EQ(queue.watch(socket_, k), 0);
+  for (int i = 0; i < 2000; ++i) {
+    ASSERT_EQ(send(socket_, k, "ping"), 4);
+    std::string got;
+    while (got.size() < 4) {
+      const std::string part = receive(socket_, k, 4 - got.size(), MSG_DONTWAIT);
+      if (part != "error 11") {
+        got += part;
+        continue;
+      }
+      if (queue.prepare_sleep()) {
+        pollfd p{queue.fd(), POLLIN, 0};
+        poll(&p, 1, -1);
+      }
+      queue.finish_sleep();
+      uint32_t slot;
+      queue.take(&slot, 1);
+    }
+    ASSERT_EQ(got, "ping");
+  }
+  queue.unwatch(socket_);
+  ::close(k);
+}
+
+TEST_F(Connection, WatchesAreLimited) {
+  const int k = connected(socket_);
+  EventQueue queues[5];
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(queues[i].open(), 0);
+    EXPECT_EQ(queues[i].watch(socket_, k), 0);
+  }
+  ASSERT_EQ(queues[4].open(), 0);
+  EXPECT_EQ(queues[4].watch(socket_, k), -ENOSPC);
+  queues[0].unwatch(socket_);
+  EXPECT_EQ(queues[4].watch(socket_, k), 0);
+  for (auto& q : queues) q.unwatch(socket_);
+  ::close(k);
+}
+
+TEST_F(Connection, NobodyIsKickedWhoIsAwake) {
+  const int k = connected(socket_);
+  uint32_t kicks = 0, turns = 0;
+  server_.with([&] {  // the server stands still, awake
+    kicks = server_.kicks;
+    turns = server_.turns;
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(send(socket_, k, "x"), 1);
+  });
+  EXPECT_EQ(receive(socket_, k, 20, MSG_WAITALL), std::string(20, 'x'));
+  EXPECT_LE(server_.kicks - kicks, 1u + (server_.turns - turns));
+  ::close(k);
+}
+
+}  // namespace
+}  // namespace ferry::client::test

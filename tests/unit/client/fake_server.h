@@ -1,0 +1,491 @@
+// A ferryd without network for tests of src/client: it speaks the control protocol and drives the shared memory with the server's
+// half of src/ipc. A stream socket is "connected" to the test itself: what the client sends collects in `received`, what the test
+// (or, with `echo`, the socket itself) puts into `pending` is delivered. One thread; state is touched under `mutex`.
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "client/channel.h"
+#include "ipc/channel_layout.h"
+#include "ipc/control_socket.h"
+#include "ipc/doorbell.h"
+#include "ipc/event_queue.h"
+#include "ipc/lock.h"
+#include "ipc/pool.h"
+
+namespace ferry::client::test {
+
+namespace abi = ipc::abi;
+namespace control = ipc::control;
+
+struct FakeChannel {
+  ipc::ChannelMap map;
+  ipc::OwnedFd kick, lifeline_write;
+  std::unique_ptr<ipc::Pool> input;
+  std::vector<uint32_t> generations;
+  std::vector<ipc::OwnedFd> queue_pipes;
+  control::Request last_request;
+};
+
+struct FakeSocket {
+  uint32_t kind = abi::kKindTcp;
+  ipc::OwnedFd pair;            // the server's end of K
+  uint64_t cookie = 0;          // of K
+  struct Place {
+    FakeChannel* channel;
+    uint32_t slot, generation;
+  };
+  std::vector<Place> places;
+  int home = -1;
+  uint32_t ready = 0;
+  // of the home
+  ipc::RingConsumer tx;
+  ipc::RingProducer rx;
+  uint64_t completed = 0, rx_delivered = 0, rx_freed = 0;
+  std::deque<std::pair<uint64_t, uint32_t>> runs;  // in the ring: offset, length
+  // of the test
+  std::string received;                 // bytes or datagrams (header included) that the client sent
+  std::vector<uint16_t> flags;          // of the descriptors
+  std::deque<std::string> pending;      // to be delivered, one descriptor each
+  bool echo = false, complete = true, take = true;
+  uint64_t taken_bytes = 0;
+  bool peer_closed = false, output_shut = false;
+
+  abi::SocketShared& shared() { return places[static_cast<size_t>(home)].channel->map.socket(places[static_cast<size_t>(home)].slot); }
+};
+
+class FakeServer {
+ public:
+  explicit FakeServer(uint64_t pool_bytes = 4 << 20) : pool_bytes_(pool_bytes) {
+    char name[] = "/tmp/ferry-client-XXXXXX";
+    directory_ = mkdtemp(name);
+    listener_ = ipc::OwnedFd(static_cast<int>(ipc::listen_control(path(), 8)));
+    wake_ = ipc::OwnedFd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    thread_ = std::thread([this] { loop(); });
+    Config config;
+    config.path = path();
+    Channel::configure(config);
+    Channel::renew();
+  }
+  ~FakeServer() { stop(); }
+  // As if ferryd had been killed.
+  void stop() {
+    if (!thread_.joinable()) return;
+    stopping_ = true;
+    poke();
+    thread_.join();
+    connections_.clear();
+    sockets.clear();
+    channels.clear();
+    listener_.reset();
+    unlink(path().c_str());
+    rmdir(directory_.c_str());
+  }
+  std::string path() const { return directory_ + "/s"; }
+
+  // Runs `f` while the server stands still, then lets it look at every socket.
+  template <typename F>
+  auto with(F&& f) {
+    struct After {
+      FakeServer* server;
+      ~After() { server->poke(); }
+    } after{this};
+    std::lock_guard lock(mutex);
+    look_at_all_ = true;
+    return f();
+  }
+  FakeSocket& last() { return *sockets.back(); }
+
+  uint32_t hello_version_error = 0;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<FakeChannel>> channels;
+  std::vector<std::unique_ptr<FakeSocket>> sockets;
+  std::deque<std::unique_ptr<FakeSocket>> acceptable;
+  std::function<Errc(const control::Request&)> on_connect = [](const control::Request&) { return Errc::ok; };
+  std::vector<control::Request> requests;
+  std::atomic<uint32_t> kicks{0}, turns{0};
+
+ private:
+  struct Connection {
+    ipc::OwnedFd fd;
+    FakeChannel* channel = nullptr;
+  };
+
+  void poke() {
+    const uint64_t one = 1;
+    [[maybe_unused]] ssize_t n = write(wake_.get(), &one, sizeof one);
+  }
+
+  void loop() {
+    while (!stopping_) {
+      std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+      {
+        std::lock_guard lock(mutex);
+        for (auto& c : connections_) fds.push_back({c->fd.get(), POLLIN, 0});
+        for (auto& c : channels) fds.push_back({c->kick.get(), POLLIN, 0});
+      }
+      if (may_sleep()) poll(fds.data(), fds.size(), -1);
+      turns.fetch_add(1);
+      std::lock_guard lock(mutex);
+      for (auto& c : channels) ipc::end_idle(c->map.header(), 0);
+      uint64_t count;
+      if (read(wake_.get(), &count, sizeof count) < 0) count = 0;
+      if (const long fd = ipc::accept_control(listener_.get()); fd >= 0) {
+        connections_.push_back(std::make_unique<Connection>());
+        connections_.back()->fd = ipc::OwnedFd(static_cast<int>(fd));
+      }
+      for (size_t i = 0; i < connections_.size(); ++i)
+        if (!serve(*connections_[i])) connections_.erase(connections_.begin() + static_cast<long>(i--));
+      for (auto& c : channels) {
+        if (read(c->kick.get(), &count, sizeof count) > 0) kicks += static_cast<uint32_t>(count);
+        ipc::take_slots(c->map.header().doorbell[0], c->map.layout().max_sockets, [&](uint32_t slot) {
+          for (auto& s : sockets)
+            if (s->home >= 0 && s->places[static_cast<size_t>(s->home)].channel == c.get() &&
+                s->places[static_cast<size_t>(s->home)].slot == slot)
+              run(*s);
+        });
+      }
+      if (look_at_all_)
+        for (auto& s : sockets) run(*s);
+      look_at_all_ = false;
+    }
+  }
+
+  bool may_sleep() {
+    std::lock_guard lock(mutex);
+    bool may = true;
+    for (auto& c : channels) may = ipc::prepare_idle(c->map.header(), 0) && may;
+    return may;
+  }
+
+ public:
+  void signal(FakeSocket& s) {
+    for (auto& p : s.places)
+      ipc::signal_socket(p.channel->map.socket(p.slot), p.slot, p.channel->map.queues(),
+                         static_cast<uint32_t>(p.channel->queue_pipes.size()), [&](uint32_t q) {
+                           [[maybe_unused]] ssize_t n = write(p.channel->queue_pipes[q].get(), "x", 1);
+                         });
+  }
+  void publish(FakeSocket& s) {
+    for (size_t i = 0; i < s.places.size(); ++i) {
+      abi::SocketShared& w = s.places[i].channel->map.socket(s.places[i].slot);
+      store_relaxed(w.kind, s.kind);
+      store_relaxed(w.send_buffer, send_buffer);
+      store_relaxed(w.rx_report_at, s.rx_freed + 1);
+      store_release(w.ready, s.ready);
+      const bool here = s.home == static_cast<int>(i) || s.kind == abi::kKindListener;
+      store_release(w.mode, uint32_t{s.home == -2 ? abi::kModeKernel : here ? abi::kModeShared : abi::kModeMoved});
+    }
+  }
+  void set_ready(FakeSocket& s, uint32_t ready) {
+    s.ready = ready;
+    publish(s);
+    signal(s);
+  }
+  void fail(FakeSocket& s, Errc error) {
+    store_release(s.shared().error, static_cast<uint32_t>(error));
+    set_ready(s, s.ready | abi::kReadClosed | abi::kWriteClosed | abi::kHangUp | abi::kErrorPending);
+  }
+
+  // Ring → received; pending → ring; what the client consumed → pool.
+  void run(FakeSocket& s) {
+    if (s.home < 0) return;
+    abi::SocketShared& w = s.shared();
+    FakeChannel& c = *s.places[static_cast<size_t>(s.home)].channel;
+    bool event = false;
+    const auto available = s.tx.available(w.tx_produced);
+    for (uint32_t i = 0; s.take && available && i < *available; ++i) {
+      const abi::Descriptor d = s.tx.peek(w.tx);
+      if (!ipc::is_inside(d, c.map.layout().output)) {
+        violations.fetch_add(1);
+        break;
+      }
+      const std::string bytes(reinterpret_cast<char*>(c.map.bytes(d.offset, d.length).data()), d.length);
+      s.received += bytes;
+      s.flags.push_back(d.flags);
+      if (s.echo && !bytes.empty()) s.pending.push_back(bytes);
+      if ((d.flags & abi::kShutdown) != 0) s.output_shut = true;
+      if (s.output_shut && s.echo) s.peer_closed = true;
+      s.taken_bytes += d.length;
+      s.tx.advance(w.tx_taken);
+    }
+    if (!available) violations.fetch_add(1);
+    if (s.complete && s.completed != s.taken_bytes) {
+      s.completed = s.taken_bytes;
+      store_release(w.tx_completed, s.completed);
+    }
+    if ((load_relaxed(w.wants) & abi::kWantWrite) != 0 && s.taken_bytes - s.completed <= uint64_t{send_buffer} * 2 / 3 && s.take) {
+      atomic_and(w.wants, ~uint32_t{abi::kWantWrite});
+      event = true;
+    }
+    const uint32_t consumed = load_acquire(w.rx_consumed);
+    while (!s.runs.empty() && s.rx.next() - static_cast<uint32_t>(s.runs.size()) != consumed &&
+           consumed - (s.rx.next() - static_cast<uint32_t>(s.runs.size())) <= s.runs.size()) {
+      s.rx_freed += s.runs.front().second;
+      c.input->release(s.runs.front().first);
+      s.runs.pop_front();
+    }
+    store_relaxed(w.rx_report_at, s.rx_freed + 1);
+    while (!s.pending.empty() && s.runs.size() < abi::kRingEntries) {
+      std::string bytes = s.pending.front().substr(0, ipc::Pool::kMaxRun);
+      auto run = c.input->allocate(static_cast<uint32_t>(bytes.size()));
+      if (!run) break;
+      s.pending.pop_front();
+      std::memcpy(c.map.bytes(run->offset, bytes.size()).data(), bytes.data(), bytes.size());
+      s.runs.push_back({run->offset, static_cast<uint32_t>(bytes.size())});
+      s.rx_delivered += bytes.size();
+      s.rx.push(w.rx, w.rx_produced, {run->offset, static_cast<uint32_t>(bytes.size()), 0, 0});
+      event = true;
+    }
+    if (s.peer_closed && s.pending.empty() && (s.ready & abi::kReadClosed) == 0) {
+      s.ready |= abi::kReadClosed;
+      publish(s);
+      event = true;
+    }
+    if (event) signal(s);
+  }
+
+  std::unique_ptr<FakeSocket> make_socket(uint32_t kind, ipc::OwnedFd& k) {
+    int ends[2];
+    auto s = std::make_unique<FakeSocket>();
+    if (socketpair(AF_UNIX, (kind == abi::kKindTcp ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0, ends) != 0) return s;
+    s->kind = kind;
+    s->pair = ipc::OwnedFd(ends[0]);
+    k = ipc::OwnedFd(ends[1]);
+    socklen_t length = sizeof s->cookie;
+    getsockopt(ends[1], SOL_SOCKET, SO_COOKIE, &s->cookie, &length);
+    return s;
+  }
+  // A slot for the socket in the channel; home there if it has none.
+  FakeSocket::Place& place_in(FakeSocket& s, FakeChannel& c, bool as_home) {
+    uint32_t slot = next_slot_++;
+    abi::SocketShared& w = c.map.socket(slot);
+    std::memset(static_cast<void*>(&w), 0, sizeof w);
+    store_release(w.generation, ++c.generations[slot]);
+    s.places.push_back({&c, slot, c.generations[slot]});
+    if (as_home) {
+      s.home = static_cast<int>(s.places.size()) - 1;
+      s.tx.start_at(0);
+      s.rx.start_at(0);
+      s.completed = s.taken_bytes = s.rx_delivered = s.rx_freed = 0;
+      s.runs.clear();
+    }
+    publish(s);
+    return s.places.back();
+  }
+  // Takes the rings away from the home, as socket_move.cc of the server does. What was not read goes back in front of `pending`.
+  void leave_home(FakeSocket& s) {
+    abi::SocketShared& w = s.shared();
+    FakeChannel& c = *s.places[static_cast<size_t>(s.home)].channel;
+    ipc::revoke(w.tx_lock);
+    ipc::revoke(w.rx_lock);
+    while (!ipc::is_released(w.tx_lock) || !ipc::is_released(w.rx_lock)) std::this_thread::yield();
+    run(s);
+    uint64_t skip = load_acquire(w.rx_consumed_bytes) - s.rx_freed;
+    std::deque<std::string> unread;
+    for (auto& [offset, length] : s.runs) {
+      const auto n = static_cast<uint32_t>(std::min<uint64_t>(skip, length));
+      skip -= n;
+      if (n < length) unread.emplace_back(reinterpret_cast<char*>(c.map.bytes(offset + n, length - n).data()), length - n);
+      c.input->release(offset);
+    }
+    s.runs.clear();
+    s.pending.insert(s.pending.begin(), unread.begin(), unread.end());
+  }
+  void finish_leaving(FakeSocket& s, abi::SocketShared& w) {
+    publish(s);
+    ipc::end_revocation(w.tx_lock, false);
+    ipc::end_revocation(w.rx_lock, false);
+    signal(s);
+  }
+  void demote(FakeSocket& s) {
+    abi::SocketShared& w = s.shared();
+    leave_home(s);
+    s.home = -2;
+    for (auto& bytes : s.pending) [[maybe_unused]] ssize_t n = write(s.pair.get(), bytes.data(), bytes.size());
+    s.pending.clear();
+    finish_leaving(s, w);
+  }
+
+  uint32_t send_buffer = 256 * 1024;
+  std::atomic<uint32_t> violations{0};
+
+ private:
+  FakeSocket* find(FakeChannel* c, uint32_t slot) {
+    for (auto& s : sockets)
+      for (auto& p : s->places)
+        if (p.channel == c && p.slot == slot) return s.get();
+    return nullptr;
+  }
+
+  bool serve(Connection& connection) {
+    for (;;) {
+      control::Request request;
+      ipc::DescriptorList fds;
+      ipc::Credentials who;
+      const long r = ipc::receive_request(connection.fd.get(), request, fds, who);
+      if (r == -EAGAIN) return true;
+      if (r != 0) return false;
+      requests.push_back(request);
+      control::Reply reply;
+      reply.op = request.op;
+      reply.sequence = request.sequence;
+      std::vector<ipc::OwnedFd> out;
+      reply.error = static_cast<uint32_t>(answer(connection, request, fds, reply, out));
+      std::vector<int> numbers;
+      for (auto& fd : out) numbers.push_back(fd.get());
+      ipc::send_reply(connection.fd.get(), reply, numbers.data(), static_cast<uint32_t>(numbers.size()));
+    }
+  }
+
+  Errc answer(Connection& connection, const control::Request& q, ipc::DescriptorList& fds, control::Reply& reply,
+              std::vector<ipc::OwnedFd>& out) {
+    using control::Op;
+    FakeChannel* c = connection.channel;
+    FakeSocket* s = find(c, q.slot);
+    switch (static_cast<Op>(q.op)) {
+      case Op::hello: {
+        if (hello_version_error != 0 || q.value != abi::kVersion) return Errc::version_mismatch;
+        ipc::ChannelConfig config;
+        config.max_sockets = 512;
+        config.max_queues = 8;
+        config.output_size = config.input_size = pool_bytes_;
+        auto channel = std::make_unique<FakeChannel>();
+        channel->map = std::move(*ipc::ChannelMap::create(config));
+        channel->kick = ipc::OwnedFd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+        channel->input = std::make_unique<ipc::Pool>(std::move(*ipc::Pool::create(channel->map.layout().input)));
+        channel->generations.resize(512);
+        channel->queue_pipes.resize(8);
+        int ends[2];
+        if (pipe2(ends, O_CLOEXEC) != 0) return Errc::too_many;
+        channel->lifeline_write = ipc::OwnedFd(ends[1]);
+        out.emplace_back(fcntl(channel->map.fd(), F_DUPFD_CLOEXEC, 0));
+        out.emplace_back(fcntl(channel->kick.get(), F_DUPFD_CLOEXEC, 0));
+        out.emplace_back(ends[0]);
+        control::ServerInfo info{};
+        info.server_pid = static_cast<uint32_t>(getpid());
+        reply.data_length = sizeof info;
+        std::memcpy(reply.data, &info, sizeof info);
+        connection.channel = channel.get();
+        channels.push_back(std::move(channel));
+        return Errc::ok;
+      }
+      case Op::open_socket: {
+        ipc::OwnedFd k;
+        sockets.push_back(make_socket(q.value, k));
+        FakeSocket& n = *sockets.back();
+        if (q.value != abi::kKindTcp) n.ready = abi::kWritable;
+        auto& p = place_in(n, *c, true);
+        if ((q.flags & control::kOpenKernelMode) != 0) n.home = -2, publish(n);
+        reply.slot = p.slot;
+        reply.generation = p.generation;
+        out.push_back(std::move(k));
+        return Errc::ok;
+      }
+      case Op::attach: {
+        uint64_t cookie = 0;
+        socklen_t length = sizeof cookie;
+        if (fds.count != 1 || getsockopt(fds.fds[0].get(), SOL_SOCKET, SO_COOKIE, &cookie, &length) != 0) return Errc::bad_socket;
+        for (auto& candidate : sockets) {
+          if (candidate->cookie != cookie) continue;
+          for (auto& p : candidate->places)
+            if (p.channel == c) return reply.slot = p.slot, reply.generation = p.generation, Errc::ok;
+          auto& p = place_in(*candidate, *c, false);
+          reply.slot = p.slot;
+          reply.generation = p.generation;
+          return Errc::ok;
+        }
+        return Errc::bad_socket;
+      }
+      case Op::event_queue: {
+        if (q.flags == control::kQueueForget) return c->queue_pipes[q.value].reset(), Errc::ok;
+        if (q.flags == control::kQueueWake) {
+          [[maybe_unused]] ssize_t n = write(c->queue_pipes[q.value].get(), "x", 1);
+          return Errc::ok;
+        }
+        int ends[2];
+        if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Errc::too_many;
+        c->queue_pipes[q.value] = ipc::OwnedFd(ends[1]);
+        out.emplace_back(ends[0]);
+        return Errc::ok;
+      }
+      default: break;
+    }
+    if (s == nullptr) return Errc::bad_socket;
+    switch (static_cast<Op>(q.op)) {
+      case Op::bind:
+      case Op::set_option: return Errc::ok;
+      case Op::get_option: return reply.data_length = 4, reply.data[0] = 42, Errc::ok;
+      case Op::shutdown: return set_ready(*s, s->ready | abi::kReadClosed), Errc::ok;
+      case Op::listen:
+        s->kind = abi::kKindListener;
+        s->home = -1;
+        return set_ready(*s, 0), Errc::ok;
+      case Op::connect: {
+        const Errc e = on_connect(q);
+        if (e == Errc::in_progress) set_ready(*s, abi::kConnecting);
+        if (e == Errc::ok) set_ready(*s, abi::kConnected | abi::kWritable);
+        return e == Errc::ok && s->kind == abi::kKindTcp ? Errc::in_progress : e;
+      }
+      case Op::accept: {
+        if (acceptable.empty()) return Errc::again;
+        ipc::OwnedFd k;
+        sockets.push_back(std::move(acceptable.front()));
+        acceptable.pop_front();
+        FakeSocket& n = *sockets.back();
+        auto fresh = make_socket(abi::kKindTcp, k);
+        n.kind = abi::kKindTcp;
+        n.pair = std::move(fresh->pair);
+        n.cookie = fresh->cookie;
+        n.ready = abi::kConnected | abi::kWritable;
+        auto& p = place_in(n, *c, true);
+        reply.slot = p.slot;
+        reply.generation = p.generation;
+        reply.remote.port = 1234;
+        out.push_back(std::move(k));
+        run(n);
+        FakeSocket* l = find(c, q.slot);
+        if (acceptable.empty()) l->ready &= ~uint32_t{abi::kAcceptable}, publish(*l);
+        return Errc::ok;
+      }
+      case Op::rehome: {
+        abi::SocketShared& old = s->shared();
+        leave_home(*s);
+        auto& p = place_in(*s, *c, true);
+        reply.slot = p.slot;
+        reply.generation = p.generation;
+        finish_leaving(*s, old);
+        run(*s);
+        return Errc::ok;
+      }
+      case Op::demote: return demote(*s), Errc::ok;
+      default: return Errc::not_supported;
+    }
+  }
+
+  uint64_t pool_bytes_;
+  std::string directory_;
+  ipc::OwnedFd listener_, wake_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  uint32_t next_slot_ = 0;
+  bool look_at_all_ = false;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace ferry::client::test

@@ -1,0 +1,318 @@
+// Streams of src/client against a server without network: data, ends, errors, blocking, urgent bytes.
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include "client/socket.h"
+#include "fake_server.h"
+
+namespace ferry::client::test {
+namespace {
+
+class Stream : public testing::Test {
+ protected:
+  void SetUp() override {
+    k_ = socket_.open(abi::kKindTcp, false, false, true);
+    ASSERT_GE(k_, 0);
+    ASSERT_EQ(socket_.connect(k_, make_address(0x0a090002, 80), false), 0);
+  }
+  void TearDown() override {
+    socket_.close();
+    ::close(k_);
+    EXPECT_EQ(server_.violations, 0u);
+  }
+  long send(const std::string& data, int flags = 0) {
+    const iovec v{const_cast<char*>(data.data()), data.size()};
+    SendRequest request;
+    request.data = {&v, 1};
+    request.flags = flags;
+    return socket_.send(k_, request);
+  }
+  long receive(std::string& out, size_t size, int flags = 0) {
+    out.assign(size, '?');
+    const iovec v{out.data(), size};
+    ReceiveRequest request;
+    request.data = {&v, 1};
+    request.flags = flags;
+    const long r = socket_.receive(k_, request);
+    out.resize(r > 0 && (flags & MSG_TRUNC) == 0 ? static_cast<size_t>(r) : 0);
+    return r;
+  }
+  void deliver(const std::string& data) {
+    server_.with([&] { server_.last().pending.push_back(data); });
+  }
+  // Waits until the server has seen so many bytes.
+  std::string received(size_t size) {
+    for (;;) {
+      std::lock_guard lock(server_.mutex);
+      if (server_.last().received.size() >= size) return server_.last().received;
+    }
+  }
+  // Waits until everything pending is in the ring.
+  void delivered() {
+    for (;;) {
+      std::lock_guard lock(server_.mutex);
+      if (server_.last().pending.empty()) return;
+    }
+  }
+
+  FakeServer server_;
+  Socket socket_;
+  int k_ = -1;
+  std::string got_;
+};
+
+TEST_F(Stream, SmallWritesArriveInOrder) {
+  std::string all;
+  for (int i = 0; i < 500; ++i) {
+    const std::string piece = "piece " + std::to_string(i) + ";";
+    ASSERT_EQ(send(piece), static_cast<long>(piece.size()));
+    all += piece;
+  }
+  EXPECT_EQ(received(all.size()), all);
+}
+
+TEST_F(Stream, LargeTransferBothWays) {
+  server_.with([&] { server_.last().echo = true; });
+  std::string data(3'000'000, '\0');
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 31 + i / 251);
+  std::thread writer([&] { EXPECT_EQ(send(data), static_cast<long>(data.size())); });
+  EXPECT_EQ(receive(got_, data.size(), MSG_WAITALL), static_cast<long>(data.size()));
+  writer.join();
+  EXPECT_TRUE(got_ == data);
+}
+
+TEST_F(Stream, ReceiveGivesWhatIsThere) {
+  deliver("hello");
+  EXPECT_EQ(receive(got_, 3), 3);
+  EXPECT_EQ(got_, "hel");
+  EXPECT_EQ(socket_.bytes_available(k_), 2);
+  EXPECT_EQ(receive(got_, 100), 2);
+  EXPECT_EQ(got_, "lo");
+  EXPECT_EQ(receive(got_, 100, MSG_DONTWAIT), -EAGAIN);
+}
+
+TEST_F(Stream, PeekLeavesAndTruncDropsBytes) {
+  deliver("abc");
+  deliver("def");
+  delivered();
+  EXPECT_EQ(receive(got_, 6, MSG_PEEK | MSG_WAITALL), 6);
+  EXPECT_EQ(got_, "abcdef");
+  EXPECT_EQ(receive(got_, 4, MSG_TRUNC), 4);
+  EXPECT_EQ(receive(got_, 10), 2);
+  EXPECT_EQ(got_, "ef");
+}
+
+TEST_F(Stream, WaitsForTheLowWaterMark) {
+  const int four = 4;
+  ASSERT_EQ(socket_.set_option(k_, SOL_SOCKET, SO_RCVLOWAT, &four, sizeof four), 0);
+  deliver("ab");
+  delivered();
+  EXPECT_EQ(socket_.readiness(k_) & POLLIN, 0u);
+  std::thread later([&] { deliver("cdef"); });
+  EXPECT_GE(receive(got_, 100), 4);
+  later.join();
+}
+
+TEST_F(Stream, EndOfStreamComesAfterTheData) {
+  server_.with([&] {
+    server_.last().pending.push_back("last words");
+    server_.last().peer_closed = true;
+  });
+  EXPECT_EQ(receive(got_, 100, MSG_WAITALL), 10);
+  EXPECT_EQ(receive(got_, 100), 0);
+  EXPECT_EQ(receive(got_, 100), 0);
+  EXPECT_EQ(socket_.readiness(k_) & (POLLIN | POLLRDHUP | POLLHUP), static_cast<uint32_t>(POLLIN | POLLRDHUP));
+}
+
+TEST_F(Stream, ErrorIsToldOnceAfterTheData) {
+  deliver("x");
+  delivered();
+  server_.with([&] { server_.fail(server_.last(), Errc::reset); });
+  EXPECT_EQ(socket_.readiness(k_), static_cast<uint32_t>(POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLERR | POLLHUP | POLLRDHUP));
+  EXPECT_EQ(receive(got_, 10), 1);
+  EXPECT_EQ(receive(got_, 10), -ECONNRESET);
+  EXPECT_EQ(receive(got_, 10), 0);
+  EXPECT_EQ(send("y"), -EPIPE);
+}
+
+TEST_F(Stream, SendTellsTheErrorFirstThenBrokenPipe) {
+  server_.with([&] { server_.fail(server_.last(), Errc::timed_out); });
+  EXPECT_EQ(send("y"), -ETIMEDOUT);
+  EXPECT_EQ(send("y"), -EPIPE);
+  EXPECT_EQ(socket_.take_error(k_), 0);
+}
+
+TEST_F(Stream, ShutdownFollowsTheData) {
+  ASSERT_EQ(send("bye"), 3);
+  ASSERT_EQ(socket_.shutdown(k_, SHUT_WR), 0);
+  EXPECT_EQ(send("more"), -EPIPE);
+  EXPECT_EQ(received(3), "bye");
+  EXPECT_EQ(socket_.shutdown(k_, 7), -EINVAL);
+  for (bool shut = false; !shut;) {
+    std::lock_guard lock(server_.mutex);
+    shut = server_.last().output_shut;
+  }
+  EXPECT_EQ(socket_.readiness(k_) & POLLOUT, static_cast<uint32_t>(POLLOUT));  // a write would not block: it fails
+}
+
+TEST_F(Stream, FullBufferBlocksOrSaysSo) {
+  server_.with([&] { server_.last().complete = false; });
+  const std::string data(200'000, 'd');
+  EXPECT_EQ(send(data, MSG_DONTWAIT), 200'000);
+  const long rest = send(data, MSG_DONTWAIT);
+  EXPECT_GT(rest, 0);
+  EXPECT_LE(rest, 256 * 1024 - 200'000);
+  EXPECT_EQ(send(data, MSG_DONTWAIT), -EAGAIN);
+  EXPECT_EQ(socket_.readiness(k_) & POLLOUT, 0u);
+  EXPECT_EQ(socket_.bytes_unsent(k_), static_cast<int>(200'000 + rest));
+  std::thread later([&] { server_.with([&] { server_.last().complete = true; }); });
+  EXPECT_EQ(send(data), 200'000);  // blocks until there is room
+  later.join();
+}
+
+TEST_F(Stream, FullRingIsNotReadyEither) {
+  server_.with([&] { server_.last().take = false; });
+  int sent = 0;
+  while (send("1", MSG_DONTWAIT) == 1) ++sent;
+  EXPECT_EQ(sent, 32);
+  EXPECT_EQ(socket_.readiness(k_) & POLLOUT, 0u);
+  std::thread later([&] { server_.with([&] { server_.last().take = true; }); });
+  EXPECT_EQ(socket_.wait(k_, POLLOUT, -1), POLLOUT);
+  later.join();
+}
+
+TEST_F(Stream, MoreAndUrgentMarkTheLastPiece) {
+  ASSERT_EQ(send("ab", MSG_MORE), 2);
+  ASSERT_EQ(send("cd", MSG_OOB), 2);
+  received(4);
+  std::lock_guard lock(server_.mutex);
+  EXPECT_EQ(server_.last().flags, (std::vector<uint16_t>{abi::kMore, abi::kUrgent}));
+}
+
+TEST_F(Stream, TimeoutsEndTheWait) {
+  const timeval soon{0, 1000};
+  ASSERT_EQ(socket_.set_option(k_, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon), 0);
+  EXPECT_EQ(receive(got_, 10), -EAGAIN);
+  timeval back{};
+  socklen_t length = sizeof back;
+  ASSERT_EQ(socket_.get_option(k_, SOL_SOCKET, SO_RCVTIMEO, &back, &length), 0);
+  EXPECT_EQ(back.tv_usec, 1000);
+}
+
+TEST_F(Stream, ScatterListsOfAnyShape) {
+  server_.with([&] { server_.last().echo = true; });
+  char a[] = "one", c[] = "three";
+  const iovec out[] = {{a, 3}, {nullptr, 0}, {c, 5}};
+  SendRequest request;
+  request.data = out;
+  ASSERT_EQ(socket_.send(k_, request), 8);
+  char x[2], y[10];
+  const iovec in[] = {{x, 2}, {nullptr, 0}, {y, 6}};
+  ReceiveRequest get;
+  get.data = in;
+  get.flags = MSG_WAITALL;
+  ASSERT_EQ(socket_.receive(k_, get), 8);
+  EXPECT_EQ(std::string(x, 2) + std::string(y, 6), "onethree");
+}
+
+void set_urgent(FakeServer& server, uint64_t mark, char byte) {
+  server.with([&] {
+    abi::SocketShared& w = server.last().shared();
+    store_relaxed(w.urgent_byte, 0x100u | static_cast<uint8_t>(byte));
+    store_release(w.urgent_mark, mark);
+    server.signal(server.last());
+  });
+}
+
+TEST_F(Stream, UrgentByteIsReadApart) {
+  deliver("abcUdef");
+  delivered();
+  set_urgent(server_, 4, 'U');
+  EXPECT_EQ(socket_.readiness(k_) & POLLPRI, static_cast<uint32_t>(POLLPRI));
+  EXPECT_EQ(receive(got_, 100), 3);  // stops in front of the mark
+  EXPECT_EQ(socket_.at_mark(k_), 1);
+  EXPECT_EQ(receive(got_, 1, MSG_OOB), 1);
+  EXPECT_EQ(got_, "U");
+  EXPECT_EQ(receive(got_, 1, MSG_OOB), -EINVAL);
+  EXPECT_EQ(receive(got_, 100), 3);
+  EXPECT_EQ(got_, "def");
+  EXPECT_EQ(socket_.at_mark(k_), 0);
+}
+
+TEST_F(Stream, UrgentByteInLine) {
+  const int on = 1;
+  ASSERT_EQ(socket_.set_option(k_, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on), 0);
+  deliver("abUc");
+  delivered();
+  set_urgent(server_, 3, 'U');
+  EXPECT_EQ(receive(got_, 100), 2);
+  EXPECT_EQ(receive(got_, 1, MSG_OOB), -EINVAL);
+  EXPECT_EQ(receive(got_, 100), 2);
+  EXPECT_EQ(got_, "Uc");
+}
+
+TEST_F(Stream, OneCopyEachWayIsCounted) {
+  server_.with([&] { server_.last().echo = true; });
+  const CopyCounters before = Channel::copy_counters();
+  const std::string data(100'000, 'c');
+  std::thread writer([&] { send(data); });
+  receive(got_, data.size(), MSG_WAITALL);
+  writer.join();
+  const CopyCounters after = Channel::copy_counters();
+  EXPECT_EQ(after.out - before.out, data.size());
+  EXPECT_EQ(after.in - before.in, data.size());
+}
+
+TEST_F(Stream, ThreadsMayShareASocket) {
+  server_.with([&] { server_.last().echo = true; });
+  constexpr int kThreads = 3, kRounds = 400;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kRounds; ++i) EXPECT_EQ(send(std::string(64, static_cast<char>('a' + t))), 64);
+    });
+  std::string all;
+  while (all.size() < size_t{kThreads} * kRounds * 64) {
+    ASSERT_GT(receive(got_, 5000), 0);
+    all += got_;
+  }
+  for (auto& t : threads) t.join();
+  for (int t = 0; t < kThreads; ++t)  // pieces are not torn
+    EXPECT_EQ(std::count(all.begin(), all.end(), 'a' + t), kRounds * 64);
+  for (size_t i = 0; i < all.size(); i += 64) EXPECT_EQ(all.substr(i, 64), std::string(64, all[i]));
+}
+
+TEST_F(Stream, LyingServerKillsOnlyTheChannel) {
+  server_.with([&] {
+    abi::SocketShared& w = server_.last().shared();
+    w.rx[0] = {~uint64_t{0} - 5, 100, 0, 0};
+    store_release(w.rx_produced, 1u);
+    server_.signal(server_.last());
+  });
+  EXPECT_LE(receive(got_, 10), 0);
+  EXPECT_EQ(receive(got_, 10), -ENETDOWN);
+}
+
+TEST(StreamUnconnected, SaysWhatLinuxSays) {
+  FakeServer server;
+  Socket socket;
+  const int k = socket.open(abi::kKindTcp, false, false, true);
+  ASSERT_GE(k, 0);
+  EXPECT_EQ(socket.readiness(k), static_cast<uint32_t>(POLLOUT | POLLWRNORM | POLLHUP));
+  char byte = 'x';
+  const iovec v{&byte, 1};
+  SendRequest out;
+  out.data = {&v, 1};
+  EXPECT_EQ(socket.send(k, out), -EPIPE);
+  ReceiveRequest in;
+  in.data = {&v, 1};
+  EXPECT_EQ(socket.receive(k, in), -ENOTCONN);
+  EXPECT_EQ(socket.shutdown(k, SHUT_WR), -ENOTCONN);
+  Address address;
+  EXPECT_EQ(socket.remote_address(k, address), -ENOTCONN);
+  socket.close();
+  ::close(k);
+}
+
+}  // namespace
+}  // namespace ferry::client::test
