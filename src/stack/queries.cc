@@ -82,15 +82,15 @@ void Engine::for_each_socket(SocketVisitor& visitor, Instant now) const {
 }
 
 void Engine::for_each_counter(CounterVisitor& visitor) const {
-  Counters now = counters_;
   uint64_t listeners = 0, connections = 0, datagram_sockets = 0;
+  uint64_t retransmits = 0;  // of the connections that still live
   const auto add = [&](const Socket& socket) {
     if (socket.type != SocketType::tcp) return void(++datagram_sockets);
     const TcpSocket& t = static_cast<const TcpSocket&>(socket);
     if (t.queues != nullptr) ++listeners;
     if (t.connection == nullptr) return;
     ++connections;
-    now.tcp_retransmits += t.connection->info(now_).total_retrans;
+    retransmits += t.connection->info(now_).total_retrans;
   };
   for (uint32_t i = 0; i < sockets_.slot_count(); ++i)
     if (sockets_.at(i) != nullptr) add(*sockets_.at(i));
@@ -101,7 +101,9 @@ void Engine::for_each_counter(CounterVisitor& visitor) const {
   visitor.on_counter("tcp_time_waits", time_wait_count_);
   visitor.on_counter("datagram_sockets", datagram_sockets);
   visitor.on_counter("loopback_bytes_queued", loopback_.used());
-  now.for_each([&](const char* name, uint64_t value) { visitor.on_counter(name, value); });
+  counters_.for_each([&](const char* name, const uint64_t& value) {
+    visitor.on_counter(name, &value == &counters_.tcp_retransmits ? value + retransmits : value);
+  });
 }
 
 void Engine::for_each_neighbor(NeighborVisitor& visitor) const {
