@@ -75,10 +75,10 @@ void Connection::complete(SeqNum una) {
   queue_.drop(n);
   bytes_acked_ += n;
   host_.on_completed(*this, n);
-  if (was_short && send_space() >= snd_buf_ / 3) {
-    send_refused_ = false;
-    raise(Event::writable);
-  }
+  if (!was_short) return;
+  // Remembered: the buffer may grow between this acknowledgement and the next, and then it would no longer look short.
+  send_refused_ = send_space() < snd_buf_ / 3;
+  if (!send_refused_) raise(Event::writable);
 }
 
 // RFC 9293 section 3.10.7.4: only a segment that is not older than the last one used changes the window.

@@ -10,12 +10,20 @@ int main(int argc, char** argv) {
   ferry::sim::Options options;
   app.add_option("--seeds", seeds, "how many seeds to run");
   app.add_option("--first", first, "the first seed");
-  app.add_flag("--rebuild", options.rebuild, "destroy a stack at a random event and rebuild it from its records");
+  bool rebuild = false;
+  app.add_flag("--rebuild", rebuild, "destroy a stack at a random event and rebuild it from its records");
   app.add_flag("--trace", options.trace, "every frame and event to standard error");
   CLI11_PARSE(app, argc, argv);
   uint64_t failed = 0, events = 0, connections = 0, datagrams = 0, rebuilt = 0;
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
     options.seed = seed;
+    options.rebuild_at = 0;
+    if (rebuild) {  // once without, to know how many events there are
+      ferry::sim::Options before = options;
+      before.trace = false;
+      const uint64_t n = ferry::sim::Simulation(before).run().events;
+      options.rebuild_at = 1 + ferry::Rng(seed).next() % n;
+    }
     const ferry::sim::Outcome outcome = ferry::sim::Simulation(options).run();
     events += outcome.events;
     connections += outcome.connections;

@@ -24,7 +24,7 @@ stack::Call call_of(stack::CallOp op, stack::SocketId socket) {
 
 }  // namespace
 
-Simulation::Simulation(const Options& options) : options_(options), rng_(options.seed * 2 + options.rebuild) {
+Simulation::Simulation(const Options& options) : options_(options), rng_(options.seed) {
   LinkQuality quality;
   quality.loss = pick(rng_, {0, 0, 50, 100, 300, 500});
   quality.duplicate = pick(rng_, {0, 0, 100, 500});
@@ -109,7 +109,6 @@ void Simulation::plan() {
   const uint32_t datagrams = rng_.below(3) == 0 ? rng_.below(30) : 0;
   for (uint32_t i = 0; i < datagrams; ++i)
     schedule(now_ + Duration::us(rng_.below(2'000'000)), Event::datagram, static_cast<int>(rng_.below(kSides)), 0);
-  if (options_.rebuild) rebuild_at_ = 1 + rng_.below(pick(rng_, {20, 200, 2000}));
 }
 
 void Simulation::create_stack(int side) {
@@ -127,6 +126,20 @@ void Simulation::create_stack(int side) {
   if (auto added = s.stack->add_interface(now_, loopback); !added) fault("adding loopback failed");
 }
 
+// A reset can be lost, and then only keepalive probes find out that the other end is gone.
+void Simulation::keep_alive(int side, stack::SocketId socket) {
+  stack::Call option = call_of(stack::CallOp::set_option, socket);
+  const auto set = [&](stack::Option o, int64_t value) {
+    option.option = o;
+    option.number = value;
+    if (sides_[side].stack->call(now_, option).error != Errc::ok) fault("setting keepalive failed");
+  };
+  set(stack::Option::keep_idle, 60);
+  set(stack::Option::keep_interval, 5);
+  set(stack::Option::keep_count, 20);
+  set(stack::Option::keep_alive, 1);
+}
+
 void Simulation::listen(int side) {
   Side& s = sides_[side];
   const auto open = [&](stack::SocketType type, uint16_t port, stack::Owner owner) {
@@ -141,6 +154,7 @@ void Simulation::listen(int side) {
     return opened.socket;
   };
   s.listener = open(stack::SocketType::tcp, kPort, kListener);
+  keep_alive(side, s.listener);
   stack::Call call = call_of(stack::CallOp::listen, s.listener);
   call.number = 64;
   if (s.stack->call(now_, call).error != Errc::ok) fault("listen failed");
@@ -159,6 +173,7 @@ void Simulation::connect(uint32_t index) {
   call.type = stack::SocketType::tcp;
   call.owner = owner;
   a.attach(s.stack->call(now_, call).socket);
+  keep_alive(c.client, a.id());
   // Loss must not exhaust the handshake; some programs bind first.
   stack::Call option = call_of(stack::CallOp::set_option, a.id());
   option.option = stack::Option::syn_count;
@@ -328,7 +343,7 @@ Outcome Simulation::run() {
       fault("nothing will ever happen again");
       break;
     }
-    if (options_.rebuild && !outcome_.rebuilt && outcome_.events >= rebuild_at_) rebuild(static_cast<int>(rng_.below(kSides)));
+    if (outcome_.events == options_.rebuild_at) rebuild(static_cast<int>(options_.seed % kSides));
     if (now_ - start > kPatience) fault("stuck: two hours of virtual time have passed");
     for (Side& s : sides_)
       for (const auto& [owner, app] : s.applications)
@@ -355,7 +370,12 @@ void Simulation::finish() {
     Side& s = sides_[i];
     for (const std::string& f : s.host.faults()) fault("host " + std::to_string(i) + ": " + f);
     if (!outcome_.faults.empty()) {
-      for (const auto& [owner, app] : s.applications) outcome_.faults.push_back("  side " + std::to_string(i) + " " + app->state());
+      for (const auto& [owner, app] : s.applications) {
+        auto info = s.stack->socket_info(app->id(), now_);
+        outcome_.faults.push_back("  side " + std::to_string(i) + " " + app->state() + ", state " +
+                                  (info ? std::to_string(info->tcp_state) : "none") + ", space " +
+                                  std::to_string(s.stack->send_space(app->id())));
+      }
       continue;
     }
     if (const uint64_t n = counter(i, "sockets"); n > 0) fault("sockets left: " + std::to_string(n));

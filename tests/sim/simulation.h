@@ -15,7 +15,7 @@ namespace ferry::sim {
 
 struct Options {
   uint64_t seed = 1;
-  bool rebuild = false;
+  uint64_t rebuild_at = 0;  // number of the event after which a stack is rebuilt; 0: none
   bool trace = false;  // every frame and event to standard error
 };
 
@@ -71,6 +71,7 @@ class Simulation {
 
   void create_stack(int side);
   void listen(int side);
+  void keep_alive(int side, stack::SocketId socket);
   void plan();
   void connect(uint32_t index);
   void send_datagram(int side);
@@ -98,7 +99,6 @@ class Simulation {
   uint64_t order_ = 0;
   std::vector<Connection> connections_;
   std::map<std::pair<int, uint16_t>, uint32_t> by_port_;  // client side and port -> connection
-  uint64_t rebuild_at_ = 0;
   Outcome outcome_;
 };
 
