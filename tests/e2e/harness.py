@@ -12,8 +12,8 @@
 
 A Ferry side has no kernel address on eth0. That programs really ran on Ferry is checked while they run and at the end
 (evidence.py). Every wait is bounded; everything that was started or made is removed at the end, on failure and Ctrl-C too.
-The other stacks are "kernel" and, for one-sided tests, "loopback" (ferryd --loopback) and "self" (both ends are clients of one
-ferryd, which talk through its address).
+One-sided networks have both ends in one namespace: "loopback" (ferryd --loopback), "self" (both are clients of one ferryd and talk
+through its address), "kernel-self" (the kernel's loopback, to compare with).
 """
 import contextlib
 import json
@@ -109,7 +109,7 @@ class Side:
 
     def __init__(self, net, name, stack, address):
         self.net, self.name, self.stack, self.address = net, name, stack, address
-        self.netns = f"{PREFIX}{os.getpid()}-{name}"
+        self.netns = f"{PREFIX}{os.getpid()}-{net.number}-{name}"
         self.processes = []
         self.ferryd = None
         self.watch = None
@@ -237,11 +237,15 @@ class Side:
 
 
 class Network:
-    """The sides of one test. `relay` is a list of options of `ferry relay`, or None for a plain veth."""
+    """The sides of one test. `relay` is a list of options of `ferry relay`, or None for a plain veth; without `offloads` the veth is
+    like a card that neither segments nor joins segments."""
+    made = 0
 
-    def __init__(self, client, server, options, relay=None):
-        self.options, self.relay_options = options, relay
+    def __init__(self, client, server, options, relay=None, offloads=True):
+        self.options, self.relay_options, self.offloads = options, relay, offloads
         self.stacks = client, server
+        Network.made += 1
+        self.number = Network.made
         self.sides, self.relay = [], None
         self.logs = 0
 
@@ -259,6 +263,11 @@ class Network:
 
     def build(self):
         client, server = self.stacks
+        if client == "kernel-self":
+            self.client = self.server = Side(self, "only", "kernel", CLIENT_ADDRESS)
+            self.sides.append(self.client)
+            self.target = "127.0.0.1"
+            return
         if client in ("loopback", "self"):
             side = Side(self, "only", client, CLIENT_ADDRESS)
             self.sides.append(side)
@@ -278,6 +287,9 @@ class Network:
                   "peer", "name", "eth0", "netns", self.server.netns)
         else:
             self.build_relay()
+        if not self.offloads:
+            for side in self.sides:
+                side.inside("ethtool", "-K", "eth0", "tso", "off", "gso", "off", "gro", "off")
         self.client.configure("eth0")
         self.server.configure("eth0")
 

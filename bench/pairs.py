@@ -1,0 +1,106 @@
+"""Measuring side by side: A B A B …, because these machines are noisy. A row's result is the median of the ratios of its pairs.
+
+CPU is that of everything on the machine (all processes, the kernel, interrupts), from /proc/stat, while the load ran.
+"""
+import os
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "e2e"))
+
+from harness import Network  # noqa: E402  pylint: disable=wrong-import-position
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Options:
+    """What Network wants to know; see tests/e2e/run.py."""
+
+    def __init__(self, programs, folder):
+        self.bin, self.logs, self.scheme, self.full, self.ferryd_extra = os.path.abspath(programs), folder, None, False, []
+
+    def program(self, name):
+        return os.path.join(self.bin, name)
+
+
+class Sample:
+    """One run: `value` in the row's unit, and how much CPU a unit of `work` (GB, requests, round trips) took."""
+
+    def __init__(self, value, work, cpu_seconds):
+        self.value = value
+        self.cpu = cpu_seconds / work if work else float("nan")
+
+
+def busy_seconds():
+    """CPU time that was used since boot, of all processors: everything but idle and waiting for disks (proc(5))."""
+    with open("/proc/stat") as lines:
+        fields = [int(n) for n in lines.readline().split()[1:]]
+    user, nice, system, _, _, irq, softirq = fields[:7]
+    return (user + nice + system + irq + softirq) / TICKS
+
+
+def measured(load):
+    """Runs load() -> (value, work) and adds the machine's CPU."""
+    before = busy_seconds()
+    value, work = load()
+    return Sample(value, work, busy_seconds() - before)
+
+
+class Row:
+    """One line of the table: the same load over the kernel's stack and over Ferry.
+
+    `start(net)` starts the server; `load(net, seconds)` -> (value, work) drives it once. `lower_is_better` for times.
+    """
+
+    def __init__(self, name, title, stacks, start, load, unit, work_unit, goal=None, cpu_goal=None, lower_is_better=False,
+                 reference=("kernel", "kernel"), ferryd_extra=(), offloads=True):
+        self.name, self.title, self.stacks, self.start, self.load = name, title, stacks, start, load
+        self.unit, self.work_unit, self.goal, self.cpu_goal = unit, work_unit, goal, cpu_goal
+        self.lower_is_better, self.reference = lower_is_better, reference
+        self.ferryd_extra, self.offloads = list(ferryd_extra), offloads
+
+
+class RowResult:
+    def __init__(self, row, kernel, ferry):
+        self.row, self.kernel, self.ferry = row, kernel, ferry
+        self.kernel_value = statistics.median(s.value for s in kernel)
+        self.ferry_value = statistics.median(s.value for s in ferry)
+        self.ratio = statistics.median(f.value / k.value for k, f in zip(kernel, ferry))
+        self.kernel_cpu = statistics.median(s.cpu for s in kernel)
+        self.ferry_cpu = statistics.median(s.cpu for s in ferry)
+        self.cpu_ratio = statistics.median(f.cpu / k.cpu if k.cpu else float("nan") for k, f in zip(kernel, ferry))
+
+    def reached(self):
+        """Whether the row's goals are reached; None without goals."""
+        row, marks = self.row, []
+        if row.goal is not None:
+            marks.append(self.ratio <= row.goal if row.lower_is_better else self.ratio >= row.goal)
+        if row.cpu_goal is not None:
+            marks.append(self.cpu_ratio <= row.cpu_goal)
+        return all(marks) if marks else None
+
+    def as_json(self):
+        return {"name": self.row.name, "title": self.row.title, "unit": self.row.unit, "work_unit": self.row.work_unit,
+                "kernel": self.kernel_value, "ferry": self.ferry_value, "ratio": self.ratio, "goal": self.row.goal,
+                "kernel_cpu": self.kernel_cpu, "ferry_cpu": self.ferry_cpu, "cpu_ratio": self.cpu_ratio,
+                "cpu_goal": self.row.cpu_goal, "reached": self.reached(),
+                "pairs": [[k.value, f.value, k.cpu, f.cpu] for k, f in zip(self.kernel, self.ferry)]}
+
+
+def measure(row, options, pairs, seconds, progress):
+    """Measures one row. Both networks stand all the time; the one that is not measured is idle."""
+    options.ferryd_extra = []
+    with Network(*row.reference, options, offloads=row.offloads) as kernel_net:
+        options.ferryd_extra = row.ferryd_extra
+        with Network(*row.stacks, options, offloads=row.offloads) as ferry_net:
+            for net in (kernel_net, ferry_net):
+                row.start(net)
+                row.load(net, min(1, seconds))  # warm: caches, pools, autotuned buffers
+            kernel, ferry = [], []
+            for number in range(pairs):
+                progress(row, number)
+                for net, samples in ((kernel_net, kernel), (ferry_net, ferry)):
+                    samples.append(measured(lambda net=net: row.load(net, seconds)))
+                    time.sleep(0.2)
+            return RowResult(row, kernel, ferry)

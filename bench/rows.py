@@ -1,0 +1,127 @@
+"""What is measured: DESIGN's marks for speed, each with the program, the ends that run on Ferry and the goal."""
+import json
+import os
+import re
+
+from pairs import Row
+
+from cases.databases import start_redis  # tests/e2e; pairs.py has set the path
+from cases.http import random_file, sha256_of, start_nginx
+from cases.load import IPERF_PORT, start_iperf3
+from harness import Failed
+
+SOCKPERF_PORT = "11111"
+
+
+def iperf3(*words):
+    def load(net, seconds):
+        out = net.client.run(["iperf3", "-c", net.target, "-p", str(IPERF_PORT), "-t", str(seconds), "-J", *words],
+                             timeout=seconds + 30).out
+        end = json.loads(out)["end"]["sum_received"]
+        return end["bits_per_second"] / 1e9, end["bytes"] / 1e9
+    return load
+
+
+def sockperf_start(net):
+    server = net.server.spawn(["sockperf", "server", "-i", "0.0.0.0", "-p", SOCKPERF_PORT, "--tcp"])
+    net.server.wait_listening(SOCKPERF_PORT, process=server)
+
+
+def sockperf_load(net, seconds):
+    out = net.client.run(["sockperf", "ping-pong", "--tcp", "-m", "64", "-i", net.target, "-p", SOCKPERF_PORT,
+                          "-t", str(max(1, int(seconds)))], timeout=seconds + 30).out
+    median = re.search(r"percentile 50\.000 =\s+([\d.]+)", out)
+    trips = re.search(r"ReceivedMessages=(\d+)", out)
+    if not median or not trips:
+        raise Failed(f"sockperf says:\n{out[-1000:]}")
+    return float(median[1]), int(trips[1])
+
+
+def redis_load(net, seconds):
+    requests = int(30000 * seconds)
+    out = net.client.run(["redis-benchmark", "-h", net.target, "-c", "50", "-n", str(requests), "-t", "get", "-q", "--csv"],
+                         timeout=120).out
+    rate = re.search(r'"GET","([\d.]+)"', out)
+    if not rate:
+        raise Failed(f"redis-benchmark says:\n{out[-1000:]}")
+    return float(rate[1]) / 1000, requests
+
+
+def wrk(*words):
+    def load(net, seconds):
+        out = net.client.run(["wrk", "-c", "64", "-t", "2", "-d", str(max(1, int(seconds))), *words, f"http://{net.target}/hello"],
+                             timeout=seconds + 30).out
+        rate, requests = re.search(r"Requests/sec:\s+([\d.]+)", out), re.search(r"(\d+) requests in", out)
+        if not rate or "Non-2xx" in out:
+            raise Failed(f"wrk says:\n{out}")
+        return float(rate[1]) / 1000, int(requests[1])
+    return load
+
+
+def curl_start(net):
+    start_nginx(net.server, net)
+    net.wanted = random_file(net, "big", 256)
+
+
+def curl_load(net, _):
+    got = os.path.join(net.folder, "got")
+    out = net.client.run(["curl", "-sS", "--fail", "-o", got, "-w", "%{speed_download} %{size_download}",
+                          f"http://{net.target}/big"], timeout=60).out
+    speed, size = (float(n) for n in out.split())
+    if sha256_of(got) != net.wanted:
+        raise Failed("the downloaded file differs: its SHA-256 is wrong")
+    os.unlink(got)
+    return speed * 8 / 1e9, size / 1e9
+
+
+def nginx_start(net):
+    start_nginx(net.server, net)
+
+
+def redis_start(net):
+    start_redis(net.server, net)
+
+
+def iperf3_start(net):
+    start_iperf3(net.server)
+
+
+FF, FK, KF = ("ferry", "ferry"), ("ferry", "kernel"), ("kernel", "ferry")
+SELF, KERNEL_SELF = ("self", "self"), ("kernel-self", "kernel-self")
+BULK = {"unit": "Gb/s", "work_unit": "CPU-s/GB"}
+TRIP = {"unit": "µs", "work_unit": "CPU-µs/trip", "lower_is_better": True}
+RATE = {"unit": "k/s", "work_unit": "CPU-µs/request"}
+
+ROWS = [
+    Row("iperf3-ff", "iperf3, one stream, Ferry ↔ Ferry", FF, iperf3_start, iperf3(), goal=2.0, cpu_goal=0.6, **BULK),
+    Row("iperf3-fk", "iperf3, one stream, Ferry → kernel", FK, iperf3_start, iperf3(), goal=1.4, cpu_goal=0.9, **BULK),
+    Row("iperf3-kf", "iperf3, one stream, kernel → Ferry", KF, iperf3_start, iperf3(), goal=1.0, cpu_goal=0.9, **BULK),
+    Row("sockperf-fk", "sockperf ping-pong 64 B, p50, Ferry ↔ kernel", FK, sockperf_start, sockperf_load, goal=1.0, **TRIP),
+    Row("sockperf-busy", "the same with --busy-poll", FK, sockperf_start, sockperf_load, goal=0.7, ferryd_extra=["--busy-poll"],
+        **TRIP),
+    Row("redis-ff", "redis-benchmark -c 50 GET, Ferry both ends", FF, redis_start, redis_load, goal=1.5, **RATE),
+    Row("redis-kf", "redis-benchmark -c 50 GET, Ferry at the server", KF, redis_start, redis_load, goal=1.0, **RATE),
+    Row("wrk-ff", "wrk -c 64 on nginx, Ferry both ends", FF, nginx_start, wrk(), goal=1.5, **RATE),
+    Row("wrk-kf", "wrk -c 64 on nginx, Ferry at the server", KF, nginx_start, wrk(), goal=1.3, **RATE),
+    Row("wrk-close-ff", "the same, Connection: close, Ferry both ends", FF, nginx_start, wrk("-H", "Connection: close"), goal=0.8,
+        **RATE),
+    Row("wrk-close-kf", "the same, Connection: close, Ferry at the server", KF, nginx_start, wrk("-H", "Connection: close"), goal=0.8,
+        **RATE),
+    Row("iperf3-plain-fk", "iperf3, veth without offloads, Ferry → kernel", FK, iperf3_start, iperf3(), goal=1.0, offloads=False, **BULK),
+    Row("iperf3-plain-kf", "iperf3, veth without offloads, kernel → Ferry", KF, iperf3_start, iperf3(), goal=1.0, offloads=False, **BULK),
+    Row("iperf3-self", "same host: iperf3 against the kernel's loopback", SELF, iperf3_start, iperf3(), goal=3.0,
+        reference=KERNEL_SELF, **BULK),
+    Row("sockperf-self", "same host: sockperf ping-pong p50", SELF, sockperf_start, sockperf_load, goal=0.3, reference=KERNEL_SELF,
+        **TRIP),
+    Row("redis-self", "same host: redis-benchmark -c 50 GET", SELF, redis_start, redis_load, goal=2.0, reference=KERNEL_SELF, **RATE),
+]
+
+DEMO = [
+    Row("curl-fk", "curl, 256 MB from nginx, SHA-256 checked; client on Ferry", FK, curl_start, curl_load, **BULK),
+    Row("curl-kf", "the same; nginx on Ferry", KF, curl_start, curl_load, **BULK),
+    Row("iperf3-fk", "iperf3, Ferry sends to the kernel", FK, iperf3_start, iperf3(), **BULK),
+    Row("iperf3-kf", "iperf3, the kernel sends to Ferry", KF, iperf3_start, iperf3(), **BULK),
+    Row("iperf3-ff", "iperf3, Ferry to Ferry", FF, iperf3_start, iperf3(), **BULK),
+    Row("redis-fk", "redis-benchmark -c 50 GET; client on Ferry", FK, redis_start, redis_load, **RATE),
+    Row("redis-kf", "the same; redis on Ferry", KF, redis_start, redis_load, **RATE),
+]
