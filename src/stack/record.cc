@@ -41,9 +41,21 @@ uint64_t RecordReader::number(size_t bytes) {
   return v;
 }
 
-wire::IpAddress RecordReader::address() {
+wire::IpAddress RecordReader::any_address() {
   wire::IpAddress a;
   for (uint8_t& octet : a.octets) octet = u8();
+  return a;
+}
+
+wire::Endpoint RecordReader::any_endpoint() {
+  wire::Endpoint e;
+  e.address = any_address();
+  e.port = u16();
+  return e;
+}
+
+wire::IpAddress RecordReader::address() {
+  const wire::IpAddress a = any_address();
   if (!a.is_v4()) ok_ = false;  // later versions will know more
   return a;
 }

@@ -53,8 +53,11 @@ class RecordReader {
   uint32_t u32() { return static_cast<uint32_t>(number(4)); }
   uint64_t u64() { return number(8); }
   Instant instant() { return Instant::from_ns(static_cast<int64_t>(u64())); }
-  wire::IpAddress address();
+  wire::IpAddress address();  // what is not IPv4 makes ok() false
   wire::Endpoint endpoint();
+  // As address() and endpoint(), of any family.
+  wire::IpAddress any_address();
+  wire::Endpoint any_endpoint();
   // Values out of range make ok() false.
   tcp::UserOptions options();
   ByteSpan rest() const { return in_.subspan(used_); }

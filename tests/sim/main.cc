@@ -1,4 +1,4 @@
-// sim --seeds N --first K [--rebuild] [--trace]: runs N seeds; prints those that fail, and ends with status 1 if there are any.
+// sim --seeds N --first K [--rebuild] [--replay] [--trace]: runs N seeds; prints those that fail, and ends with status 1 if there are any.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   app.add_option("--first", first, "the first seed");
   bool rebuild = false;
   app.add_flag("--rebuild", rebuild, "destroy a stack at a random event and rebuild it from its records");
+  app.add_flag("--replay", options.replay, "record both stacks and replay the recordings: the output must be identical");
   app.add_flag("--trace", options.trace, "every frame and event to standard error");
   CLI11_PARSE(app, argc, argv);
   uint64_t failed = 0, events = 0, connections = 0, datagrams = 0, rebuilt = 0;

@@ -113,9 +113,17 @@ void Simulation::plan() {
 
 void Simulation::create_stack(int side) {
   Side& s = sides_[side];
-  auto made = stack::Stack::create(s.config, s.host);
+  stack::Host* host = &s.host;
+  if (options_.replay) {
+    s.recording.bytes.clear();
+    s.recorder = std::make_unique<stack::Recorder>(s.host, s.recording);
+    s.recorder->start(s.config);
+    host = s.recorder.get();
+  }
+  auto made = stack::Stack::create(s.config, *host);
   if (!made) return fault("Stack::create failed");
   s.stack.reset(*made);
+  s.stack->set_observer(s.recorder.get());
   if (!s.stack->add_interface(now_, s.interface)) fault("add_interface failed");
   stack::InterfaceConfig loopback;
   loopback.prefix = {wire::Ipv4Address::of(127, 0, 0, 1), 8};
@@ -300,6 +308,7 @@ bool Simulation::step_once() {
       }
     }
   }
+  if (outcome_.events == options_.rebuild_at) rebuild(static_cast<int>(options_.seed % kSides));
   return true;
 }
 
@@ -343,7 +352,6 @@ Outcome Simulation::run() {
       fault("nothing will ever happen again");
       break;
     }
-    if (outcome_.events == options_.rebuild_at) rebuild(static_cast<int>(options_.seed % kSides));
     if (now_ - start > kPatience) fault("stuck: two hours of virtual time have passed");
     for (Side& s : sides_)
       for (const auto& [owner, app] : s.applications)
@@ -352,6 +360,15 @@ Outcome Simulation::run() {
   outcome_.lasted = now_ - start;
   finish();
   return outcome_;
+}
+
+void Simulation::check_replay(int side) {
+  auto report = stack::replay(sides_[side].recording.bytes);
+  if (!report) return fault(std::string("replay: ") + errc_name(report.error()));
+  if (!report->identical)
+    fault("replay of side " + std::to_string(side) + " differs at entry " + std::to_string(report->differs_at) + ": recorded " +
+          std::to_string(int(report->recorded)) + ", replayed " + std::to_string(int(report->replayed)));
+  if (report->truncated) fault("replay found the recording truncated");
 }
 
 // Everything must come to rest: no sockets, no memory.
@@ -368,6 +385,7 @@ void Simulation::finish() {
     if (!step_once()) break;
   for (int i = 0; i < kSides; ++i) {
     Side& s = sides_[i];
+    if (options_.replay) check_replay(i);
     for (const std::string& f : s.host.faults()) fault("host " + std::to_string(i) + ": " + f);
     if (!outcome_.faults.empty()) {
       for (const auto& [owner, app] : s.applications) {

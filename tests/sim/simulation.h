@@ -10,12 +10,14 @@
 
 #include "application.h"
 #include "bad_link.h"
+#include "stack/replay.h"
 
 namespace ferry::sim {
 
 struct Options {
   uint64_t seed = 1;
   uint64_t rebuild_at = 0;  // number of the event after which a stack is rebuilt; 0: none
+  bool replay = false;      // record both stacks, and check at the end that the recordings replay identically
   bool trace = false;  // every frame and event to standard error
 };
 
@@ -43,6 +45,11 @@ class Simulation {
     stack::InterfaceConfig interface;
     stack::Config config;
     support::MemoryHost host;
+    struct Recording final : stack::ByteSink {
+      std::vector<std::byte> bytes;
+      void write(ByteSpan b) override { bytes.insert(bytes.end(), b.begin(), b.end()); }
+    } recording;
+    std::unique_ptr<stack::Recorder> recorder;
     struct Deleter {
       void operator()(stack::Stack* s) const { ferry::destroy(s); }
     };
@@ -82,6 +89,7 @@ class Simulation {
   void rebuild(int side);
   bool busy() const;
   void finish();
+  void check_replay(int side);
   void fault(const std::string& text) { outcome_.faults.push_back(text); }
   void schedule(Instant at, Event::Kind kind, int side, uint32_t index) {
     events_.push({at, ++order_, kind, side, index});
