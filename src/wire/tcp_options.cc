@@ -30,7 +30,8 @@ void take(TcpOptions& o, uint8_t kind, ByteSpan value) {
       break;
     case kSack:
       if (value.empty() || value.size() % kSackBlockBytes != 0) break;
-      o.sack_count = 0;
+      o.sack_count = 0;  // of several such options, the last counts
+      o.sacks = {};
       for (size_t at = 0; at < value.size() && o.sack_count < o.sacks.size(); at += kSackBlockBytes)
         o.sacks[o.sack_count++] = {SeqNum(load_be32(value, at)), SeqNum(load_be32(value, at + 4))};
       break;

@@ -61,6 +61,15 @@ TEST(TcpOptions, KnownOnesOfAWrongLengthAreIgnored) {
   EXPECT_EQ(o->sack_count, 0);
 }
 
+TEST(TcpOptions, OfSeveralSackOptionsTheLastCountsAlone) {
+  auto o = TcpOptions::parse(hex("0512 00000001 00000002 00000003 00000004  050a 00000005 00000006"));
+  ASSERT_TRUE(o);
+  TcpOptions last;
+  last.sack_count = 1;
+  last.sacks[0] = {SeqNum(5), SeqNum(6)};
+  EXPECT_EQ(*o, last);
+}
+
 TEST(TcpOptions, HugeWindowScaleStaysPresent) {
   EXPECT_EQ(TcpOptions::parse(hex("0303 ff"))->window_scale, 127);
   EXPECT_EQ(TcpOptions::parse(hex("0303 00"))->window_scale, 0);
