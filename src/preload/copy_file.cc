@@ -54,7 +54,7 @@ long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count, i
 }
 
 ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
-  FileRef<SocketFile> file = socket_of(out);
+  FileRef<SocketFile> file = data_socket_of(out);
   if (!file) return real().sendfile(out, in, offset, count);
   struct stat status;
   if (real().fstat(in, &status) != 0) return -1;
@@ -140,8 +140,8 @@ FERRY_EXPORT ssize_t sendfile64(int out, int in, off64_t* offset, size_t count) 
 }
 
 FERRY_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t count, unsigned flags) {
-  FileRef<SocketFile> from = socket_of(in);
-  FileRef<SocketFile> to = socket_of(out);
+  FileRef<SocketFile> from = data_socket_of(in);
+  FileRef<SocketFile> to = data_socket_of(out);
   if (!from && !to) return real().splice(in, in_offset, out, out_offset, count, flags);
   if (count == 0) return 0;
   if ((from && in_offset != nullptr) || (to && out_offset != nullptr)) return to_libc(-ESPIPE);

@@ -236,7 +236,7 @@ ssize_t receive_message(SocketFile& file, int fd, msghdr& message, int flags) {
 }
 
 FERRY_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) {
     if (message != nullptr && message->msg_controllen != 0) before_sending_rights(fd, *message);
     return real().sendmsg(fd, message, flags);
@@ -246,7 +246,7 @@ FERRY_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
 }
 
 FERRY_EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) {
     ssize_t received = real().recvmsg(fd, message, flags);
     if (received >= 0 && message->msg_controllen != 0) after_receiving_rights(*message);
@@ -264,7 +264,7 @@ FERRY_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) 
   }
   if (count > IOV_MAX) count = IOV_MAX;
   for (unsigned i = 0; i < count; ++i) {
-    FileRef<SocketFile> file = socket_of(fd);
+    FileRef<SocketFile> file = data_socket_of(fd);
     ssize_t sent = file ? send_message(std::move(file), fd, messages[i].msg_hdr, flags)
                         : real().sendmsg(fd, &messages[i].msg_hdr, flags);
     if (sent < 0) return i > 0 ? static_cast<int>(i) : -1;  // what was sent counts, sendmmsg(2)
@@ -274,7 +274,7 @@ FERRY_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) 
 }
 
 FERRY_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) {
     int received = real().recvmmsg(fd, messages, count, flags, timeout);
     for (int i = 0; i < received; ++i)

@@ -160,8 +160,8 @@ int EpollSet::start_watching(int epfd, Registration& r) {
     ++nested_count_;
   } else {
     SocketFile& file = *socket_of(r);
-    if (int error = open_queue(epfd); error != 0) return error;
-    int error = queue_.watch(file.socket, r.fd);
+    int error = file.native.load() ? -EXDEV : open_queue(epfd);
+    if (error == 0) error = queue_.watch(file.socket, r.fd);
     if (error == -EXDEV) {
       go_native(epfd, r);
       return r.native ? 0 : -EPERM;

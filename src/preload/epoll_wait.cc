@@ -80,7 +80,7 @@ uint32_t EpollSet::evaluate(int epfd, Registration& r) {
     bits = nested->has_ready(r.fd) || kernel_readable(r.fd) ? EPOLLIN | EPOLLRDNORM : 0;
   } else {
     SocketFile& file = *socket_of(r);
-    if (!file.socket.is_listener() && file.socket.mode(r.fd) == ipc::abi::kModeKernel) {
+    if (file.in_kernel_mode(r.fd)) {
       queue_.unwatch(file.socket);
       go_native(epfd, r);
       return 0;

@@ -57,13 +57,14 @@ int hand_over(SocketFile& file, int fd, const char* reason) {
 }
 
 int demote(SocketFile& file, int fd, const char* reason) {
-  if (file.socket.mode(fd) != ipc::abi::kModeKernel) {
+  if (!file.in_kernel_mode(fd)) {
     FERRY_LOG_INFO("socket %d goes to kernel mode: %s", fd, reason);
     if (int error = file.socket.demote(fd); error != 0) {
       FERRY_LOG_WARN("socket %d cannot go to kernel mode (%s): %s", fd, reason, strerror(-error));
       return error;
     }
   }
+  if (file.type == SOCK_STREAM && !file.socket.is_listener()) file.native = true;
   if (!file.socket.is_listener())
     for (EpollSet* set : file.watchers()) set->hand_to_kernel(file);
   return 0;

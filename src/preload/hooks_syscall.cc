@@ -10,6 +10,7 @@
 #include "preload/fork.h"
 #include "preload/log.h"
 #include "preload/real.h"
+#include "preload/sandbox.h"
 #include "preload/socket_file.h"
 
 namespace ferry::preload {
@@ -28,6 +29,7 @@ FERRY_EXPORT long syscall(long number, ...) noexcept {
     case SYS_dup2: return replace_descriptor(static_cast<int>(a[0]), static_cast<int>(a[1]), 0, false);
     case SYS_dup3: return replace_descriptor(static_cast<int>(a[0]), static_cast<int>(a[1]), static_cast<int>(a[2]), true);
     case SYS_fork: case SYS_vfork: return fork_process();
+    case SYS_seccomp: before_sandbox(); break;
     case SYS_io_uring_setup:
       FERRY_LOG_WARN("io_uring is not served (its system calls cannot be intercepted): refused with ENOSYS");
       return to_libc(-ENOSYS);

@@ -87,34 +87,34 @@ ssize_t receive_bytes(SocketFile& file, int fd, std::span<const iovec> data, int
 }
 
 FERRY_EXPORT ssize_t read(int fd, void* data, size_t size) {
-  if (FileRef<SocketFile> file = socket_of(fd)) return receive_one(*file, fd, data, size, 0);
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_one(*file, fd, data, size, 0);
   return real().read(fd, data, size);
 }
 
 FERRY_EXPORT ssize_t write(int fd, const void* data, size_t size) {
-  if (FileRef<SocketFile> file = socket_of(fd)) return send_one(*file, fd, data, size, 0);
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return send_one(*file, fd, data, size, 0);
   return real().write(fd, data, size);
 }
 
 FERRY_EXPORT ssize_t send(int fd, const void* data, size_t size, int flags) {
-  if (FileRef<SocketFile> file = socket_of(fd)) return send_one(*file, fd, data, size, flags);
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return send_one(*file, fd, data, size, flags);
   return real().send(fd, data, size, flags);
 }
 
 FERRY_EXPORT ssize_t recv(int fd, void* data, size_t size, int flags) {
-  if (FileRef<SocketFile> file = socket_of(fd)) return receive_one(*file, fd, data, size, flags);
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_one(*file, fd, data, size, flags);
   return real().recv(fd, data, size, flags);
 }
 
 FERRY_EXPORT ssize_t readv(int fd, const iovec* data, int count) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) return real().readv(fd, data, count);
   if (!vector_ok(data, count)) return -1;
   return receive_bytes(*file, fd, {data, static_cast<size_t>(count)}, 0);
 }
 
 FERRY_EXPORT ssize_t writev(int fd, const iovec* data, int count) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) return real().writev(fd, data, count);
   if (!vector_ok(data, count)) return -1;
   return send_bytes(*file, fd, {data, static_cast<size_t>(count)}, 0);
@@ -122,21 +122,21 @@ FERRY_EXPORT ssize_t writev(int fd, const iovec* data, int count) {
 
 // With offset -1 these are readv and writev; with another one a socket is not seekable, which the kernel says of K as well.
 FERRY_EXPORT ssize_t preadv2(int fd, const iovec* data, int count, off_t offset, int flags) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file || offset != -1) return real().preadv2(fd, data, count, offset, flags);
   if (!vector_ok(data, count)) return -1;
   return receive_bytes(*file, fd, {data, static_cast<size_t>(count)}, (flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0);
 }
 
 FERRY_EXPORT ssize_t pwritev2(int fd, const iovec* data, int count, off_t offset, int flags) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file || offset != -1) return real().pwritev2(fd, data, count, offset, flags);
   if (!vector_ok(data, count)) return -1;
   return send_bytes(*file, fd, {data, static_cast<size_t>(count)}, (flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0);
 }
 
 FERRY_EXPORT ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* address, socklen_t length) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) return real().sendto(fd, data, size, flags, address, length);
   if (address == nullptr) return send_one(*file, fd, data, size, flags);
   iovec v{const_cast<void*>(data), size};
@@ -149,24 +149,24 @@ FERRY_EXPORT ssize_t sendto(int fd, const void* data, size_t size, int flags, co
 }
 
 FERRY_EXPORT ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* address, socklen_t* length) {
-  if (FileRef<SocketFile> file = socket_of(fd)) return receive_from(*file, fd, data, size, flags, address, length);
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_from(*file, fd, data, size, flags, address, length);
   return real().recvfrom(fd, data, size, flags, address, length);
 }
 
 // What -D_FORTIFY_SOURCE makes of the above: the object's size comes along. An overflow is libc's to report.
 FERRY_EXPORT ssize_t __read_chk(int fd, void* data, size_t size, size_t object_size) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file || size > object_size) return real().__read_chk(fd, data, size, object_size);
   return receive_one(*file, fd, data, size, 0);
 }
 FERRY_EXPORT ssize_t __recv_chk(int fd, void* data, size_t size, size_t object_size, int flags) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file || size > object_size) return real().__recv_chk(fd, data, size, object_size, flags);
   return receive_one(*file, fd, data, size, flags);
 }
 FERRY_EXPORT ssize_t __recvfrom_chk(int fd, void* data, size_t size, size_t object_size, int flags, sockaddr* address,
                                     socklen_t* length) {
-  FileRef<SocketFile> file = socket_of(fd);
+  FileRef<SocketFile> file = data_socket_of(fd);
   if (!file || size > object_size) return real().__recvfrom_chk(fd, data, size, object_size, flags, address, length);
   return receive_from(*file, fd, data, size, flags, address, length);
 }

@@ -107,8 +107,7 @@ bool PollCall::prepare() {
 
 bool PollCall::is_native(Item& item) {
   if (item.file->kind() != FileKind::socket) return false;
-  auto& socket = static_cast<SocketFile*>(item.file.get())->socket;
-  return !socket.is_listener() && socket.mode(fds_[item.index].fd) == ipc::abi::kModeKernel;
+  return static_cast<SocketFile*>(item.file.get())->in_kernel_mode(fds_[item.index].fd);
 }
 
 // Fills in revents of our entries; how many are ready.
@@ -222,6 +221,7 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
     errno = ENOMEM;
     return -1;
   }
+  if (used_ == 0) return real().ppoll(fds_, count_, timeout, mask);  // ours, but the kernel carries all of them
   RemainingTime remaining(timeout);
   constexpr timespec kNow{0, 0};
   nfds_t ready = evaluate();

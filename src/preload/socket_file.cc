@@ -41,6 +41,7 @@ FileRef<SocketFile> SocketFile::create(int family, int type) {
   file->twin = -1;
   file->bound_any = true;
   file->bound = false;
+  file->native = false;
   file->used = false;
   file->device_ = file->inode_ = 0;
   file->revive();

@@ -36,9 +36,17 @@ class SocketFile final : public OpenFile {
   std::atomic<int> twin{-1};             // kernel listener on the loopback (loopback_twin.h), a private descriptor
   std::atomic<bool> bound_any{false};    // bound to the unspecified address (or never bound): the twin's condition
   std::atomic<bool> bound{false};        // bind(2) was called
+  std::atomic<bool> native{false};       // a stream in kernel mode: data calls go to K unchanged, without asking anybody
   std::atomic<bool> used{false};         // connected, listening, or has sent: too late for a hand-over
 
   bool v6() const { return family == AF_INET6; }
+  // Whether the kernel carries the data and tells of readiness. Listeners never: they have only the server.
+  bool in_kernel_mode(int fd) {
+    if (native.load(std::memory_order_relaxed)) return true;
+    if (socket.is_listener() || socket.mode(fd) != ipc::abi::kModeKernel) [[likely]] return false;
+    if (type == SOCK_STREAM) native = true;
+    return true;
+  }
   // Datagrams: after the first one the socket cannot be handed over.
   void mark_used() {
     if (!used.load(std::memory_order_relaxed)) used.store(true, std::memory_order_relaxed);
@@ -74,6 +82,13 @@ inline FileRef<SocketFile> socket_of(int fd) {
   if (!file) [[likely]] return {};
   if (file->kind() != FileKind::socket) return {};
   return FileRef<SocketFile>(static_cast<SocketFile*>(file.take()));
+}
+
+// The same for data calls: null also for a stream in kernel mode, whose data libc's call moves over K as it is.
+inline FileRef<SocketFile> data_socket_of(int fd) {
+  FileRef<SocketFile> file = socket_of(fd);
+  if (file && file->native.load(std::memory_order_relaxed)) [[unlikely]] file.reset();
+  return file;
 }
 
 // -errno → errno and -1.
