@@ -101,6 +101,11 @@ Errc Control::bind(Client& client, Socket& socket, const Request& request, Reply
   const ipc::Credentials& who = client.credentials();
   if (call.local.port != 0 && call.local.port < 1024 && !may_bind_privileged_ports(who.pid, who.uid)) return Errc::access;
   Errc error = ctx_.protocols.call(call).error;
+  if (error == Errc::address_in_use) {
+    // A program that has closed its listener expects the port to be free when close() returns.
+    sockets_.for_each([](Socket& other) { other.look_for_hang_up(); });
+    error = ctx_.protocols.call(call).error;
+  }
   if (error == Errc::ok) refresh_addresses(socket, reply);
   return error;
 }

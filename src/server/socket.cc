@@ -1,6 +1,7 @@
 // Life and events of a socket. See socket.h.
 #include "server/socket.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "ipc/lock.h"
@@ -197,6 +198,14 @@ void Socket::on_poll(uint32_t events) {
     }
   }
   mark();
+}
+
+void Socket::look_for_hang_up() {
+  if (!pair_ || gone_ || finished_ || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return;
+  pollfd p{pair_.get(), 0, 0};
+  if (poll(&p, 1, 0) != 1 || (p.revents & POLLHUP) == 0) return;
+  on_poll(EPOLLHUP);
+  run();
 }
 
 void Socket::on_gone() {

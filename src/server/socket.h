@@ -93,6 +93,8 @@ class Socket final : public PollHandler,
   // --- inputs of a turn ---
   void on_doorbell() { mark(); }
   void on_poll(uint32_t events) override;
+  // Closing K is told by epoll, later. Looks now, if the socket is not connected; used when its port is wanted again at once.
+  void look_for_hang_up();
   // The process behind the channel is gone: what it wrote is taken, what it did not read stays for others.
   void on_client_gone(Channel& channel);
   void mark();
