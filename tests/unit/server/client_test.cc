@@ -1,0 +1,112 @@
+// Control connections: what a hostile client may try there.
+#include "fixture.h"
+
+namespace ferry::server {
+namespace {
+
+namespace control = ipc::control;
+
+class ClientTest : public ServerTest {
+ protected:
+  void send_op(control::Op op = control::Op::interfaces) {
+    control::Request r;
+    r.op = static_cast<uint32_t>(op);
+    ASSERT_EQ(ipc::send_request(connections[0].get(), r), 0);
+  }
+  // Bounded rounds of the poller.
+  void serve(int rounds = 5) {
+    for (int i = 0; i < rounds; ++i) poller.wait(Duration::zero());
+  }
+};
+
+TEST_F(ClientTest, AnswersARequestWithItsSequence) {
+  connect_client();
+  control::Request request;
+  request.op = static_cast<uint32_t>(control::Op::interfaces);
+  request.sequence = 42;
+  ASSERT_EQ(ipc::send_request(connections[0].get(), request), 0);
+  serve();
+  control::Reply reply;
+  ipc::DescriptorList fds;
+  ASSERT_EQ(ipc::receive_reply(connections[0].get(), reply, fds), 0);
+  EXPECT_EQ(reply.sequence, 42u);
+  EXPECT_EQ(reply.value, 7u);
+}
+
+TEST_F(ClientTest, AMessageOfTheWrongSizeDropsTheClient) {
+  Client& client = connect_client();
+  ASSERT_EQ(send(connections[0].get(), "garbage", 7, 0), 7);
+  serve();
+  EXPECT_TRUE(client.gone());
+  EXPECT_TRUE(handler.requests.empty());
+  EXPECT_EQ(counters.protocol_violations, 1u);
+}
+
+TEST_F(ClientTest, ADataLengthBeyondTheMessageDropsTheClient) {
+  Client& client = connect_client();
+  control::Request request;
+  request.data_length = control::kMaxData + 1;
+  ASSERT_EQ(ipc::send_request(connections[0].get(), request), 0);
+  serve();
+  EXPECT_TRUE(client.gone());
+  EXPECT_TRUE(handler.requests.empty());
+}
+
+TEST_F(ClientTest, AClientThatDoesNotReadItsRepliesIsDropped) {
+  Client& client = connect_client();
+  for (int i = 0; i < 10000 && !client.gone(); ++i) {
+    control::Request request;
+    iovec v{&request, sizeof request};
+    msghdr m{};
+    m.msg_iov = &v;
+    m.msg_iovlen = 1;
+    sendmsg(connections[0].get(), &m, MSG_DONTWAIT);
+    serve(1);
+  }
+  EXPECT_TRUE(client.gone());
+  EXPECT_GE(counters.control_replies_lost, 1u);
+}
+
+TEST_F(ClientTest, OneClientsRequestsAreBoundedPerTurn) {
+  connect_client();
+  for (uint32_t i = 0; i < ctx.limits.requests_per_turn + 5; ++i) send_op();
+  poller.wait(Duration::zero());
+  EXPECT_EQ(handler.requests.size(), ctx.limits.requests_per_turn);
+  poller.wait(Duration::zero());
+  EXPECT_EQ(handler.requests.size(), ctx.limits.requests_per_turn + 5);
+}
+
+TEST_F(ClientTest, WhileAnAnswerIsDueNoOtherRequestIsTaken) {
+  Client& client = connect_client();
+  handler.defer = true;
+  send_op();
+  send_op();
+  serve();
+  EXPECT_EQ(handler.requests.size(), 1u);
+  control::Reply reply;
+  ipc::DescriptorList none;
+  client.finish(reply, none);
+  serve();
+  EXPECT_EQ(handler.requests.size(), 2u);
+}
+
+TEST_F(ClientTest, HangUpReleasesTheChannel) {
+  Client& client = connect_client();
+  connections[0].reset();
+  serve();
+  EXPECT_TRUE(client.gone());
+  EXPECT_EQ(handler.forgotten, 1);
+  ASSERT_EQ(handler.orphans.size(), 1u);
+  EXPECT_TRUE(handler.orphans[0]->unreferenced());
+}
+
+TEST_F(ClientTest, CredentialsAreThoseOfTheMessage) {
+  Client& client = connect_client();
+  send_op();
+  serve();
+  EXPECT_EQ(client.credentials().uid, geteuid());
+  EXPECT_EQ(client.credentials().pid, getpid());
+}
+
+}  // namespace
+}  // namespace ferry::server
