@@ -1,0 +1,246 @@
+// hostile_client SOCKET PEER SECONDS SEED: a client that breaks every promise of the channel. It speaks the control protocol well enough to
+// get sockets of all kinds, and meanwhile fills what it may write with random bytes: ring indices, descriptors, doorbells,
+// event queues, locks, pool contents, the header; and sends random requests. It is not linked with libferry's client, because that
+// would keep its promises. Ends with 0 after SECONDS; the test then looks at ferryd and at the other clients.
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ipc/channel_layout.h"
+#include "ipc/control_socket.h"
+#include "ipc/doorbell.h"
+
+namespace {
+
+using namespace ferry;
+using ipc::control::Op;
+using Clock = std::chrono::steady_clock;
+
+class Hostile {
+ public:
+  Hostile(std::string path, uint32_t peer, uint64_t seed) : path_(std::move(path)), peer_(peer), dice_(seed) {}
+
+  // One life: connect, open, misbehave for a while, vanish without a word. False: no server.
+  bool live(Clock::time_point end) {
+    const long socket = ipc::connect_control(path_);
+    if (socket < 0) return false;
+    control_ = ipc::OwnedFd(static_cast<int>(socket));
+    slots_.clear();
+    held_.clear();
+    dead_ = false;
+    ipc::control::Request hello;
+    hello.op = static_cast<uint32_t>(Op::hello);
+    hello.value = ipc::abi::kVersion;
+    ipc::DescriptorList fds;
+    if (!ask(hello, fds) || fds.count < 2) return true;  // refused for a quota is right
+    auto map = ipc::ChannelMap::open(fds.take(0));
+    kick_ = fds.take(1);
+    if (!map) return true;
+    map_ = std::move(*map);
+    const uint32_t turns = 200 + below(3000);
+    for (uint32_t turn = 0; turn < turns && !dead_ && Clock::now() < end; ++turn) misbehave();
+    control_ = {};
+    return true;
+  }
+
+ private:
+  uint32_t below(uint32_t n) { return static_cast<uint32_t>(dice_() % n); }
+  bool one_in(uint32_t n) { return below(n) == 0; }
+  // Numbers at which checks go wrong, and others.
+  uint64_t number() {
+    static constexpr uint64_t kEdges[] = {0, 1, 2, 31, 32, 33, 63, 64, 4095, 4096, 65535, 65536, 0x7fffffff, 0x80000000, 0xffffffff,
+                                          0x100000000, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff};
+    switch (below(4)) {
+      case 0: return dice_();
+      case 1: return below(256);
+      case 2: return map_.layout().output.offset + below(static_cast<uint32_t>(map_.layout().output.size)) - 64;
+      default: return kEdges[below(std::size(kEdges))] + below(3) - 1;
+    }
+  }
+  uint32_t slot() { return slots_.empty() || one_in(8) ? below(map_.layout().max_sockets) : slots_[below(slots_.size())]; }
+
+  bool ask(ipc::control::Request& request, ipc::DescriptorList& fds, const int* sent = nullptr, uint32_t count = 0) {
+    request.sequence = ++sequence_;
+    ipc::control::Reply reply;
+    if (ipc::send_request(control_.get(), request, sent, count) < 0 || ipc::receive_reply(control_.get(), reply, fds) < 0) {
+      dead_ = true;
+      return false;
+    }
+    last_ = reply;
+    return reply.error == 0;
+  }
+
+  void misbehave() {
+    switch (below(10)) {
+      case 0: open_one(); break;
+      case 1: request_something(); break;
+      case 2: case 3: case 4: break_ring(); break;
+      case 5: ring_bells(); break;
+      case 6: scribble_socket(); break;
+      case 7: scribble_anywhere(); break;
+      case 8: fill_pool(); break;
+      default: kick(); break;
+    }
+    if (one_in(3)) kick();
+  }
+
+  void kick() {
+    const uint64_t one = 1;
+    if (kick_.get() >= 0 && write(kick_.get(), &one, sizeof one) < 0) return;
+  }
+
+  void open_one() {
+    if (slots_.size() > 200) return;
+    ipc::control::Request request;
+    request.op = static_cast<uint32_t>(Op::open_socket);
+    request.value = one_in(2) ? ipc::abi::kKindTcp : one_in(4) ? static_cast<uint32_t>(number()) : ipc::abi::kKindUdp;
+    request.flags = one_in(10) ? below(8) : 0;
+    ipc::DescriptorList fds;
+    if (!ask(request, fds)) return;
+    const uint32_t opened = last_.slot;
+    if (opened >= map_.layout().max_sockets) return;
+    slots_.push_back(opened);
+    if (fds.count > 0) held_.push_back(fds.take(0));
+    ipc::control::Request use;
+    use.slot = opened;
+    use.generation = last_.generation;
+    use.op = static_cast<uint32_t>(one_in(4) ? Op::bind : Op::connect);
+    fill_address(use.op == static_cast<uint32_t>(Op::bind) ? 0 : peer_, use);
+    ipc::DescriptorList none;
+    ask(use, none);
+    if (one_in(4)) {
+      use.op = static_cast<uint32_t>(Op::listen);
+      use.value = below(100);
+      if (!dead_) ask(use, none);
+    }
+  }
+
+  void fill_address(uint32_t address, ipc::control::Request& request) {
+    request.address.ip[10] = request.address.ip[11] = 0xff;
+    memcpy(request.address.ip + 12, &address, 4);
+    request.address.port = static_cast<uint16_t>(one_in(2) ? 9100 : number());
+  }
+
+  // Any operation, any field; now and then pure noise, descriptors that are nothing, and messages of the wrong size.
+  void request_something() {
+    ipc::control::Request request;
+    if (one_in(4)) {
+      for (size_t at = 0; at + 8 <= sizeof request; at += 8) {
+        const uint64_t noise = dice_();
+        memcpy(reinterpret_cast<char*>(&request) + at, &noise, 8);
+      }
+    }
+    static constexpr Op kOps[] = {Op::bind, Op::listen, Op::connect, Op::accept, Op::shutdown, Op::set_option, Op::get_option, Op::disconnect,
+                                  Op::attach, Op::rehome, Op::demote, Op::event_queue, Op::interfaces, Op::send_owner, Op::hello};
+    request.op = one_in(20) ? static_cast<uint32_t>(number()) : static_cast<uint32_t>(kOps[below(std::size(kOps))]);
+    if (request.op == static_cast<uint32_t>(Op::demote)) return open_one();  // its reply waits for a reader of K that we are not
+    request.slot = one_in(4) ? static_cast<uint32_t>(number()) : slot();
+    request.generation = map_.socket(request.slot % map_.layout().max_sockets).generation;
+    request.value = static_cast<uint32_t>(number());
+    request.level = one_in(2) ? 6 : static_cast<int32_t>(below(50));
+    request.name = static_cast<int32_t>(below(60));
+    request.data_length = one_in(3) ? static_cast<uint32_t>(number()) : 4;
+    if (one_in(2)) fill_address(peer_, request);
+    int sent[2] = {0, kick_.get()};
+    ipc::DescriptorList fds;
+    ask(request, fds, sent, one_in(4) ? below(3) : 0);
+    for (uint32_t i = 0; i < fds.count && held_.size() < 300; ++i) held_.push_back(fds.take(i));
+    if (one_in(20) && !held_.empty()) held_.erase(held_.begin() + below(static_cast<uint32_t>(held_.size())));
+    if (one_in(500)) {
+      dead_ = true;  // a message of the wrong size ends us, not the server
+      if (write(control_.get(), &request, 1 + below(sizeof request - 1)) < 0) return;
+    }
+  }
+
+  // Descriptors that are nearly right, so that they reach the deeper checks, and counters that are not.
+  void break_ring() {
+    auto& shared = map_.socket(slot());
+    const auto& output = map_.layout().output;
+    const uint32_t entries = one_in(4) ? below(100) : 1;
+    for (uint32_t i = 0; i < entries; ++i) {
+      auto& d = shared.tx[below(ipc::abi::kRingEntries)];
+      d.offset = one_in(3) ? number() : output.offset + below(static_cast<uint32_t>(output.size));
+      d.length = one_in(3) ? static_cast<uint32_t>(number()) : below(70000);
+      d.region = static_cast<uint16_t>(one_in(6) ? number() : 0);
+      d.flags = static_cast<uint16_t>(one_in(3) ? number() : below(16));
+    }
+    __atomic_store_n(&shared.tx_produced, one_in(4) ? static_cast<uint32_t>(number()) : shared.tx_produced + 1, __ATOMIC_RELEASE);
+    if (one_in(2)) __atomic_store_n(&shared.rx_consumed, one_in(2) ? static_cast<uint32_t>(number()) : shared.rx_consumed + 1, __ATOMIC_RELEASE);
+    if (one_in(2)) __atomic_store_n(&shared.rx_consumed_bytes, number(), __ATOMIC_RELEASE);
+    ring(static_cast<uint32_t>(&shared - &map_.socket(0)));
+  }
+
+  void ring(uint32_t at) { ipc::set_slot(map_.header().doorbell[0], at); }
+
+  void ring_bells() {
+    auto& bell = map_.header().doorbell[below(map_.layout().engines)];
+    for (uint32_t i = below(300); i > 0; --i) bell.words[below(std::size(bell.words))] = dice_();
+    for (auto& summary : bell.summary) summary = one_in(2) ? ~uint64_t{0} : dice_();
+  }
+
+  void scribble(void* start, size_t size, uint32_t words) {
+    for (uint32_t i = 0; i < words; ++i) {
+      const uint64_t value = number();
+      memcpy(static_cast<char*>(start) + below(static_cast<uint32_t>(size / 8)) * 8, &value, 8);
+    }
+  }
+
+  void scribble_socket() { scribble(&map_.socket(slot()), sizeof(ipc::abi::SocketShared), 1 + below(40)); }
+
+  void scribble_anywhere() {
+    if (one_in(10)) return scribble(&map_.header(), sizeof(ipc::abi::ChannelHeader), 1 + below(20));
+    if (one_in(2)) return scribble(&map_.queue(below(map_.layout().max_queues)), sizeof(ipc::abi::EventQueue), 1 + below(100));
+    scribble(map_.base(), map_.layout().total_size, 1000);
+  }
+
+  void fill_pool() {
+    const auto& output = map_.layout().output;
+    const uint64_t from = below(static_cast<uint32_t>(output.size - 65536));
+    for (uint64_t at = 0; at < 65536; at += 8) {
+      const uint64_t value = dice_();
+      memcpy(map_.base() + output.offset + from + at, &value, 8);
+    }
+  }
+
+  std::string path_;
+  uint32_t peer_;
+  std::mt19937_64 dice_;
+  ipc::OwnedFd control_, kick_;
+  ipc::ChannelMap map_;
+  std::vector<uint32_t> slots_;
+  std::vector<ipc::OwnedFd> held_;
+  ipc::control::Reply last_;
+  uint32_t sequence_ = 0;
+  bool dead_ = false;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 5) {
+    fprintf(stderr, "usage: hostile_client SOCKET PEER SECONDS SEED\n");
+    return 2;
+  }
+  in_addr peer{};
+  if (inet_pton(AF_INET, argv[2], &peer) != 1) return 2;
+  const auto end = Clock::now() + std::chrono::seconds(atoi(argv[3]));
+  auto hostile = std::make_unique<Hostile>(argv[1], peer.s_addr, strtoull(argv[4], nullptr, 10));
+  uint64_t lives = 0;
+  while (Clock::now() < end) {
+    if (!hostile->live(end)) {
+      fprintf(stderr, "ferryd is gone after %llu lives\n", static_cast<unsigned long long>(lives));
+      return 1;
+    }
+    ++lives;
+  }
+  printf("%llu lives\n", static_cast<unsigned long long>(lives));
+  return 0;
+}
