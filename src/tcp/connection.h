@@ -349,7 +349,6 @@ class Connection {
   bool peer_fin_known_ = false, fin_received_ = false;
   bool urgent_in_ = false;           // rcv_up_ is ahead of what has arrived
   bool read_shut_ = false;
-  bool placement_refused_ = false;
   uint32_t urgent_byte_ = 0;
   uint64_t urgent_mark_ = 0;
   Reassembly reassembly_;

@@ -52,7 +52,6 @@ void Connection::on_data(const InputSegment& s) {
       if (!take_in_order(payload)) return;
     } else {
       take_out_of_order(start, payload);
-      drain_reassembly();
     }
     schedule_ack(s);
   }
@@ -72,10 +71,7 @@ bool Connection::take_in_order(ByteSpan payload) {
     return true;
   }
   Result<buf::IoDesc> placed = host_.place(*this, payload);
-  if (!placed) {
-    placement_refused_ = true;
-    return false;
-  }
+  if (!placed) return false;
   deliver(*placed);
   return true;
 }
@@ -100,20 +96,24 @@ void Connection::take_out_of_order(SeqNum start, ByteSpan payload) {
   SeqNum from = start;
   bool placed_any = false;
   while (reassembly_.next_gap(from, end, gap)) {
-    if (!reassembly_.reserve()) break;
-    uint32_t offset = static_cast<uint32_t>(gap.start - start);
-    uint32_t length = static_cast<uint32_t>(gap.end - gap.start);
-    Result<buf::IoDesc> placed = host_.place(*this, payload.subspan(offset, length));
-    if (!placed) {
-      placement_refused_ = true;
-      break;
-    }
-    reassembly_.insert(gap, *placed);
-    if (sack_enabled_ && gap.start != rcv_nxt_) sack_.add(gap.start, gap.end);
-    placed_any = true;
+    ByteSpan part = payload.subspan(static_cast<size_t>(gap.start - start), static_cast<size_t>(gap.end - gap.start));
     from = gap.end;
+    if (gap.start == rcv_nxt_) {  // needs no place in the queue: a full queue must not keep the first gap open
+      if (!take_in_order(part)) break;
+      drain_reassembly();
+      if (rcv_nxt_ > from) from = rcv_nxt_;
+      sack_.advance(rcv_nxt_);
+      ack_now_ = true;
+    } else {
+      if (!reassembly_.reserve()) break;
+      Result<buf::IoDesc> placed = host_.place(*this, part);
+      if (!placed) break;
+      reassembly_.insert(gap, *placed);
+      if (sack_enabled_) sack_.add(gap.start, gap.end);
+    }
+    placed_any = true;
   }
-  if (!placed_any && from == start && sack_enabled_ && !reassembly_.next_gap(start, end, gap)) {
+  if (!placed_any && from == start && sack_enabled_) {
     sack_.add_duplicate(start, end);  // all of it had been here
     ack_now_ = true;
   }
@@ -134,7 +134,6 @@ void Connection::drain_reassembly() {
   }
   if (!moved) return;
   ack_now_ = true;  // RFC 5681 section 4.2: a gap was filled, in part or in whole
-  sack_.advance(rcv_nxt_);
 }
 
 void Connection::discard_reassembly() {

@@ -31,12 +31,12 @@ void Connection::resend_lost() {
       room = mss_;
     }
     room -= room % mss_;
-    if (!resend_run(index, room < burst_ ? room : burst_)) return;
     must_resend_ = false;
+    if (!resend_run(index, room < burst_ ? room : burst_)) return;
   }
 }
 
-// Sends up to `limit` bytes of run `index` again.
+// Sends up to `limit` bytes of run `index` again. False: no more for now.
 bool Connection::resend_run(uint32_t index, uint32_t limit) {
   SeqNum start = log_.run(index).start;
   uint32_t length = log_.run(index).length();
@@ -44,8 +44,10 @@ bool Connection::resend_run(uint32_t index, uint32_t limit) {
   OutputSegment s;
   fill_header(s, start, kAck);
   uint32_t taken = fill_data(s, start, length);
-  if (taken < log_.run(index).length() && !log_.split(index, taken)) return false;
-  log_.mark_sent_again(index, now_, delivered_);
+  // Without memory to split the run, what was sent of it stays marked as lost; its acknowledgement shortens the run.
+  bool whole = taken == log_.run(index).length() || log_.split(index, taken);
+  if (whole) log_.mark_sent_again(index, now_, delivered_);
+  else log_.run(index).retransmitted = true;
   if (undo_bytes_ == 0 && !undo_possible_) undo_ts_ = timestamp_value(now_, ts_offset_);
   undo_possible_ = true;
   undo_bytes_ += taken;
@@ -53,7 +55,7 @@ bool Connection::resend_run(uint32_t index, uint32_t limit) {
   bytes_retransmitted_ += taken;
   emit(s);
   if (recovery_ != Recovery::loss && index == 0) restart_retransmit_timer();
-  return true;
+  return whole;
 }
 
 void Connection::send_new() {

@@ -109,7 +109,7 @@ void Connection::on_duplicate_ack() {
 
 void Connection::mark_head_lost() {
   if (log_.empty()) return;
-  if (log_.run(0).length() > mss_ && !log_.split(0, mss_)) return;
+  if (log_.run(0).length() > mss_) (void)log_.split(0, mss_);  // without memory: all of it
   log_.mark_lost(0);
 }
 
