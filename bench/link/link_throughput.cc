@@ -1,6 +1,6 @@
 // What src/link delivers, end to end between two processes:
 //
-//   link_throughput receive SPEC SECONDS ring|plain|placed
+//   link_throughput receive SPEC SECONDS ring|plain|placed [SPIN_US]
 //   link_throughput send SPEC SIZE SECONDS PEER_MAC
 //
 // The receiver copies every payload into "client memory", a pool of 4 MiB that it cycles through, as ferryd does; "placed" has the
@@ -64,21 +64,28 @@ void report(const char* what, uint64_t frames, uint64_t bytes, double wall, doub
               gb * 8 / wall, used / gb, used * 1e6 / static_cast<double>(frames), used / wall, static_cast<unsigned long long>(lost));
 }
 
-int receive(link::Link& l, double seconds, const std::string& mode) {
+// Looks again for `spin` seconds before it sleeps, as ferryd does.
+int receive(link::Link& l, double seconds, const std::string& mode, double spin) {
   Pool pool;
   if (mode == "placed" && !l.set_placer(&pool)) return 1;
   double start = 0, used = 0, last = 0;
+  uint64_t sleeps = 0;
+  double busy = 0;  // in receive() calls that found something
   const double end = now() + seconds;
-  while (now() < end) {
+  for (double before = now(); before < end; before = now()) {
     if (l.receive(pool, 64) > 0) {
-      if (start == 0) start = now(), used = cpu();
       last = now();
+      busy += last - before;
+      if (start == 0) start = last, used = cpu();
       continue;
     }
+    if (now() - last < spin) continue;
+    ++sleeps;
     pollfd p{l.poll_fd(), POLLIN, 0};
     poll(&p, 1, 100);
   }
   const auto& c = l.counters();
+  std::printf("sleeps=%llu busy_us_per_frame=%.2f ", static_cast<unsigned long long>(sleeps), busy * 1e6 / static_cast<double>(c.rx_frames));
   report(("receive " + mode).c_str(), c.rx_frames, c.rx_bytes, last - start, cpu() - used, c.rx_dropped);
   return 0;
 }
@@ -124,11 +131,11 @@ int send(link::Link& l, uint32_t size, double seconds, const wire::MacAddress& p
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   link::Options options;
-  if (what == "receive" && argc == 5) {
+  if (what == "receive" && argc >= 5) {
     options.plain_receive = std::string(argv[4]) == "plain";
     auto l = link::open(argv[2], options);
     if (!l.ok()) return std::fprintf(stderr, "%s\n", l.error().c_str()), 1;
-    return receive(**l, std::atof(argv[3]), argv[4]);
+    return receive(**l, std::atof(argv[3]), argv[4], argc > 5 ? std::atof(argv[5]) * 1e-6 : 0);
   }
   if (what == "send" && argc == 6) {
     const auto peer = link::parse_mac(argv[5]);
@@ -136,6 +143,6 @@ int main(int argc, char** argv) {
     if (!l.ok() || !peer) return std::fprintf(stderr, "%s\n", l.error().c_str()), 1;
     return send(**l, static_cast<uint32_t>(std::atol(argv[3])), std::atof(argv[4]), *peer);
   }
-  std::fprintf(stderr, "usage: link_throughput receive SPEC SECONDS ring|plain|placed | send SPEC SIZE SECONDS PEER_MAC\n");
+  std::fprintf(stderr, "usage: link_throughput receive SPEC SECONDS ring|plain|placed [SPIN_US] | send SPEC SIZE SECONDS PEER_MAC\n");
   return 2;
 }

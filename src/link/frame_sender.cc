@@ -57,10 +57,10 @@ Status FrameSender::send_now(Gathered& g, const buf::Offload& offload) {
 }
 
 Errc FrameSender::refused(int error) {
+  wants_write_ = error == EAGAIN || error == EINTR;
   switch (error) {
     case EAGAIN:
     case EINTR:
-      wants_write_ = true;
       return Errc::again;
     case ENOBUFS:
     case ENOMEM:

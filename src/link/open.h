@@ -22,7 +22,7 @@ struct Options {
   bool all_frames = false;
   // Ring slots for received frames and bytes of large frames that may wait (packet links).
   uint32_t receive_slots = 2048;
-  uint32_t receive_bytes = 16u << 20;
+  uint32_t receive_bytes = 32u << 20;
   // Receive by one system call a frame instead of through the mapped ring (packet links; for comparison).
   bool plain_receive = false;
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "link/decorators/capture.h"
 #include "link/open.h"
 
 namespace ferry::link {
@@ -12,6 +13,13 @@ namespace {
 
 constexpr uint32_t kBudget = 64;
 constexpr Duration kLongestWait = Duration::ms(200);  // so that a signal just before the wait is noticed
+
+Instant read_clock(clockid_t which) {
+  timespec t{};
+  ::clock_gettime(which, &t);
+  return Instant::from_ns(t.tv_sec * 1'000'000'000 + t.tv_nsec);
+}
+Instant clock() { return read_clock(CLOCK_MONOTONIC); }
 
 class NoMemory final : public buf::Memory {
  public:
@@ -73,12 +81,6 @@ class RelayOver final : public Relay {
   }
 
  private:
-  static Instant clock() {
-    timespec t{};
-    ::clock_gettime(CLOCK_MONOTONIC, &t);
-    return Instant::from_ns(t.tv_sec * 1'000'000'000 + t.tv_nsec);
-  }
-
   void wait(Duration at_most) const {
     const auto events = [](const Link& l) { return static_cast<short>(l.wants_write() ? POLLIN | POLLOUT : POLLIN); };
     pollfd fds[2] = {{first_->poll_fd(), events(*first_), 0}, {second_->poll_fd(), events(*second_), 0}};
@@ -90,10 +92,20 @@ class RelayOver final : public Relay {
   std::unique_ptr<Impair> first_, second_;
 };
 
-Outcome<std::unique_ptr<Link>> open_end(const std::string& name) {
+Outcome<std::unique_ptr<Link>> open_end(const std::string& name, const std::string& capture) {
   Options options;
   options.all_frames = true;
-  return open(name.find(':') == std::string::npos ? "packet:" + name : name, options);
+  auto link = open(name.find(':') == std::string::npos ? "packet:" + name : name, options);
+  if (!link.ok() || capture.empty()) return link;
+  PcapngOptions recording;
+  recording.interface_name = (*link)->name();
+  recording.application = "ferry relay";
+  recording.epoch = read_clock(CLOCK_REALTIME) - clock();
+  auto writer = PcapngWriter::create(capture, recording);
+  if (!writer.ok()) return Outcome<std::unique_ptr<Link>>::failure(writer.error());
+  auto captured = make_capture(std::move(*link));
+  captured->start(std::move(*writer), CaptureFilter());
+  return Outcome<std::unique_ptr<Link>>(std::move(captured));
 }
 
 }  // namespace
@@ -101,9 +113,9 @@ Outcome<std::unique_ptr<Link>> open_end(const std::string& name) {
 Outcome<std::unique_ptr<Relay>> Relay::open(const std::string& first, const std::string& second, const RelayOptions& options) {
   using Fail = Outcome<std::unique_ptr<Relay>>;
   if (first == second) return Fail::failure("a relay needs two different interfaces");
-  auto one = open_end(first);
+  auto one = open_end(first, options.capture_first);
   if (!one) return Fail::failure(one.error());
-  auto two = open_end(second);
+  auto two = open_end(second, options.capture_second);
   if (!two) return Fail::failure(two.error());
   return Relay::over(std::move(*one), std::move(*two), options);
 }

@@ -18,6 +18,8 @@ struct RelayOptions {
   Impairment forth;   // frames from the first to the second
   Impairment back;    // from the second to the first
   uint64_t seed = 1;
+  // pcapng files of what really passes each interface, impairments included; empty: none. Only Relay::open looks at these.
+  std::string capture_first{}, capture_second{};
 };
 
 struct RelayCounters {

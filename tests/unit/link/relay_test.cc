@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "link/memory.h"
+#include "link/pcapng.h"
 #include "unit/link/frames.h"
 #include "unit/link/kernel_peer.h"
 
@@ -80,6 +81,9 @@ TEST(Relay, JoinsTwoKernels) {
   RelayOptions o;
   o.forth = {.loss = 5'000, .duplicate = 5'000, .reorder = 5'000, .reorder_hold = Duration::us(200)};
   o.back = o.forth;
+  char file[] = "/tmp/ferry-relay-XXXXXX";
+  ::close(::mkstemp(file));
+  o.capture_second = file;
   auto relay = middle.run([&] { return Relay::open("r0", "r1", o); });
   ASSERT_TRUE(relay.ok()) << relay.error();
   std::atomic<bool> stop{false};
@@ -105,7 +109,16 @@ TEST(Relay, JoinsTwoKernels) {
   stop = true;
   engine.join();
   EXPECT_TRUE(got == data);
-  EXPECT_GT((*relay)->counters().forth.lost, 0u);
+  const RelayCounters c = (*relay)->counters();
+  EXPECT_GT(c.forth.lost, 0u);
+  relay->reset();  // writes the capture out
+  auto reader = PcapngReader::open(file);
+  ASSERT_TRUE(reader.ok()) << reader.error();
+  uint64_t sent = 0, received = 0;
+  for (CapturedFrame f; (*reader)->next(f);) ++(f.direction == Direction::outbound ? sent : received);
+  EXPECT_EQ(sent, c.second.tx_frames);
+  EXPECT_EQ(received, c.second.rx_frames);
+  ::unlink(file);
 }
 
 }  // namespace
