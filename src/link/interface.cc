@@ -85,7 +85,6 @@ Outcome<Interface> find_interface(const std::string& name) {
   i.up = (r.ifr_flags & IFF_UP) != 0;
   i.tx_checksum = ethtool_flag(socket, name, ETHTOOL_GTXCSUM);
   i.tso = ethtool_flag(socket, name, ETHTOOL_GTSO);
-  i.gso = ethtool_flag(socket, name, ETHTOOL_GGSO);
   return i;
 }
 

@@ -17,7 +17,6 @@ struct Interface {
   bool up = false;
   bool tx_checksum = false;   // ETHTOOL_GTXCSUM
   bool tso = false;           // ETHTOOL_GTSO: the device (or, on veth, the peer) takes TCP super-segments
-  bool gso = false;           // ETHTOOL_GGSO: the kernel segments in software just before the device
 };
 
 // Smallest MTU that carries IPv4 as every host must (RFC 791 section 3.2 asks for 576; the kernel's minimum for IPv4 is 68).

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "link/decorators/capture.h"
+#include "link/no_memory.h"
 #include "link/open.h"
 
 namespace ferry::link {
@@ -20,12 +21,6 @@ Instant read_clock(clockid_t which) {
   return Instant::from_ns(t.tv_sec * 1'000'000'000 + t.tv_nsec);
 }
 Instant clock() { return read_clock(CLOCK_MONOTONIC); }
-
-class NoMemory final : public buf::Memory {
- public:
-  ByteSpan read(const buf::IoDesc&) const override { return {}; }
-  MutableByteSpan write(const buf::IoDesc&) override { return {}; }
-};
 
 // Sends what one link received to the other, whole; the impaired link cuts it.
 class Crossing final : public FrameSink {

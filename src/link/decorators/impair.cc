@@ -5,16 +5,10 @@
 #include "link/decorators/bad_path.h"
 #include "link/decorators/forwarding.h"
 #include "link/gather.h"
+#include "link/no_memory.h"
 
 namespace ferry::link {
 namespace {
-
-// Finished frames refer to no client memory.
-class NoMemory final : public buf::Memory {
- public:
-  ByteSpan read(const buf::IoDesc&) const override { return {}; }
-  MutableByteSpan write(const buf::IoDesc&) override { return {}; }
-};
 
 class ImpairedLink final : public Forwarding<Impair>, private FrameSink {
  public:
