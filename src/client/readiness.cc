@@ -20,9 +20,9 @@ namespace {
 constexpr uint32_t kIn = POLLIN | POLLRDNORM;
 constexpr uint32_t kOut = POLLOUT | POLLWRNORM;
 
-// Asks the server for an event of this kind; a full fence, so that a look at the state afterwards misses nothing.
-void want(abi::SocketShared& s, uint32_t bit) {
-  if ((load_relaxed(s.wants) & bit) == 0) atomic_or(s.wants, bit);
+// Asks the server for events of these kinds (WantBit); a full fence, so that a look at the state afterwards misses nothing.
+void want(abi::SocketShared& s, uint32_t bits) {
+  if ((load_relaxed(s.wants) & bits) != bits) atomic_or(s.wants, bits);
   else full_fence();
 }
 

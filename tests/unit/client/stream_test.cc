@@ -170,6 +170,22 @@ TEST_F(Stream, FullBufferBlocksOrSaysSo) {
   later.join();
 }
 
+// Both wishes at once, one of them pending already: a poller that wants to read must not lose its wish to write.
+TEST_F(Stream, WishesAreAskedForOneByOne) {
+  auto wants = [&] {
+    std::lock_guard lock(server_.mutex);
+    return load_acquire(server_.last().shared().wants);
+  };
+  EXPECT_NE(socket_.readiness(k_) & POLLOUT, 0u);
+  EXPECT_EQ(wants(), uint32_t{abi::kWantRead});
+  server_.with([&] { server_.last().complete = false; });
+  const std::string data(300'000, 'd');
+  EXPECT_GT(send(data, MSG_DONTWAIT), 0);
+  server_.with([&] { atomic_and(server_.last().shared().wants, ~uint32_t{abi::kWantWrite}); });
+  EXPECT_EQ(socket_.readiness(k_) & POLLOUT, 0u);
+  EXPECT_EQ(wants(), uint32_t{abi::kWantRead | abi::kWantWrite});
+}
+
 TEST_F(Stream, FullRingIsNotReadyEither) {
   server_.with([&] { server_.last().take = false; });
   int sent = 0;
