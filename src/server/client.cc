@@ -1,6 +1,8 @@
 #include "server/client.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -37,6 +39,13 @@ Status Client::open_channel(const ipc::ChannelConfig& config) {
   channel_ = std::move(*channel);
   channel_->set_client(this);
   return {};
+}
+
+ipc::OwnedFd Client::open_lifeline() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return ipc::OwnedFd();
+  lifeline_.reset(ends[1]);
+  return ipc::OwnedFd(ends[0]);
 }
 
 void Client::on_poll(uint32_t events) {

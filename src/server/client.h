@@ -46,6 +46,9 @@ class Client final : public PollHandler, public ListNode<Client> {
   // hello: opens the channel (unless admin). Errc::version_mismatch is the handler's business.
   Status open_channel(const ipc::ChannelConfig& config);
   void set_greeted() { greeted_ = true; }
+  // Makes the client's own lifeline: a pipe each, because libferry sets owner and signal on the open file description.
+  // The read end, for the client; invalid when the process has no descriptors left.
+  ipc::OwnedFd open_lifeline();
 
   void on_poll(uint32_t events) override;
   // Answers a request that was deferred.
@@ -64,6 +67,7 @@ class Client final : public PollHandler, public ListNode<Client> {
   RequestHandler& handler_;
   UniqueFd connection_;
   std::unique_ptr<Channel> channel_;
+  UniqueFd lifeline_;  // write end; nobody writes
   ipc::Credentials credentials_;
   ipc::control::Request pending_;  // the request that waits for finish()
   bool greeted_ = false;

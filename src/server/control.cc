@@ -28,13 +28,7 @@ void close_foreign(ipc::OwnedFd fd) {
 }  // namespace
 
 Control::Control(Context& context, Sockets& sockets, ServerIdentity identity, AdminHandler& admin)
-    : ctx_(context), sockets_(sockets), identity_(std::move(identity)), admin_(admin) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
-    lifeline_read_.reset(ends[0]);
-    lifeline_write_.reset(ends[1]);
-  }
-}
+    : ctx_(context), sockets_(sockets), identity_(std::move(identity)), admin_(admin) {}
 
 bool Control::handle(Client& client, const Request& request, ipc::DescriptorList& received, Reply& reply,
                      ipc::DescriptorList& fds) {
@@ -103,7 +97,7 @@ Errc Control::hello(Client& client, const Request& request, Reply& reply, ipc::D
   Channel& channel = *client.channel();
   fds.add(ipc::OwnedFd(fcntl(channel.memfd(), F_DUPFD_CLOEXEC, 0)));
   fds.add(ipc::OwnedFd(fcntl(channel.kick_fd(), F_DUPFD_CLOEXEC, 0)));
-  fds.add(ipc::OwnedFd(fcntl(lifeline_read_.get(), F_DUPFD_CLOEXEC, 0)));
+  fds.add(client.open_lifeline());
   channel.close_memfd();
   for (const auto& fd : fds.fds)
     if (&fd < fds.fds + fds.count && !fd.valid()) return Errc::too_many;

@@ -72,7 +72,6 @@ class Control final : public RequestHandler {
   Sockets& sockets_;
   ServerIdentity identity_;
   AdminHandler& admin_;
-  UniqueFd lifeline_read_, lifeline_write_;
   std::unordered_map<uid_t, uint32_t> clients_of_;
   std::unordered_map<const Client*, uid_t> admitted_;
   std::vector<std::unique_ptr<Channel>> orphans_;

@@ -103,7 +103,9 @@ Errc Control::bind(Client& client, Socket& socket, const Request& request, Reply
   Errc error = ctx_.protocols.call(call).error;
   if (error == Errc::address_in_use) {
     // A program that has closed its listener expects the port to be free when close() returns.
-    sockets_.for_each([](Socket& other) { other.look_for_hang_up(); });
+    sockets_.for_each([&call](Socket& other) {
+      if (other.local().port == call.local.port) other.look_for_hang_up();
+    });
     error = ctx_.protocols.call(call).error;
   }
   if (error == Errc::ok) refresh_addresses(socket, reply);

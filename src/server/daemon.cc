@@ -5,6 +5,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "link/interface.h"
@@ -13,6 +15,7 @@
 #include "server/control_path.h"
 #include "server/privileges.h"
 #include "server/version.h"
+#include "stack/recording.h"
 
 namespace ferry::server {
 namespace {
@@ -60,6 +63,35 @@ class StopSignals final : public PollHandler {
   Engine& engine_;
   UniqueFd fd_;
   bool seen_ = false;
+};
+
+// Where a recording goes. A file that cannot be written any more ends the recording, not the service.
+class RecordingFile final : public stack::ByteSink {
+ public:
+  // Empty path: no recording. Throws with a sentence.
+  explicit RecordingFile(const std::string& path) {
+    if (path.empty()) return;
+    file_ = std::fopen(path.c_str(), "wbe");
+    if (file_ == nullptr) throw std::runtime_error("cannot record to " + path + ": " + std::strerror(errno));
+  }
+  ~RecordingFile() {
+    if (file_ != nullptr && std::fclose(file_) != 0) report();
+  }
+  RecordingFile(const RecordingFile&) = delete;
+  RecordingFile& operator=(const RecordingFile&) = delete;
+  bool is_open() const { return file_ != nullptr; }
+  void write(ByteSpan bytes) override {
+    if (failed_ || std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size()) return;
+    report();
+  }
+
+ private:
+  void report() {
+    failed_ = true;
+    port::log(LogLevel::error, "the recording ends here: %s", std::strerror(errno));
+  }
+  std::FILE* file_ = nullptr;
+  bool failed_ = false;
 };
 
 // Everything between turns that is not the engine's own.
@@ -156,12 +188,17 @@ int serve(const Config& config) {
     if (!opened) return fail(opened.error());
     links.push_back(std::move(*opened));
   }
+  RecordingFile recording(config.record_path);
   Engine engine(config.engine);
   StopSignals signals(engine);
+  stack::Recorder recorder(engine.host(), recording);
   stack::Config stack_config;
   stack_config.seed = random_number();
-  auto stack = stack::Stack::create(stack_config, engine.host());
+  if (recording.is_open()) recorder.start(stack_config);
+  stack::Host& stack_host = recording.is_open() ? static_cast<stack::Host&>(recorder) : engine.host();
+  auto stack = stack::Stack::create(stack_config, stack_host);
   if (!stack) return fail(std::string("no stack: ") + errc_name(stack.error()));
+  if (recording.is_open()) (*stack)->set_observer(&recorder);
   engine.set_stack(*stack);
   engine.set_links(std::move(links));
 

@@ -201,9 +201,9 @@ void Socket::on_poll(uint32_t events) {
 }
 
 void Socket::look_for_hang_up() {
-  if (!pair_ || gone_ || finished_ || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return;
+  if (!pair_ || finished_ || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return;
   pollfd p{pair_.get(), 0, 0};
-  if (poll(&p, 1, 0) != 1 || (p.revents & POLLHUP) == 0) return;
+  if (!gone_ && (poll(&p, 1, 0) != 1 || (p.revents & POLLHUP) == 0)) return;
   on_poll(EPOLLHUP);
   run();
 }

@@ -58,6 +58,7 @@ class Socket final : public PollHandler,
   bool connected() const { return (ready_ & ipc::abi::kConnected) != 0; }
   bool finished() const { return finished_; }
   uint64_t cookie() const { return cookie_; }
+  const stack::Endpoint& local() const { return local_; }
   const std::vector<Attachment>& attachments() const { return attachments_; }
   // The process that uses it; nullptr: none (any more).
   const Channel* user() const;

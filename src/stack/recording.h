@@ -71,6 +71,8 @@ class Recorder final : public Host, public InputObserver {
   void on_events(Owner owner, uint32_t events) override;
   Owner on_incoming(Owner listener, SocketId child, const Endpoint& local, const Endpoint& remote) override;
   void on_acceptable(Owner listener) override;
+  // Not recorded: nothing of the replay depends on it.
+  void on_address(LinkIndex link, bool usable, const wire::MacAddress& other) override { host_.on_address(link, usable, other); }
 
  private:
   void entry(EntryKind kind, ByteSpan fields, ByteSpan payload = {});
