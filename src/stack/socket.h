@@ -64,6 +64,7 @@ struct TcpSocket : Socket, TimerNode, ListNode<QueueTag> {
   int32_t linger_s = -1;
   uint32_t defer_accept_s = 0;
   Errc error = Errc::ok;
+  Instant began;                   // of a child: when its SYN came
   uint32_t path_generation = 0;    // of `path`; Engine::path_generation_
   tcp::UserOptions options;        // of a listener or a fresh socket; a connection has its own
   net::Path path;

@@ -6,6 +6,14 @@
 #include "wire/tcp.h"
 
 namespace ferry::stack {
+namespace {
+
+// Half-open connections that every listener may have, however small its backlog: they become few at once when the peers answer.
+constexpr uint32_t kHalfOpen = 128;
+// A half-open connection younger than this is not given up for another one.
+constexpr Duration kTimeToAnswer = Duration::ms(500);
+
+}  // namespace
 
 void Engine::on_tcp(const net::Datagram& datagram) {
   ++counters_.tcp_segments_in;
@@ -101,17 +109,16 @@ void Engine::answer_reset(const net::Datagram& datagram, const tcp::InputSegment
   if (path) send_segment(*path, local, remote, 0, 64, reset);
 }
 
-// Whether the listener may have one more child. When too many are half open the oldest gives way: under a flood of forged SYNs an
-// honest client then needs to answer only before the queue has turned over once.
+// Whether the listener may have one more child. When too many are half open the oldest gives way, if it has had time to answer: so
+// forged SYNs do not shut out the honest, and a burst of honest ones beyond the bound is told nothing and comes again.
 bool Engine::make_room_for_child(TcpSocket& listener) {
   Listening& l = *listener.queues;
   if (l.waiting_count > l.backlog) return false;
-  if (l.half_open_count > l.backlog) {
-    TcpSocket* oldest = l.half_open.front();
-    if (oldest == nullptr) return false;
-    counters_.drop(Drop::tcp_backlog_full);
-    reset_child(*oldest);
-  }
+  if (l.half_open_count < (l.backlog > kHalfOpen ? l.backlog : kHalfOpen)) return true;
+  TcpSocket& oldest = *l.half_open.front();
+  if (now_ - oldest.began < kTimeToAnswer) return false;
+  counters_.drop(Drop::tcp_backlog_full);
+  reset_child(oldest);
   return true;
 }
 
@@ -154,6 +161,7 @@ void Engine::on_listener(TcpSocket& listener, const net::Datagram& datagram, con
   ++connection_count_;
   child->parent = &listener;
   child->place = Place::half_open;
+  child->began = now_;
   listener.queues->half_open.push_back(*child);
   ++listener.queues->half_open_count;
   child->connection->open_passive(now_, segment);

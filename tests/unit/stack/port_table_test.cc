@@ -1,0 +1,120 @@
+// Who may share a port: the table of socket(7) and ip(7), as Linux has it.
+#include "stack/port_table.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+namespace ferry::stack {
+namespace {
+
+const wire::IpAddress kAny{};
+const wire::IpAddress kOne = wire::IpAddress::from(wire::Ipv4Address::of(10, 0, 0, 1));
+const wire::IpAddress kTwo = wire::IpAddress::from(wire::Ipv4Address::of(10, 0, 0, 2));
+
+struct PortTableTest : testing::Test {
+  PortTable ports{100, 103};
+  Binding a, b;
+  void TearDown() override {
+    ports.release(a);
+    ports.release(b);
+  }
+  Errc second() { return ports.bind(b, 80).error(); }
+  void first() { ASSERT_TRUE(ports.bind(a, 80).ok()); }
+};
+
+TEST_F(PortTableTest, OnePortOneHolder) {
+  first();
+  EXPECT_EQ(second(), Errc::address_in_use);
+  ports.release(a);
+  EXPECT_EQ(second(), Errc::ok);
+}
+
+TEST_F(PortTableTest, DifferentAddressesDoNotConflictButAnyDoes) {
+  a.bound_address = kOne;
+  b.bound_address = kTwo;
+  first();
+  EXPECT_EQ(second(), Errc::ok);
+  ports.release(b);
+  b.bound_address = kAny;
+  EXPECT_EQ(second(), Errc::address_in_use);
+}
+
+TEST_F(PortTableTest, ReuseAddressNeedsBothAndNoListener) {
+  b.reuse_address = true;
+  first();
+  EXPECT_EQ(second(), Errc::address_in_use);
+  a.reuse_address = true;
+  EXPECT_EQ(second(), Errc::ok);
+  ports.release(b);
+  a.listening = true;
+  EXPECT_EQ(second(), Errc::address_in_use);
+}
+
+TEST_F(PortTableTest, ReusePortNeedsBothAndOneUser) {
+  a.reuse_port = b.reuse_port = true;
+  a.listening = true;
+  a.uid = 1000;
+  b.uid = 1001;
+  first();
+  EXPECT_EQ(second(), Errc::address_in_use);
+  b.uid = 1000;
+  EXPECT_EQ(second(), Errc::ok);
+}
+
+TEST_F(PortTableTest, TimeWaitYieldsToReuseAddress) {
+  a.in_time_wait = true;
+  first();
+  EXPECT_EQ(second(), Errc::address_in_use);
+  a.reuse_address = b.reuse_address = true;
+  EXPECT_EQ(second(), Errc::ok);
+}
+
+TEST_F(PortTableTest, AskingForAnyPortSharesWithNobody) {
+  a.reuse_address = b.reuse_address = true;
+  std::vector<std::unique_ptr<Binding>> all;
+  for (int i = 0; i < 4; ++i) {
+    all.push_back(std::make_unique<Binding>());
+    all.back()->reuse_address = true;
+    auto port = ports.bind_ephemeral(*all.back(), 77);
+    ASSERT_TRUE(port.ok());
+    EXPECT_GE(*port, 100);
+    EXPECT_LE(*port, 103);
+  }
+  EXPECT_EQ(ports.bind_ephemeral(a, 0).error(), Errc::address_in_use);
+  for (auto& x : all) ports.release(*x);
+}
+
+TEST_F(PortTableTest, ConnectSharesPortsWithOtherConnectsOnly) {
+  auto first_port = ports.bind_automatic(a, 0, [](uint16_t) { return true; });
+  auto second_port = ports.bind_automatic(b, 0, [](uint16_t) { return true; });
+  ASSERT_TRUE(first_port.ok() && second_port.ok());
+  EXPECT_EQ(*first_port, *second_port);
+  Binding named;
+  named.bound_address = kOne;
+  a.bound_address = b.bound_address = kTwo;
+  ASSERT_TRUE(ports.bind(named, *first_port).ok());
+  Binding third;
+  auto third_port = ports.bind_automatic(third, 0, [](uint16_t) { return true; });
+  ASSERT_TRUE(third_port.ok());
+  EXPECT_NE(*third_port, *first_port);
+  ports.release(named);
+  ports.release(third);
+}
+
+TEST_F(PortTableTest, ConnectRunsOutOfPorts) {
+  EXPECT_EQ(ports.bind_automatic(a, 0, [](uint16_t) { return false; }).error(), Errc::address_not_available);
+  EXPECT_FALSE(a.bound());
+}
+
+TEST_F(PortTableTest, BucketsGoWithTheirLastHolder) {
+  first();
+  EXPECT_NE(ports.find(80), nullptr);
+  ports.add_receiver(a);
+  ports.release(a);
+  EXPECT_EQ(ports.find(80), nullptr);
+}
+
+}  // namespace
+}  // namespace ferry::stack
