@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+"""Runs each program of this folder over the kernel's loopback and over `ferryd --loopback`, and compares what they print.
+
+    compare.py --programs BIN [--keep] [NAME …]      e.g. compare.py --programs build/release/bin stream
+
+The programs print results and errno of every socket call they make, so a difference is a difference of behaviour that a program
+could see. Lines that may differ are listed in EXCEPTIONS with the reason. Exit status: 0 equal, 1 different, 77 skipped.
+"""
+import argparse
+import difflib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LIMIT = 60
+
+# (program, pattern of a line): why it may differ. Matching lines are dropped from both outputs.
+EXCEPTIONS = []
+
+
+def compile_all(names, folder):
+    for name in names:
+        subprocess.run(["gcc", "-std=gnu17", "-O1", "-pthread", "-Wall", "-o", os.path.join(folder, name), os.path.join(HERE, name + ".c")],
+                       check=True)
+
+
+def lines_of(name, text):
+    skipped = [pattern for program, pattern, _ in EXCEPTIONS if program == name]
+    return [line for line in text.splitlines() if not any(re.search(p, line) for p in skipped)]
+
+
+def run(words, environment):
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+                               env=dict(os.environ, **environment), start_new_session=True)
+    try:
+        out, err = process.communicate(timeout=LIMIT)
+        return process.returncode, out, err
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        return "time-out", out, err
+
+
+class Ferryd:
+    """A ferryd in a network namespace of its own, serving 127.0.0.0/8 there."""
+
+    def __init__(self, programs, folder):
+        self.space = f"ferry-cmp{os.getpid()}"
+        self.socket = os.path.join(folder, "ferryd.sock")
+        for words in (["netns", "add", self.space], ["-n", self.space, "link", "set", "lo", "up"],
+                      ["-n", self.space, "link", "add", "eth0", "type", "veth", "peer", "name", "eth1"],
+                      ["-n", self.space, "link", "set", "eth0", "up"], ["-n", self.space, "link", "set", "eth1", "up"]):
+            subprocess.run(["ip", *words], check=True)
+        self.log = open(os.path.join(folder, "ferryd.log"), "w")
+        self.process = subprocess.Popen(["ip", "netns", "exec", self.space, os.path.join(programs, "ferryd"), "--link", "packet:eth0",
+                                         "--address", "10.99.0.1/24", "--loopback", "--socket", self.socket],
+                                        stdout=self.log, stderr=self.log)
+        deadline = time.monotonic() + 10
+        while not os.path.exists(self.socket) and time.monotonic() < deadline and self.process.poll() is None:
+            time.sleep(0.05)
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        subprocess.run(["ip", "netns", "del", self.space], check=False)
+
+
+def main():
+    every = sorted(f[:-2] for f in os.listdir(HERE) if f.endswith(".c"))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--programs", required=True)
+    parser.add_argument("names", nargs="*", default=every)
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        print("skipped: network namespaces need root")
+        return 77
+    library = os.path.abspath(os.path.join(arguments.programs, "..", "lib", "libferry.so"))
+    different = False
+    with tempfile.TemporaryDirectory(prefix="ferry-compare-") as folder:
+        compile_all(arguments.names, folder)
+        ferryd = Ferryd(os.path.abspath(arguments.programs), folder)
+        try:
+            for name in arguments.names:
+                program = ["ip", "netns", "exec", ferryd.space, os.path.join(folder, name)]
+                kernel = run(program, {})
+                # LD_PRELOAD goes to the program only, not to ip(8).
+                ferry = run(program[:4] + ["env", f"LD_PRELOAD={library}", program[4]], {"FERRY_SOCKET": ferryd.socket})
+                before, after = lines_of(name, kernel[1]), lines_of(name, ferry[1])
+                same = before == after and kernel[0] == ferry[0]
+                print(f"{name}: {'same' if same else 'DIFFERENT'} ({len(before)} lines, status {kernel[0]} / {ferry[0]})")
+                if not same:
+                    different = True
+                    print("\n".join(difflib.unified_diff(before, after, "kernel", "ferry", lineterm="", n=1)))
+                    print(ferry[2][-2000:])
+        finally:
+            ferryd.stop()
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+/* UDP: addresses, truncation, ancillary data, errors, several at once. */
+#include "say.h"
+
+int main(void) {
+  int p[2], one = 1;
+  char b[64] = "";
+  int s = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
+  SAY("send unconnected", send(s, "x", 1, 0));
+  SAY("recv empty", recv(s, b, 1, MSG_DONTWAIT));
+  SAY("listen", listen(s, 1));
+  SAY("accept", accept(s, NULL, NULL));
+  SAY("shutdown unconnected", shutdown(s, SHUT_RD));
+  say_poll("fresh", s, POLLIN | POLLOUT, 0);
+  close(s);
+
+  udp_pair(p);
+  SAY("send", send(p[0], "hello", 5, 0));
+  arrived(p[1]);
+  SAY("truncated", recv(p[1], b, 2, 0));
+  SAY("the rest is gone", recv(p[1], b, 64, MSG_DONTWAIT));
+  SAY("send", send(p[0], "hello", 5, 0));
+  arrived(p[1]);
+  SAY("TRUNC tells the length", recv(p[1], b, 2, MSG_TRUNC));
+  SAY("empty datagram", send(p[0], "", 0, 0));
+  arrived(p[1]);
+  int n = -1;
+  MUST(ioctl(p[1], FIONREAD, &n));
+  printf("FIONREAD %d\n", n);
+  SAY("is received", recv(p[1], b, 64, 0));
+  SAY("too long", send(p[0], malloc(70000), 70000, 0));
+  SAY("longest", send(p[0], malloc(65507), 65507, 0));
+  arrived(p[1]);
+  SAY("arrives", recv(p[1], malloc(70000), 70000, 0));
+  struct iovec v[2] = {{"ab", 2}, {"cde", 3}};
+  SAY("writev is one datagram", writev(p[0], v, 2));
+  arrived(p[1]);
+  MUST(ioctl(p[1], FIONREAD, &n));
+  printf("FIONREAD %d\n", n);
+  struct sockaddr_in from;
+  socklen_t length = sizeof from;
+  SAY("recvfrom", recvfrom(p[1], b, 64, 0, (struct sockaddr*)&from, &length));
+  printf("from port %d length %d\n", ntohs(from.sin_port) == port_of(p[0]), (int)length);
+
+  MUST(setsockopt(p[1], IPPROTO_IP, IP_PKTINFO, &one, sizeof one));
+  MUST(setsockopt(p[1], IPPROTO_IP, IP_RECVTOS, &one, sizeof one));
+  MUST(setsockopt(p[1], IPPROTO_IP, IP_RECVTTL, &one, sizeof one));
+  MUST(setsockopt(p[1], SOL_SOCKET, SO_TIMESTAMP, &one, sizeof one));
+  int tos = 0x10, ttl = 33;
+  MUST(setsockopt(p[0], IPPROTO_IP, IP_TOS, &tos, sizeof tos));
+  MUST(setsockopt(p[0], IPPROTO_IP, IP_TTL, &ttl, sizeof ttl));
+  MUST(send(p[0], "info", 4, 0));
+  char control[256];
+  struct iovec r = {b, sizeof b};
+  struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &r, .msg_iovlen = 1, .msg_control = control,
+                     .msg_controllen = sizeof control};
+  SAY("recvmsg", recvmsg(p[1], &m, 0));
+  for (struct cmsghdr* c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
+    printf("control level %d type %d length %d", c->cmsg_level, c->cmsg_type, (int)c->cmsg_len);
+    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+      struct in_pktinfo info;
+      memcpy(&info, CMSG_DATA(c), sizeof info);
+      printf(" %s", inet_ntoa(info.ipi_addr));
+    }
+    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) printf(" %d", *(int*)CMSG_DATA(c));
+    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) printf(" %d", *(unsigned char*)CMSG_DATA(c));
+    printf("\n");
+  }
+  MUST(send(p[0], "info", 4, 0));
+  m.msg_controllen = 20;
+  arrived(p[1]);
+  SAY("control truncated", recvmsg(p[1], &m, 0));
+  printf("CTRUNC %d\n", (m.msg_flags & MSG_CTRUNC) != 0);
+
+  struct mmsghdr many[3];
+  memset(many, 0, sizeof many);
+  struct iovec each[3] = {{"1", 1}, {"22", 2}, {"333", 3}};
+  for (int i = 0; i < 3; ++i) many[i].msg_hdr.msg_iov = &each[i], many[i].msg_hdr.msg_iovlen = 1;
+  SAY("sendmmsg", sendmmsg(p[0], many, 3, 0));
+  printf("%u %u %u\n", many[0].msg_len, many[1].msg_len, many[2].msg_len);
+  char buffers[4][8];
+  struct iovec in[4];
+  struct mmsghdr got[4];
+  memset(got, 0, sizeof got);
+  for (int i = 0; i < 4; ++i) {
+    in[i] = (struct iovec){buffers[i], 8};
+    got[i].msg_hdr.msg_iov = &in[i], got[i].msg_hdr.msg_iovlen = 1;
+  }
+  usleep(50000);
+  SAY("recvmmsg", recvmmsg(p[1], got, 4, MSG_DONTWAIT, NULL));
+  printf("%u %u %u\n", got[0].msg_len, got[1].msg_len, got[2].msg_len);
+  SAY("recvmmsg empty", recvmmsg(p[1], got, 4, MSG_DONTWAIT, NULL));
+
+  close(p[1]);
+  SAY("send to nobody", send(p[0], "x", 1, 0));
+  say_poll("refused", p[0], POLLIN | POLLOUT, 2000);
+  usleep(20000);
+  SAY("recv", recv(p[0], b, 64, MSG_DONTWAIT));
+  SAY("recv again", recv(p[0], b, 64, MSG_DONTWAIT));
+  struct sockaddr unspecified = {.sa_family = AF_UNSPEC};
+  SAY("disconnect", connect(p[0], &unspecified, sizeof unspecified));
+  SAY("getpeername", getpeername(p[0], (struct sockaddr*)&from, &length));
+  SAY("send", send(p[0], "x", 1, 0));
+  SAY("write", write(p[0], "x", 1));
+  return 0;
+}

@@ -1,0 +1,167 @@
+/* Sockets over fork, vfork, exec, posix_spawn, popen; servers that fork and servers that accept in several processes. */
+#include "say.h"
+#include <spawn.h>
+
+extern char** environ;
+
+static void forks(void) {
+  int p[2];
+  char b[32] = "";
+  tcp_pair(p);
+  MUST(send(p[0], "for the child", 13, 0));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    long n = recv(p[1], b, 13, MSG_WAITALL);
+    (void)!send(p[1], "child was here", 14, 0);
+    _exit(n == 13 ? 7 : 1);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  printf("child %d\n", WEXITSTATUS(status));
+  SAY("from the child", recv(p[0], b, 14, MSG_WAITALL));
+  SAY("parent sends on the shared one", send(p[1], "parent", 6, 0));
+  SAY("arrives", recv(p[0], b, 6, MSG_WAITALL));
+  for (int i = 0; i < 3; ++i) { /* in turns */
+    child = fork();
+    if (child == 0) {
+      char c = (char)('a' + i);
+      _exit(send(p[0], &c, 1, 0) == 1 ? 0 : 1);
+    }
+    waitpid(child, NULL, 0);
+    char c = (char)('A' + i);
+    MUST(send(p[0], &c, 1, 0));
+  }
+  SAY("in turns", recv(p[1], b, 6, MSG_WAITALL));
+  printf("%.6s\n", b);
+  close(p[1]);
+  SAY("end of file", recv(p[0], b, 6, 0));
+  close(p[0]);
+  tcp_pair(p);
+  child = fork();
+  if (child == 0) {
+    close(p[1]);
+    pause();
+  }
+  close(p[0]);
+  struct pollfd q = {p[1], POLLIN, 0};
+  printf("the child keeps it open: %d\n", poll(&q, 1, 100));
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  SAY("until it is killed", recv(p[1], b, 6, 0));
+  close(p[1]);
+}
+
+static void execs(void) {
+  int p[2];
+  char b[64] = "", number[16];
+  const char* script = "echo from the shell >&$N; read line <&$N; echo \"got $line\" >&$N";
+  for (int how = 0; how < 4; ++how) {
+    tcp_pair(p);
+    snprintf(number, sizeof number, "%d", p[1]);
+    setenv("N", number, 1);
+    char* arguments[] = {"sh", "-c", (char*)script, NULL};
+    fflush(stdout);
+    pid_t child = -1;
+    if (how == 0) {
+      child = fork();
+      if (child == 0) execl("/bin/sh", "sh", "-c", script, NULL), _exit(99);
+    } else if (how == 1) {
+      child = vfork();
+      if (child == 0) execvp("sh", arguments), _exit(99);
+    } else if (how == 2) {
+      MUST(posix_spawn(&child, "/bin/sh", NULL, NULL, arguments, environ) == 0 ? 0 : -1);
+    } else {
+      char variable[32];
+      snprintf(variable, sizeof variable, "N=%d", p[1]);
+      char* scrubbed[] = {variable, NULL};
+      child = fork();
+      if (child == 0) execve("/bin/sh", arguments, scrubbed), _exit(99);
+    }
+    close(p[1]);
+    memset(b, 0, sizeof b);
+    SAY("shell", recv(p[0], b, 15, MSG_WAITALL));
+    MUST(send(p[0], "an answer\n", 10, 0));
+    SAY("then", recv(p[0], b, 14, MSG_WAITALL));
+    printf("%.13s\n", b);
+    SAY("end", recv(p[0], b, 14, 0));
+    int status;
+    waitpid(child, &status, 0);
+    printf("status %d\n", WEXITSTATUS(status));
+    close(p[0]);
+  }
+  tcp_pair(p);
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) { /* as inetd does */
+    dup2(p[1], 0);
+    dup2(p[1], 1);
+    close(p[0]);
+    close(p[1]);
+    execlp("cat", "cat", NULL);
+    _exit(99);
+  }
+  close(p[1]);
+  MUST(send(p[0], "through cat", 11, 0));
+  SAY("cat", recv(p[0], b, 11, MSG_WAITALL));
+  shutdown(p[0], SHUT_WR);
+  SAY("cat ends", recv(p[0], b, 11, 0));
+  int status;
+  waitpid(child, &status, 0);
+  printf("status %d\n", WEXITSTATUS(status));
+  close(p[0]);
+  tcp_pair(p);
+  fcntl(p[1], F_SETFD, FD_CLOEXEC);
+  printf("system %d\n", system("true"));
+  MUST(send(p[1], "x", 1, 0));
+  SAY("close-on-exec stays ours", recv(p[0], b, 1, 0));
+  FILE* pipe = popen("echo popen", "r");
+  printf("%s", fgets(b, sizeof b, pipe));
+  printf("pclose %d\n", pclose(pipe));
+}
+
+static void workers(void) {
+  int l = listener();
+  struct sockaddr_in a = loopback(port_of(l));
+  pid_t children[3];
+  fflush(stdout);
+  for (int i = 0; i < 3; ++i) {
+    children[i] = fork();
+    if (children[i] != 0) continue;
+    for (;;) {
+      int c = accept(l, NULL, NULL);
+      if (c < 0) _exit(1);
+      char b[16];
+      long n = recv(c, b, sizeof b, 0);
+      if (n == 4 && memcmp(b, "stop", 4) == 0) _exit(0);
+      (void)!send(c, b, (size_t)n, 0);
+      close(c);
+    }
+  }
+  int good = 0;
+  for (int i = 0; i < 30; ++i) {
+    int c = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+    MUST(connect(c, (struct sockaddr*)&a, sizeof a));
+    MUST(send(c, "echo!", 5, 0));
+    char b[16];
+    good += recv(c, b, 5, MSG_WAITALL) == 5;
+    close(c);
+  }
+  printf("answered by workers %d\n", good);
+  for (int i = 0; i < 3; ++i) {
+    int c = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+    MUST(connect(c, (struct sockaddr*)&a, sizeof a));
+    MUST(send(c, "stop", 4, 0));
+    close(c);
+  }
+  int ended = 0, status;
+  for (int i = 0; i < 3; ++i) ended += wait(&status) > 0 && status == 0;
+  printf("workers ended %d\n", ended);
+}
+
+int main(void) {
+  forks();
+  execs();
+  workers();
+  return 0;
+}

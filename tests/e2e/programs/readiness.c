@@ -1,0 +1,176 @@
+/* poll, select and epoll: masks in every state, level, edge, one-shot, nesting, mixing with pipes. */
+#include "say.h"
+
+static void states(void) {
+  short all = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
+  int s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+  say_poll("fresh", s, all, 0);
+  close(s);
+  s = bound(SOCK_STREAM, 0);
+  say_poll("bound", s, all, 0);
+  close(s);
+  s = listener();
+  say_poll("listener", s, all, 0);
+  int c = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+  struct sockaddr_in a = loopback(port_of(s));
+  MUST(connect(c, (struct sockaddr*)&a, sizeof a));
+  say_poll("listener with one", s, all, 2000);
+  say_poll("connected", c, all, 0);
+  int k = (int)MUST(accept(s, NULL, NULL));
+  say_poll("listener again", s, all, 0);
+  MUST(send(c, "x", 1, 0));
+  say_poll("readable", k, POLLIN, 2000);
+  say_poll("both", k, all, 0);
+  say_poll("only out", k, POLLOUT, 0);
+  say_poll("nothing asked", k, 0, 0);
+  shutdown(c, SHUT_WR);
+  say_poll("half closed by peer", k, POLLRDHUP, 2000);
+  say_poll("all", k, all, 0);
+  char b[4];
+  MUST(recv(k, b, 4, 0));
+  say_poll("at end", k, all, 0);
+  shutdown(k, SHUT_WR);
+  say_poll("closed both", k, all, 2000);
+  struct pollfd p = {c, POLLHUP, 0};
+  poll(&p, 1, 2000);
+  say_poll("other side", c, all, 0);
+  close(c);
+  say_poll("a closed number", c, all, 0);
+  close(k);
+  close(s);
+}
+
+static void selects(void) {
+  int p[2], q[2];
+  tcp_pair(p);
+  MUST(pipe(q));
+  fd_set in, out;
+  struct timeval t = {0, 50000};
+  FD_ZERO(&in);
+  FD_SET(p[0], &in);
+  FD_SET(q[0], &in);
+  int top = (p[0] > q[0] ? p[0] : q[0]) + 1;
+  SAY("select nothing", select(top, &in, NULL, NULL, &t));
+  printf("%d %d time left %d\n", FD_ISSET(p[0], &in) != 0, FD_ISSET(q[0], &in) != 0, t.tv_usec != 0);
+  MUST(write(q[1], "x", 1));
+  MUST(send(p[1], "y", 1, 0));
+  usleep(50000);
+  FD_ZERO(&in);
+  FD_ZERO(&out);
+  FD_SET(p[0], &in);
+  FD_SET(q[0], &in);
+  FD_SET(p[0], &out);
+  SAY("select three", select(top, &in, &out, NULL, NULL));
+  printf("%d %d %d\n", FD_ISSET(p[0], &in) != 0, FD_ISSET(q[0], &in) != 0, FD_ISSET(p[0], &out) != 0);
+  struct timespec ts = {0, 0};
+  FD_ZERO(&in);
+  FD_SET(p[1], &in);
+  SAY("pselect", pselect(p[1] + 1, &in, NULL, NULL, &ts, NULL));
+  struct pollfd both[3] = {{p[0], POLLIN, 0}, {q[0], POLLIN, 0}, {-1, POLLIN, 0}};
+  SAY("poll both", poll(both, 3, 1000));
+  printf("%s|%s|%s\n", bits_text((unsigned)both[0].revents), bits_text((unsigned)both[1].revents), bits_text((unsigned)both[2].revents));
+  if (fork() == 0) {
+    usleep(50000);
+    (void)!write(q[1], "z", 1);
+    _exit(0);
+  }
+  char b[4];
+  MUST(read(q[0], b, 4));
+  MUST(recv(p[0], b, 4, 0));
+  SAY("woken by the pipe", poll(both, 2, 3000));
+  printf("%s|%s\n", bits_text((unsigned)both[0].revents), bits_text((unsigned)both[1].revents));
+  wait(NULL);
+}
+
+static void say_epoll(const char* name, int e, int timeout) {
+  struct epoll_event events[8];
+  int n = epoll_wait(e, events, 8, timeout);
+  printf("%s: %d", name, n);
+  unsigned sum = 0;
+  for (int i = 0; i < n; ++i) sum += events[i].data.u32 * 1000 + events[i].events;
+  printf(" sum %u\n", sum);
+}
+
+static void epolls(void) {
+  int p[2], q[2], e = (int)MUST(epoll_create1(EPOLL_CLOEXEC));
+  char b[64];
+  tcp_pair(p);
+  MUST(pipe(q));
+  struct epoll_event ev = {.events = EPOLLIN, .data.u32 = 1};
+  SAY("MOD unknown", epoll_ctl(e, EPOLL_CTL_MOD, p[0], &ev));
+  SAY("DEL unknown", epoll_ctl(e, EPOLL_CTL_DEL, p[0], &ev));
+  SAY("ADD", epoll_ctl(e, EPOLL_CTL_ADD, p[0], &ev));
+  SAY("ADD twice", epoll_ctl(e, EPOLL_CTL_ADD, p[0], &ev));
+  SAY("ADD null", epoll_ctl(e, EPOLL_CTL_ADD, p[1], NULL));
+  SAY("bad op", epoll_ctl(e, 77, p[0], &ev));
+  SAY("itself", epoll_ctl(e, EPOLL_CTL_ADD, e, &ev));
+  SAY("not an epoll", epoll_ctl(p[0], EPOLL_CTL_ADD, p[1], &ev));
+  SAY("no room", epoll_wait(e, NULL, 0, 0));
+  ev.data.u32 = 2;
+  SAY("ADD pipe", epoll_ctl(e, EPOLL_CTL_ADD, q[0], &ev));
+  say_epoll("nothing", e, 0);
+  say_epoll("nothing for a while", e, 30);
+  MUST(send(p[1], "ab", 2, 0));
+  say_epoll("socket", e, 2000);
+  say_epoll("level: again", e, 0);
+  MUST(write(q[1], "x", 1));
+  say_epoll("both", e, 0);
+  MUST(recv(p[0], b, 1, 0));
+  say_epoll("some left", e, 0);
+  MUST(recv(p[0], b, 1, 0));
+  MUST(read(q[0], b, 1));
+  say_epoll("none left", e, 0);
+
+  ev = (struct epoll_event){.events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP, .data.u32 = 3};
+  SAY("MOD to edge", epoll_ctl(e, EPOLL_CTL_MOD, p[0], &ev));
+  say_epoll("edge: writable", e, 0);
+  say_epoll("edge: no more", e, 0);
+  MUST(send(p[1], "cd", 2, 0));
+  say_epoll("edge: data", e, 2000);
+  say_epoll("edge: not again", e, 20);
+  MUST(send(p[1], "ef", 2, 0));
+  say_epoll("edge: new data", e, 2000);
+  MUST(recv(p[0], b, 64, 0));
+  ev = (struct epoll_event){.events = EPOLLIN | EPOLLONESHOT, .data.u32 = 4};
+  SAY("MOD to one-shot", epoll_ctl(e, EPOLL_CTL_MOD, p[0], &ev));
+  MUST(send(p[1], "gh", 2, 0));
+  say_epoll("one-shot", e, 2000);
+  say_epoll("one-shot: no more", e, 20);
+  SAY("rearm", epoll_ctl(e, EPOLL_CTL_MOD, p[0], &ev));
+  say_epoll("one-shot again", e, 2000);
+  SAY("EXCLUSIVE in MOD", ({ ev.events = EPOLLIN | EPOLLEXCLUSIVE; epoll_ctl(e, EPOLL_CTL_MOD, p[0], &ev); }));
+  MUST(epoll_ctl(e, EPOLL_CTL_DEL, p[0], NULL));
+  SAY("EXCLUSIVE one-shot", ({ ev.events = EPOLLIN | EPOLLEXCLUSIVE | EPOLLONESHOT; epoll_ctl(e, EPOLL_CTL_ADD, p[0], &ev); }));
+  SAY("EXCLUSIVE", ({ ev.events = EPOLLIN | EPOLLEXCLUSIVE; ev.data.u32 = 5; epoll_ctl(e, EPOLL_CTL_ADD, p[0], &ev); }));
+  say_epoll("exclusive", e, 2000);
+
+  int outer = (int)MUST(epoll_create1(0));
+  ev = (struct epoll_event){.events = EPOLLIN, .data.u32 = 6};
+  SAY("nest", epoll_ctl(outer, EPOLL_CTL_ADD, e, &ev));
+  say_epoll("outer", outer, 2000);
+  say_poll("poll inner", e, POLLIN, 0);
+  MUST(recv(p[0], b, 64, 0));
+  say_epoll("outer quiet", outer, 0);
+  say_poll("poll inner quiet", e, POLLIN, 0);
+  if (fork() == 0) {
+    usleep(50000);
+    (void)!send(p[1], "x", 1, 0);
+    _exit(0);
+  }
+  say_epoll("outer woken", outer, 3000);
+  wait(NULL);
+  int copy = dup(p[0]);
+  ev.data.u32 = 7;
+  SAY("ADD the dup", epoll_ctl(e, EPOLL_CTL_ADD, copy, &ev));
+  say_epoll("both numbers", e, 0);
+  close(p[0]);
+  close(copy);
+  say_epoll("closed: gone", e, 0);
+}
+
+int main(void) {
+  states();
+  selects();
+  epolls();
+  return 0;
+}

@@ -1,0 +1,180 @@
+/* Data on TCP sockets: flags, vectors, ends, resets, urgent data, time-outs. */
+#include "say.h"
+
+static char big[1 << 20];
+
+static void flags(void) {
+  int p[2];
+  char b[64] = "";
+  tcp_pair(p);
+  SAY("recv DONTWAIT empty", recv(p[1], b, 8, MSG_DONTWAIT));
+  SAY("send", send(p[0], "abcdef", 6, 0));
+  arrived(p[1]);
+  SAY("peek", recv(p[1], b, 3, MSG_PEEK));
+  printf("%.3s\n", b);
+  SAY("peek more", recv(p[1], b, 64, MSG_PEEK));
+  int n = -1;
+  SAY("FIONREAD", ioctl(p[1], FIONREAD, &n));
+  printf("%d\n", n);
+  SAY("recv 2", recv(p[1], b, 2, 0));
+  SAY("TRUNC discards", recv(p[1], NULL, 2, MSG_TRUNC));
+  SAY("rest", recv(p[1], b, 64, 0));
+  printf("%.2s\n", b);
+  SAY("zero bytes", recv(p[1], b, 0, MSG_DONTWAIT));
+  SAY("send nothing", send(p[0], "", 0, 0));
+  struct iovec v[3] = {{"one", 3}, {"", 0}, {"three", 5}};
+  SAY("writev", writev(p[0], v, 3));
+  char x[4] = "", y[8] = "";
+  struct iovec w[2] = {{x, 3}, {y, 8}};
+  arrived(p[1]);
+  SAY("readv", readv(p[1], w, 2));
+  printf("%.3s|%.5s\n", x, y);
+  SAY("readv too many", readv(p[1], w, 2000));
+  SAY("writev negative", writev(p[0], v, -1));
+  if (fork() == 0) {
+    usleep(50000);
+    (void)!write(p[0], "wait", 4);
+    usleep(50000);
+    (void)!write(p[0], "all.", 4);
+    _exit(0);
+  }
+  SAY("WAITALL", recv(p[1], b, 8, MSG_WAITALL));
+  printf("%.8s\n", b);
+  wait(NULL);
+  SAY("lseek", lseek(p[0], 0, SEEK_SET));
+  SAY("pread", pread(p[0], b, 1, 0));
+  struct msghdr m = {.msg_iov = v, .msg_iovlen = 3};
+  SAY("sendmsg", sendmsg(p[0], &m, 0));
+  arrived(p[1]);
+  char control[64];
+  struct msghdr r = {.msg_iov = w, .msg_iovlen = 2, .msg_control = control, .msg_controllen = sizeof control};
+  struct sockaddr_in from;
+  r.msg_name = &from;
+  r.msg_namelen = sizeof from;
+  SAY("recvmsg", recvmsg(p[1], &r, 0));
+  printf("name %d control %d flags %d\n", (int)r.msg_namelen, (int)r.msg_controllen, r.msg_flags);
+  socklen_t length = sizeof from;
+  send(p[0], "q", 1, 0);
+  SAY("recvfrom", recvfrom(p[1], b, 8, 0, (struct sockaddr*)&from, &length));
+  struct sockaddr_in to = loopback(9);
+  SAY("sendto connected", sendto(p[0], "r", 1, 0, (struct sockaddr*)&to, sizeof to));
+  close(p[0]);
+  close(p[1]);
+}
+
+static void ends(void) {
+  int p[2];
+  char b[64];
+  tcp_pair(p);
+  MUST(send(p[0], "last", 4, 0));
+  SAY("SHUT_WR", shutdown(p[0], SHUT_WR));
+  SAY("send after SHUT_WR", send(p[0], "x", 1, MSG_NOSIGNAL));
+  SAY("read last", recv(p[1], b, 64, MSG_WAITALL));
+  SAY("end of file", recv(p[1], b, 64, 0));
+  SAY("again", recv(p[1], b, 64, 0));
+  SAY("other way still works", send(p[1], "back", 4, 0));
+  SAY("read back", recv(p[0], b, 64, 0));
+  SAY("SHUT_RD", shutdown(p[0], SHUT_RD));
+  SAY("recv after SHUT_RD", recv(p[0], b, 64, 0));
+  SAY("shutdown bad", shutdown(p[0], 9));
+  close(p[0]);
+  close(p[1]);
+
+  tcp_pair(p);
+  struct linger hard = {1, 0};
+  setsockopt(p[0], SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  close(p[0]);
+  say_poll("after reset", p[1], POLLIN | POLLOUT | POLLRDHUP, 2000);
+  SAY("recv after reset", recv(p[1], b, 64, 0));
+  SAY("recv after that", recv(p[1], b, 64, 0));
+  SAY("send after reset", send(p[1], "x", 1, MSG_NOSIGNAL));
+  SAY("getpeername", getpeername(p[1], (struct sockaddr*)b, &(socklen_t){64}));
+  close(p[1]);
+
+  tcp_pair(p);
+  MUST(send(p[0], "unread", 6, 0));
+  arrived(p[1]);
+  close(p[1]); /* with unread data: a reset */
+  say_poll("peer closed with unread data", p[0], POLLIN | POLLRDHUP, 2000);
+  SAY("recv", recv(p[0], b, 64, 0));
+  close(p[0]);
+}
+
+static void broken(int number) {
+  (void)number;
+  static const char text[] = "SIGPIPE\n";
+  (void)!write(1, text, sizeof text - 1);
+}
+
+static void pipes(void) {
+  int p[2];
+  tcp_pair(p);
+  shutdown(p[0], SHUT_WR);
+  signal(SIGPIPE, broken);
+  fflush(stdout);
+  SAY("write after SHUT_WR", write(p[0], "x", 1));
+  SAY("send NOSIGNAL", send(p[0], "x", 1, MSG_NOSIGNAL));
+  struct iovec v = {"y", 1};
+  SAY("writev", writev(p[0], &v, 1));
+  close(p[0]);
+  close(p[1]);
+}
+
+static void timeouts(void) {
+  int p[2];
+  char b[8];
+  tcp_pair(p);
+  struct timeval t = {0, 100000}, got = {9, 9};
+  socklen_t length = sizeof got;
+  MUST(setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t));
+  MUST(getsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &got, &length));
+  printf("SO_RCVTIMEO %ld.%06ld\n", (long)got.tv_sec, (long)got.tv_usec / 10000 * 10000);
+  SAY("timed recv", recv(p[0], b, 8, 0));
+  SAY("timed WAITALL", recv(p[0], b, 8, MSG_WAITALL));
+  MUST(setsockopt(p[0], SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t));
+  long sent = 0, r;
+  while ((r = send(p[0], big, sizeof big, 0)) > 0) sent += r;
+  printf("timed send: %s after some %d\n", strerrorname_np(errno), sent > 0);
+  int queued = -1;
+  ioctl(p[0], TIOCOUTQ, &queued);
+  printf("TIOCOUTQ %d\n", queued > 0);
+  close(p[0]);
+  long received = 0;
+  while ((r = recv(p[1], big, sizeof big, 0)) > 0) received += r;
+  printf("all arrives: %d, then %ld\n", received == sent, r);
+  close(p[1]);
+}
+
+static void urgent(void) {
+  int p[2];
+  char b[16] = "";
+  tcp_pair(p);
+  MUST(send(p[0], "ab!", 3, MSG_OOB));
+  MUST(send(p[0], "cd", 2, 0));
+  struct pollfd q = {p[1], POLLPRI, 0};
+  printf("POLLPRI %d\n", poll(&q, 1, 2000));
+  usleep(20000);
+  int mark = -1;
+  MUST(ioctl(p[1], SIOCATMARK, &mark));
+  printf("at mark %d\n", mark);
+  SAY("OOB", recv(p[1], b, 4, MSG_OOB));
+  printf("%.1s\n", b);
+  SAY("OOB again", recv(p[1], b, 4, MSG_OOB));
+  SAY("to the mark", recv(p[1], b, 16, 0));
+  MUST(ioctl(p[1], SIOCATMARK, &mark));
+  printf("at mark %d\n", mark);
+  SAY("after the mark", recv(p[1], b, 16, 0));
+  printf("%.2s\n", b);
+  close(p[0]);
+  close(p[1]);
+}
+
+int main(void) {
+  signal(SIGPIPE, SIG_IGN);
+  flags();
+  ends();
+  pipes();
+  timeouts();
+  urgent();
+  return 0;
+}
