@@ -173,7 +173,7 @@ bool Channel::check_alive() {
 
 void Channel::mark_dead() {
   if (atomic_exchange(state_, uint32_t{kDead}) == kDead) return;
-  port::log(LogLevel::error, "ferryd (pid %u) is gone; its sockets are dead", info_.server_pid);
+  port::log(LogLevel::error, "ferryd (pid %u) is gone, or has dropped this process; its sockets are dead", info_.server_pid);
   for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
     if (socket_at(slot) == nullptr) continue;
     abi::SocketShared& s = shared(slot);

@@ -14,7 +14,8 @@ inline constexpr const char* kDefaultSocketPath = "/run/ferry/ferryd.sock";
 
 enum class Op : uint32_t {
   hello = 1,      // value = abi::kVersion, flags: HelloFlag. Reply: fds {memfd, kick eventfd, lifeline}; data: ServerInfo.
-                  // lifeline: read end of a pipe whose write end only ferryd holds; its hang-up tells that ferryd is gone
+                  // lifeline: read end of a pipe (one per client) whose write end only ferryd holds; its hang-up tells that
+                  // ferryd is gone, or has dropped the client
   open_socket,    // kind in `value` (abi::SocketKind), flags: OpenFlag. Reply: slot, fd {K}
   bind,           // slot, local
   listen,         // slot, value = backlog
