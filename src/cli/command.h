@@ -37,6 +37,7 @@ void add_stat(CLI::App& app, int& status);
 void add_ping(CLI::App& app, int& status);
 void add_capture(CLI::App& app, int& status);
 void add_relay(CLI::App& app, int& status);
+void add_replay(CLI::App& app, int& status);
 void add_demo(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_version(CLI::App& app, int& status);

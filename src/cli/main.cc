@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   add_ping(app, status);
   add_capture(app, status);
   add_relay(app, status);
+  add_replay(app, status);
   add_demo(app);
   add_bench(app);
   add_version(app, status);

@@ -113,7 +113,9 @@ class Side:
         self.processes = []
         self.ferryd = None
         self.watch = None
-        self.kernel_use_expected = False  # a test that demotes sockets or talks over the kernel's loopback on purpose
+        self.tier2_expected = False        # the test lets sockets be demoted to kernel mode, on purpose
+        self.v6_wildcards_expected = False  # the program has listeners for IPv6 only, which stay with the kernel
+        self.kernel_use_expected = False   # no program ran on Ferry, or the test uses the kernel's stack on purpose
         self.socket = os.path.join(net.folder, f"{name}.sock")
         quiet("ip", "netns", "add", self.netns)
         self.inside("ip", "link", "set", "lo", "up")
@@ -166,10 +168,10 @@ class Side:
             raise Failed(f"ferry ss: {done.err}")
         return json.loads(done.out)["sockets"]
 
-    def command(self, words, user=None):
+    def command(self, words, user=None, group=None):
         prefix = ["ip", "netns", "exec", self.netns]
         if user:
-            prefix += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+            prefix += ["setpriv", f"--reuid={user}", f"--regid={group or user}", "--clear-groups"]
         if self.on_ferry():
             prefix += [self.net.options.program("ferry"), "run", "--socket", self.socket]
             if self.net.options.scheme:

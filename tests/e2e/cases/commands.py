@@ -92,3 +92,32 @@ def scheme_copy(net):
         if side.on_ferry() and not (number(side.stat(), "tier2", "bytes_to_client") or 0) + \
                 (number(side.stat(), "tier2", "bytes_from_client") or 0):
             raise Failed(f"--scheme copy moved no byte by tier 2 on the {side.name} side")
+
+
+@case((FERRY_KERNEL,), needs=("nginx", "curl"))
+def record_and_replay(net):
+    """What ferryd recorded while a program ran comes out the same when it is replayed."""
+    side, recording = net.client, os.path.join(net.folder, "recording")
+    side.watch.stop()
+    side.ferryd.stop()
+    side.start_ferryd("eth0", ["--record", recording])
+    start_nginx(net.server, net)
+    random_file(net, "big", 4)
+    net.client.run(["curl", "-sS", "--fail", "-o", "/dev/null", f"http://{net.target}/big"])
+    side.ferry("ping", "-c", "1", net.target)
+    done = subprocess.run([net.options.program("ferry"), "replay", recording], capture_output=True, text=True, timeout=30)
+    if done.returncode != 0 or "identical" not in done.stdout:
+        raise Failed(f"ferry replay: {done.returncode}\n{done.stdout}{done.stderr}")
+    with open(recording, "r+b") as changed:  # another byte from the wire: another run
+        data = changed.read()
+        at = data.index(b"HTTP/1.1 200 OK")
+        changed.seek(at)
+        changed.write(b"HTTQ")
+    done = subprocess.run([net.options.program("ferry"), "replay", recording], capture_output=True, text=True, timeout=30)
+    if done.returncode == 0:
+        raise Failed("a changed recording replays as if nothing had happened")
+    with open(recording, "wb") as nonsense:
+        nonsense.write(b"no recording at all")
+    done = subprocess.run([net.options.program("ferry"), "replay", recording], capture_output=True, text=True, timeout=30)
+    if done.returncode != 1 or "not a recording" not in done.stderr:
+        raise Failed(f"nonsense: {done.returncode} {done.stderr}")

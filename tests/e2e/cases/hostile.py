@@ -48,7 +48,7 @@ def hostile_client(net):
     survive(net, side, attack, length)
     if kernel_sockets(side.ferryd.pid):
         raise Failed(f"ferryd opened sockets of the kernel: {kernel_sockets(side.ferryd.pid)}")
-    side.kernel_use_expected = True  # the attacker demotes sockets
+    side.tier2_expected = True  # the attacker demotes sockets
 
 
 @case((KERNEL_FERRY,), timeout=100)

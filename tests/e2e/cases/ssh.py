@@ -40,6 +40,7 @@ Subsystem sftp internal-sftp
 @case(CLIENT_AND_SERVER + (LOOPBACK,), timeout=120, needs=("ssh", "sshd", "scp"))
 def ssh(net):
     sshd = Sshd(net.server, net)
+    net.server.tier2_expected = True  # sshd makes each connection the standard input and output of a new sshd
     user = pwd.getpwuid(os.geteuid()).pw_name
 
     def remote(*words, **how):

@@ -57,6 +57,7 @@ def nc(net):
 
 
 def start_dnsmasq(side, net):
+    side.v6_wildcards_expected = True  # dnsmasq makes its IPv6 sockets IPV6_V6ONLY
     process = side.spawn(["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root",
                           "--port=53", "--log-queries", "--log-facility=-", "--pid-file=", f"--host-record=www.test,{net.target}",
                           "--txt-record=long.test," + ",".join("x" * 250 for _ in range(12)), "--local=/test/",
