@@ -36,7 +36,7 @@ bool merge(Wire& into, const Wire& next, size_t limit = 65000);
 class TcpEndpoint : public Host {
  public:
   explicit TcpEndpoint(const Setup& setup = {}) { reset(setup); }
-  ~TcpEndpoint() { drop(); }
+  virtual ~TcpEndpoint() { drop(); }
 
   Connection& operator*() { return *connection_; }
   Connection* operator->() { return connection_.get(); }
