@@ -284,6 +284,7 @@ class Connection {
   uint32_t send_room() const;
   uint32_t next_length(uint32_t unsent);
   bool send_range(SeqNum start, uint32_t length, bool fin);
+  bool awaits_company(uint32_t length) const;
   bool may_send_partial() const;
   uint32_t fill_data(OutputSegment& segment, SeqNum start, uint32_t length);
   void fill_header(OutputSegment& segment, SeqNum seq, uint8_t flags);

@@ -104,9 +104,17 @@ uint32_t Connection::next_length(uint32_t unsent) {
                  recovery_ == Recovery::open && whole < cc_.cwnd() / 4;
     return defer ? 0 : whole;
   }
+  if (awaits_company(length)) return 0;
   uint32_t tail = length % mss_;
   if (tail != 0 && !may_send_partial()) length -= tail;
   return length;
+}
+
+// Whether the last `length` bytes of the queue are better kept until the next acknowledgement: while two full super-segments are
+// under way, the program has time to write more, and one large segment costs less than two (as Linux's TCP autocorking).
+bool Connection::awaits_company(uint32_t length) const {
+  return length < burst_ / 2 && in_flight() / 2 >= burst_ && burst_ >= 8u * mss_ && recovery_ == Recovery::open &&
+         !fin_queued_ && !urgent_out_ && !persist_override_;
 }
 
 // RFC 9293 section 3.7.4, as modified by Minshall: hold a small segment only while another small one is on its way.
