@@ -47,6 +47,10 @@ class NetNamespace {
   bool shell(const std::string& command) const {
     return run([&] { return std::system((command + " >/dev/null 2>&1").c_str()) == 0; });
   }
+  // Until the kernel has noticed the carrier and sends: it drops what is sent before.
+  bool wait_until_up(const std::string& interface) const {
+    return shell("for i in $(seq 150); do ip link show " + interface + " | grep -q 'state UP' && exit 0; sleep 0.02; done; exit 1");
+  }
   // Something iproute2 takes for a namespace.
   std::string path() const { return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd_); }
 
@@ -64,7 +68,8 @@ struct VethPair {
     if (!kernel.ok() || !ferry.ok()) return;
     made = kernel.shell("ip link add k0 type veth peer name f0 && ip link set f0 netns " + ferry.path() +
                         " && ip addr add 10.77.0.1/24 dev k0 && ip link set k0 up && ip link set lo up") &&
-           ferry.shell("ip link set f0 up") && (more.empty() || (kernel.shell("ethtool -K k0 " + more) && ferry.shell("ethtool -K f0 " + more)));
+           ferry.shell("ip link set f0 up") && kernel.wait_until_up("k0") && ferry.wait_until_up("f0") &&
+           (more.empty() || (kernel.shell("ethtool -K k0 " + more) && ferry.shell("ethtool -K f0 " + more)));
   }
 };
 
