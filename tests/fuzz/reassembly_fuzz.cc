@@ -1,5 +1,5 @@
-// Reassembly: fragments of a few datagrams in any order, overlapping or not, with time passing. Bounds hold, and a finished
-// datagram has at each place a byte that some fragment brought for that place.
+// Reassembly: fragments of a few datagrams in any order, overlapping or not, with time passing. Bounds hold, and all that was
+// offered for a place of a finished datagram is what stands there: nobody can put other bytes over those of somebody else.
 #include <array>
 #include <bitset>
 #include <memory>
@@ -16,14 +16,29 @@ using fuzz::check;
 constexpr size_t kIds = 4;
 constexpr size_t kPlaces = 512;  // offsets that the model watches
 
-// Which bytes were offered for each place since the last time the datagram was finished.
-using Model = std::array<std::bitset<256>, kPlaces>;
+// What was offered for one datagram since it was begun.
+struct Model {
+  std::array<std::bitset<256>, kPlaces> offered;
+  bool begun = false;
+  Instant deadline;
+  uint32_t reached = 0;
+
+  void forget() {
+    if (begun) *this = Model();
+  }
+  void offer(Instant now, uint32_t begin, ByteSpan bytes) {
+    if (!begun) deadline = now + net::Reassembler::kTimeout;
+    begun = true;
+    for (size_t i = 0; i < bytes.size() && begin + i < kPlaces; ++i) offered[begin + i].set(load_u8(bytes, i));
+    if (begin + bytes.size() > reached) reached = begin + static_cast<uint32_t>(bytes.size());
+  }
+};
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto models = std::make_unique<std::array<Model, kIds>>();
-  for (auto& model : *models) model.fill({});
+  static const auto models = std::make_unique<std::array<Model, kIds>>();
+  for (Model& model : *models) model.forget();
   fuzz::FuzzInput in(data, size);
   Counters counters;
   net::Reassembler reassembler(counters);
@@ -34,6 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (control >= 0xf8) {
       now = now + Duration::seconds(control - 0xf0);
       reassembler.expire(now, [](net::LinkIndex, const wire::Ipv4View& beginning) { check(!beginning.payload().empty()); });
+      for (Model& model : *models)
+        if (model.deadline <= now) model.forget();
       continue;
     }
     const size_t id = control % kIds;
@@ -49,17 +66,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     fragment.resize(ip.total_length);
     ip.emit(fragment);
     copy_bytes(MutableByteSpan(fragment).subspan(20), payload);
-    auto& model = (*models)[id];
-    for (size_t i = 0; i < payload.size(); ++i)
-      if (ip.fragment_offset + i < kPlaces) model[ip.fragment_offset + i].set(std::to_integer<size_t>(payload[i]));
+    const uint32_t begin = ip.fragment_offset, end = begin + static_cast<uint32_t>(payload.size());
+    const bool sound = !payload.empty() && (!ip.more_fragments || payload.size() % 8 == 0) && end <= 65535 - 20;
+    Model& model = (*models)[id];
+    if (sound) model.offer(now, begin, payload);
 
+    const uint32_t unfinished = reassembler.datagrams();
     auto whole = reassembler.add(now, 0, *wire::Ipv4View::parse(fragment));
     check(reassembler.datagrams() <= net::Reassembler::kMaxDatagrams && reassembler.bytes() <= net::Reassembler::kMaxBytes);
-    if (!whole) continue;
+    if (!whole) {
+      if (reassembler.datagrams() < unfinished) model.forget();  // complete, but impossible: ECN fields that contradict
+      continue;
+    }
     check(!whole->is_fragment() && whole->checksum_ok() && whole->identification() == id);
     const ByteSpan result = whole->payload();
-    for (size_t i = 0; i < result.size() && i < kPlaces; ++i) check(model[i].test(std::to_integer<size_t>(result[i])));
-    model.fill({});
+    check(model.reached == result.size());
+    for (size_t i = 0; i < result.size() && i < kPlaces; ++i)
+      check(model.offered[i].count() == 1 && model.offered[i].test(load_u8(result, i)));
+    model.forget();
   }
   return 0;
 }
