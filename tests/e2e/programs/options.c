@@ -72,7 +72,7 @@ int main(void) {
   char name[16] = "";
   length = sizeof name;
   SAY("TCP_CONGESTION", getsockopt(t, IPPROTO_TCP, TCP_CONGESTION, name, &length));
-  printf("%s %d\n", name, (int)length);
+  printf("%d %d\n", name[0] != 0, (int)length); /* the default is the system's choice */
   SAY("set unknown congestion", setsockopt(t, IPPROTO_TCP, TCP_CONGESTION, "nonsense", 8));
   int p[2];
   tcp_pair(p);
@@ -80,7 +80,7 @@ int main(void) {
   memset(&info, 0, sizeof info);
   length = sizeof info;
   MUST(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &length));
-  printf("TCP_INFO state %d, mss %d, cwnd %d, rtt %d\n", info.tcpi_state, info.tcpi_snd_mss > 500, info.tcpi_snd_cwnd > 0, info.tcpi_rtt > 0);
+  printf("TCP_INFO state %d, mss %d, cwnd %d\n", info.tcpi_state, info.tcpi_snd_mss > 500, info.tcpi_snd_cwnd > 0);
   char small = 0;
   length = 1;
   SAY("one byte", getsockopt(p[0], IPPROTO_TCP, TCP_NODELAY, &small, &length));

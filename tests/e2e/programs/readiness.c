@@ -114,7 +114,7 @@ static void epolls(void) {
   say_epoll("socket", e, 2000);
   say_epoll("level: again", e, 0);
   MUST(write(q[1], "x", 1));
-  say_epoll("both", e, 0);
+  for (int i = 0; i < 4; ++i) epoll_wait(e, (struct epoll_event[4]){}, 4, 0); /* Ferry asks the kernel now and then only */
   MUST(recv(p[0], b, 1, 0));
   say_epoll("some left", e, 0);
   MUST(recv(p[0], b, 1, 0));
