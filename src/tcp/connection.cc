@@ -31,7 +31,7 @@ Connection::~Connection() = default;
 Status Connection::send(Instant now, const buf::IoDesc& data, SendFlags flags) {
   now_ = now;
   if (state_ == State::closed || state_ == State::time_wait || fin_queued_ || owner_gone_) return Errc::broken_pipe;
-  if (data.length == 0) return Errc::invalid;
+  if (data.length == 0 || data.length > kMaxSend) return Errc::invalid;
   if (send_space() == 0 || !queue_.append(data)) {
     send_refused_ = true;
     return Errc::again;

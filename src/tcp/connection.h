@@ -125,7 +125,7 @@ class Connection {
 
   // --- the owner's calls ---
   // Queues all of `data` or nothing. more: MSG_MORE; urgent: the last byte is urgent (MSG_OOB).
-  // Errors: again (beyond send_space(), or no memory for the descriptor), broken_pipe (output shut down), not_connected.
+  // Errors: invalid (no bytes, or more than 1 GiB), again (beyond send_space(), or no memory for the descriptor), broken_pipe (output shut down), not_connected.
   // Data larger than send_space() is taken if the space is not zero.
   struct SendFlags {
     bool more = false;

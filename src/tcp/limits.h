@@ -17,6 +17,7 @@ inline constexpr uint32_t kMaxReceiveBuffer = 6u << 20;        // Linux's tcp_rm
 inline constexpr uint32_t kInitialSendBuffer = 128u << 10;
 inline constexpr uint32_t kMaxSendBuffer = 4u << 20;           // Linux's tcp_wmem[2]
 inline constexpr uint32_t kMinBuffer = 4096;
+inline constexpr uint32_t kMaxSend = 1u << 30;                 // one send(): the queue stays within half the sequence space
 inline constexpr uint8_t kReceiveScale = 7;                    // 65535 << 7 is more than kMaxReceiveBuffer
 
 inline constexpr Duration kDelayedAckTime = Duration::ms(40);      // Linux's TCP_DELACK_MIN; RFC 9293 3.8.6.3 allows 500 ms

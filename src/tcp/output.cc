@@ -146,7 +146,8 @@ bool Connection::send_range(SeqNum start, uint32_t length, bool fin) {
   snd_nxt_ = end;
   fin_sent_ = fin_sent_ || fin;
   if (taken > 0) {
-    if (unacknowledged_ > 0) interactive_ = true;  // this is the answer that acknowledges what it answers
+    // An answer, which acknowledges what it answers: from now on wait for such (as Linux's "pingpong" mode).
+    if (unacknowledged_ > 0 || (bytes_received_ > 0 && now_ - last_data_received_ < kDelayedAckTime)) interactive_ = true;
     ++data_segments_out_;
     bytes_sent_ += taken;
   }
