@@ -43,7 +43,7 @@ struct Context {
   Limits limits;
   Sockets* sockets = nullptr;
   Instant now;                     // of this turn (CLOCK_MONOTONIC)
-  int64_t realtime_offset_ns = 0;  // CLOCK_REALTIME - CLOCK_MONOTONIC, of this turn
+  int64_t realtime_offset_ns = 0;  // CLOCK_REALTIME - CLOCK_MONOTONIC, lately
   List<Socket, RunTag> run;        // sockets with something to do before the turn ends
   List<Socket, RunTag> run_next;   // and in the next turn
   List<Socket, MoveTag> moving;    // sockets that wait for a lock to be released

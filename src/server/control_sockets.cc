@@ -113,7 +113,7 @@ Errc Control::bind(Client& client, Socket& socket, const Request& request, Reply
 }
 
 Errc Control::listen(Socket& socket, const Request& request, Reply& reply) {
-  if (socket.type() != stack::SocketType::tcp || socket.kernel_mode()) return Errc::not_supported;
+  if (socket.type() != stack::SocketType::tcp) return Errc::not_supported;
   stack::Call call = make_call(stack::CallOp::listen, socket);
   call.number = static_cast<int32_t>(request.value);
   Errc error = ctx_.protocols.call(call).error;

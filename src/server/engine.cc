@@ -6,13 +6,15 @@
 #include <cerrno>
 #include <ctime>
 
+#include "base/atomics.h"
 #include "port/api/log.h"
 
 namespace ferry::server {
 namespace {
 
 constexpr uint32_t kReceiveBudget = 64;       // frames of one link per turn
-constexpr uint32_t kTurnsBetweenPolls = 8;    // busy turns until descriptors are looked at again
+constexpr uint32_t kTurnsBetweenPolls = 8;    // turns until descriptors are looked at again; links and bells cost no system call
+constexpr uint32_t kTurnsBetweenYields = 4;   // idle turns until whoever else wants this CPU gets it
 constexpr int kAcceptsPerTurn = 16;
 constexpr Duration kShortestSpin = Duration::us(8);
 constexpr Duration kCoolAfter = Duration::ms(10);  // a hot channel without doorbells
@@ -89,11 +91,6 @@ void Engine::accept_clients() {
   }
 }
 
-void Engine::LinkPort::on_poll(uint32_t events) {
-  if ((events & EPOLLIN) != 0) readable = true;
-  if ((events & EPOLLERR) != 0) readable = true;  // receive() reads the error and counts it
-}
-
 void Engine::on_frame(const buf::Frame& frame) {
   if (__builtin_expect(captures_.active(), 0)) captures_.on_received(receiving_, frame);
   stack_->on_frame(ctx_.now, receiving_, frame);
@@ -101,17 +98,16 @@ void Engine::on_frame(const buf::Frame& frame) {
 
 void Engine::read_clock() {
   ctx_.now = clock_now(CLOCK_MONOTONIC);
+  if (ctx_.now < realtime_read_ + Duration::ms(10)) return;
+  realtime_read_ = ctx_.now;
   ctx_.realtime_offset_ns = clock_now(CLOCK_REALTIME).ns() - ctx_.now.ns();
 }
 
 bool Engine::receive() {
   bool any = false;
   for (auto& port : ports_) {
-    if (!port->readable && port->link->poll_fd() >= 0) continue;
     receiving_ = port->index;
-    uint32_t n = port->link->receive(*this, kReceiveBudget);
-    port->readable = n == kReceiveBudget;
-    any |= n > 0;
+    any |= port->link->receive(*this, kReceiveBudget) > 0;
   }
   return any;
 }
@@ -151,7 +147,7 @@ bool Engine::turn() {
     next = ctx_.moving.next(*s);
     s->mark();
   }
-  if (!worked || ++turns_since_poll_ >= kTurnsBetweenPolls) {
+  if (++turns_since_poll_ >= kTurnsBetweenPolls) {
     turns_since_poll_ = 0;
     worked |= poller_.wait(Duration::zero()) > 0;
   }
@@ -227,6 +223,7 @@ void Engine::sleep() {
 
 void Engine::run(const std::function<bool()>& until) {
   Instant idle_since = Instant::never();
+  uint32_t idle_turns = 0;
   while (!stopping_ && !(until && until())) {
     if (turn()) {
       idle_since = Instant::never();
@@ -234,7 +231,8 @@ void Engine::run(const std::function<bool()>& until) {
     }
     if (idle_since.is_never()) idle_since = ctx_.now;
     if (config_.busy_poll || ctx_.now - idle_since < spin_) {
-      sched_yield();
+      if (++idle_turns % kTurnsBetweenYields == 0) sched_yield();
+      else cpu_relax();
       continue;
     }
     sleep();

@@ -77,8 +77,8 @@ class Engine final : public Protocols, private link::FrameSink {
     Engine* engine = nullptr;
     link::Link* link = nullptr;
     stack::LinkIndex index = 0;
-    bool readable = true, writing = false;
-    void on_poll(uint32_t events) override;
+    bool writing = false;
+    void on_poll(uint32_t) override {}  // awake is enough: every turn receives
   };
   struct Listener final : PollHandler {
     Engine* engine = nullptr;
@@ -118,6 +118,7 @@ class Engine final : public Protocols, private link::FrameSink {
   List<Client> clients_;
   Duration spin_ = Duration::zero();
   Instant started_;
+  Instant realtime_read_;
   uint32_t turns_since_poll_ = 0;
   bool stopping_ = false;
 };

@@ -122,6 +122,7 @@ void Socket::on_peer(bool connected) {
 
 void Socket::on_listening() {
   listener_ = true;
+  kernel_mode_ = false;  // a listener has no data; what it accepts may be opened in kernel mode
   home_ = -1;
   ready_ = 0;
   state_changed_ = event_ = true;

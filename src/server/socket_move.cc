@@ -29,7 +29,8 @@ Status Socket::start_move(MoveKind kind, Channel& channel) {
     channel.client()->on_move_done(*this, Errc::ok);
     return {};
   }
-  if (kind == MoveKind::rehome && moved_too_often()) {
+  // Datagram sockets keep moving: kernel mode has no addresses for them, and who shares one (fork per datagram) takes turns.
+  if (kind == MoveKind::rehome && type_ == stack::SocketType::tcp && moved_too_often()) {
     port::log(port::LogLevel::info, "socket goes to kernel mode: several processes use it at once");
     kind = MoveKind::demote;
   }
