@@ -50,15 +50,16 @@ def measured(load):
 class Row:
     """One line of the table: the same load over the kernel's stack and over Ferry.
 
-    `start(net)` starts the server; `load(net, seconds)` -> (value, work) drives it once. `lower_is_better` for times.
+    `start(net)` starts the server; `load(net, seconds)` -> (value, work) drives it once; `check(net)` looks at what came out,
+    outside of what is measured. `lower_is_better` for times.
     """
 
     def __init__(self, name, title, stacks, start, load, unit, work_unit, goal=None, cpu_goal=None, lower_is_better=False,
-                 reference=("kernel", "kernel"), ferryd_extra=(), offloads=True):
+                 reference=("kernel", "kernel"), ferryd_extra=(), offloads=True, check=None):
         self.name, self.title, self.stacks, self.start, self.load = name, title, stacks, start, load
         self.unit, self.work_unit, self.goal, self.cpu_goal = unit, work_unit, goal, cpu_goal
         self.lower_is_better, self.reference = lower_is_better, reference
-        self.ferryd_extra, self.offloads = list(ferryd_extra), offloads
+        self.ferryd_extra, self.offloads, self.check = list(ferryd_extra), offloads, check
 
 
 class RowResult:
@@ -102,5 +103,7 @@ def measure(row, options, pairs, seconds, progress):
                 progress(row, number)
                 for net, samples in ((kernel_net, kernel), (ferry_net, ferry)):
                     samples.append(measured(lambda net=net: row.load(net, seconds)))
+                    if row.check:
+                        row.check(net)
                     time.sleep(0.2)
             return RowResult(row, kernel, ferry)
