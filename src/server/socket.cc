@@ -321,6 +321,16 @@ void Socket::on_acceptable() {
   mark();
 }
 
+// The end of input is not announced before everything in front of it is in the ring. (With a loopback, data and FIN may arrive
+// in the middle of run(), after push_input().)
+bool Socket::hides_end(const Attachment& a) const {
+  return !kernel_mode_ && home_ >= 0 && &attachments_[static_cast<size_t>(home_)] == &a && rx_.size() > a.in_ring();
+}
+
+uint32_t Socket::visible_ready(const Attachment& a) const {
+  return hides_end(a) ? ready_ & ~uint32_t{abi::kReadClosed | abi::kHangUp} : ready_;
+}
+
 void Socket::publish_to(Attachment& a) {
   abi::SocketShared& s = a.shared();
   uint32_t mode = kernel_mode_ ? abi::kModeKernel : listener_ || home() == &a ? abi::kModeShared : abi::kModeMoved;
@@ -332,11 +342,12 @@ void Socket::publish_to(Attachment& a) {
   __builtin_memcpy(s.remote_address, remote_.address.octets.data(), 16);
   s.local_port = local_.port;
   s.remote_port = remote_.port;
-  if (error_ != Errc::ok && (home() == &a || kernel_mode_ || listener_)) {
+  if (hides_end(a)) state_changed_ = true;  // the rest of it later
+  if (error_ != Errc::ok && (home() == &a || kernel_mode_ || listener_) && !hides_end(a)) {
     store_relaxed(s.error, static_cast<uint32_t>(error_));
     error_ = Errc::ok;
   }
-  store_release(s.ready, ready_);
+  store_release(s.ready, visible_ready(a));
   store_release(s.mode, mode);
 }
 

@@ -138,6 +138,8 @@ class Socket final : public PollHandler,
   Attachment* home() { return home_ < 0 ? nullptr : &attachments_[static_cast<size_t>(home_)]; }
   Attachment* find(const Channel* channel, uint32_t slot);
   void detach(size_t index);
+  bool hides_end(const Attachment& a) const;
+  uint32_t visible_ready(const Attachment& a) const;
   void publish_to(Attachment& a);
   void fail(Errc error);
   void on_gone();

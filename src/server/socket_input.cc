@@ -180,7 +180,7 @@ void Socket::push_input(Attachment& a) {
   event_ = true;
   if ((ready_ & abi::kReadable) == 0) {
     ready_ |= abi::kReadable;
-    store_release(s.ready, ready_);
+    store_release(s.ready, visible_ready(a));
   }
   if ((load_relaxed(s.wants) & abi::kWantRead) != 0) atomic_and(s.wants, ~uint32_t{abi::kWantRead});
 }
