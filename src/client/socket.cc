@@ -78,6 +78,7 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
       control::Request request;
       control::Reply reply;
       ipc::DescriptorList fds;
+      if (Channel::config().kernel_mode) request.flags |= control::kOpenKernelMode;
       const int error = control(k, Op::accept, request, reply, &fds);
       if (error == 0) {
         if (fds.count != 1 || reply.slot >= h->channel->map().layout().max_sockets) return -EPROTO;
@@ -161,8 +162,8 @@ int Socket::shutdown(int k, int how) {
   if (kind_ == abi::kKindTcp) {
     const int entered = enter(k, h);
     if (entered < 0) return entered;
-    if ((load_acquire(h->shared->ready) & abi::kConnected) == 0) return -ENOTCONN;
     if (entered == kKernelMode) return static_cast<int>(ipc::raw_syscall(SYS_shutdown, k, how));
+    if ((load_acquire(h->shared->ready) & abi::kConnected) == 0) return -ENOTCONN;
     if (how != SHUT_RD) {
       if (const int error = shutdown_output(k); error != 0) return error;
       if (how == SHUT_WR) return 0;

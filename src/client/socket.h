@@ -176,6 +176,7 @@ class Socket {
   static constexpr int kWait = 2;
   static constexpr int kStarved = 3;
   static int take_error_of(Home& h);  // positive errno, 0 none
+  int error_in_kernel_mode();         // likewise, if this process has the socket's slot
 
   // --- stream_send.cc, stream_receive.cc, datagram_send.cc, datagram_receive.cc, kernel_mode.cc ---
   long send_stream(int k, const SendRequest& request);
@@ -222,6 +223,7 @@ class Socket {
   Home* home_ = nullptr;           // newest; atomic
   uint32_t kind_ = 0;
   bool v6_ = false;
+  bool kernel_mode_ = false;       // seen in kernel mode, which is for ever: K is used without a look at the channel
   bool connecting_ = false;        // a connect is under way, its outcome not yet told by connect()
   Mutex mutex_;                    // changes of home_, watches_
   uint32_t local_options_ = 0;     // LocalOption bits; atomic

@@ -69,6 +69,7 @@ void Socket::inherit(const Socket& other) {
   kind_ = other.kind_;
   v6_ = other.v6_;
   connecting_ = other.connecting_;
+  kernel_mode_ = other.kernel_mode_;
   local_options_ = other.local_options_;
   receive_low_water_ = other.receive_low_water_;
   receive_timeout_ns_ = other.receive_timeout_ns_;
@@ -135,7 +136,7 @@ void Socket::close() {
   }
   home_ = nullptr;
   kind_ = 0;
-  v6_ = connecting_ = false;
+  v6_ = connecting_ = kernel_mode_ = false;
   local_options_ = 0;
   receive_low_water_ = 1;
   receive_timeout_ns_ = send_timeout_ns_ = 0;
@@ -145,6 +146,7 @@ void Socket::close() {
 
 int Socket::enter(int k, Side side, Home*& h, RingLock& lock) {
   for (;;) {
+    if (__builtin_expect(kernel_mode_, 0)) return kKernelMode;
     if (const int error = home(k, h); error != 0) return error;
     if (lock.acquire(*h, side)) {
       if (__builtin_expect(load_relaxed(h->shared->mode) == abi::kModeShared, 1) &&
@@ -158,6 +160,7 @@ int Socket::enter(int k, Side side, Home*& h, RingLock& lock) {
 
 int Socket::enter(int k, Home*& h) {
   for (;;) {
+    if (__builtin_expect(kernel_mode_, 0)) return kKernelMode;
     if (const int error = home(k, h); error != 0) return error;
     if (load_acquire(h->shared->mode) == abi::kModeShared && load_relaxed(h->shared->generation) == h->generation) return 0;
     if (const int r = settle(h); r != 0) return r;
@@ -173,7 +176,9 @@ int Socket::settle(Home* seen) {
       ipc::wait_while_revoked(s.tx_lock, &kLookAgain);
       ipc::wait_while_revoked(s.rx_lock, &kLookAgain);
       return 0;
-    case abi::kModeKernel: return kKernelMode;
+    case abi::kModeKernel:
+      kernel_mode_ = true;
+      return kKernelMode;
     case abi::kModeMoved: return rehome(seen);
     default: return -EBADF;  // the server has finished with the socket
   }
@@ -212,16 +217,21 @@ int Socket::control(int k, Op op, control::Request& request, control::Reply& rep
 }
 
 SocketMode Socket::mode(int k) {
+  if (kernel_mode_) return abi::kModeKernel;
   Home* h = nullptr;
   if (home(k, h) != 0) return abi::kModeFree;
-  return static_cast<SocketMode>(load_acquire(h->shared->mode));
+  const uint32_t mode = load_acquire(h->shared->mode);
+  if (mode == abi::kModeKernel) kernel_mode_ = true;
+  return static_cast<SocketMode>(mode);
 }
 
 int Socket::demote(int k) {
+  if (kernel_mode_) return 0;
   control::Request request;
   control::Reply reply;
   for (;;) {
     const int error = control(k, Op::demote, request, reply);
+    if (error == 0) kernel_mode_ = true;
     if (error != -EALREADY) return error;
     Home* h = nullptr;  // another move is under way
     if (const int r = enter(k, h); r != 0) return r == kKernelMode ? 0 : r;

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include <cstdint>
@@ -16,6 +17,9 @@ namespace ferry::client {
 struct Sys {
   long (*sendmsg)(int fd, const msghdr* message, int flags);
   long (*recvmsg)(int fd, msghdr* message, int flags);
+  // One piece: read(2), write(2); more: readv(2), writev(2). K itself is blocking or not, as the program set it.
+  long (*readv)(int fd, const iovec* pieces, int count);
+  long (*writev)(int fd, const iovec* pieces, int count);
   long (*ppoll)(pollfd* fds, unsigned count, const timespec* timeout);
   // ipc::futex_wait: the sleep of every blocking call on a socket in shared mode. No lock is held during it, and leaving it by
   // cancellation (forced unwinding) is safe.

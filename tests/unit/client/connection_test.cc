@@ -191,6 +191,24 @@ TEST_F(Connection, DemotionKeepsTheOrder) {
   ::close(k);
 }
 
+// After a seccomp filter nothing but read and write may be left, and no channel can be opened (sshd's children).
+TEST_F(Connection, KernelModeNeedsNoChannelAfterFork) {
+  const int k = connected(socket_, false);
+  ASSERT_EQ(socket_.demote(k), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool good = send(socket_, k, "from the child") == 14 && socket_.mode(k) == abi::kModeKernel &&
+                      (socket_.readiness(k) & POLLOUT) != 0 && Channel::existing() == nullptr;
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  char buffer[20];
+  server_.with([&] { EXPECT_EQ(read(server_.last().pair.get(), buffer, sizeof buffer), 14); });
+  ::close(k);
+}
+
 TEST_F(Connection, DemotionWakesABlockedReader) {
   const int k = connected(socket_, false);
   std::thread reader([&] { EXPECT_EQ(receive(socket_, k, 100), "by the pair"); });
