@@ -15,8 +15,14 @@ namespace {
 
 using control::kMaxDescriptors;
 
-// One descriptor more than allowed fits, so that a message with too many is noticed rather than truncated silently.
-constexpr size_t kAncillary = CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int) * (kMaxDescriptors + 1));
+// As many descriptors as the kernel lets a message have (SCM_MAX_FD), so that it is not the kernel that closes what is too many.
+constexpr size_t kMaxReceived = 253;
+constexpr size_t kAncillary = CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int) * kMaxReceived);
+
+void discard_all(DescriptorList& fds, Discard discard) {
+  for (uint32_t i = 0; discard != nullptr && i < fds.count; ++i) discard(fds.fds[i].release());
+  fds.clear();
+}
 
 long socket_call(int type_flags) { return raw_syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | type_flags, 0); }
 
@@ -67,7 +73,7 @@ long send_message(int socket, const void* data, size_t size, const int* fds, uin
 }
 
 // Collects what came along; false: too many descriptors.
-bool read_ancillary(msghdr& message, DescriptorList& fds, Credentials* credentials) {
+bool read_ancillary(msghdr& message, DescriptorList& fds, Credentials* credentials, Discard discard) {
   bool good = true;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET) continue;
@@ -76,7 +82,12 @@ bool read_ancillary(msghdr& message, DescriptorList& fds, Credentials* credentia
       for (size_t i = 0; i < count; ++i) {
         int fd;
         std::memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
-        good = fds.add(OwnedFd(fd)) && good;
+        if (fds.count == kMaxDescriptors && discard != nullptr) {
+          discard(fd);
+          good = false;
+        } else {
+          good = fds.add(OwnedFd(fd)) && good;
+        }
       }
     } else if (c->cmsg_type == SCM_CREDENTIALS && credentials != nullptr) {
       ucred who;
@@ -87,7 +98,8 @@ bool read_ancillary(msghdr& message, DescriptorList& fds, Credentials* credentia
   return good;
 }
 
-long receive_message(int socket, void* data, size_t size, DescriptorList& fds, Credentials* credentials, int flags) {
+long receive_message(int socket, void* data, size_t size, DescriptorList& fds, Credentials* credentials, Discard discard,
+                     int flags) {
   fds.clear();
   alignas(cmsghdr) char ancillary[kAncillary];
   iovec io{data, size};
@@ -99,14 +111,14 @@ long receive_message(int socket, void* data, size_t size, DescriptorList& fds, C
   const long got = restarting(SYS_recvmsg, socket, arg(&message), flags | MSG_CMSG_CLOEXEC);
   if (got == -ECONNRESET) return -EPIPE;
   if (got < 0) return got;
-  const bool good = read_ancillary(message, fds, credentials);
+  const bool good = read_ancillary(message, fds, credentials, discard);
   if (got == 0) return -EPIPE;  // no message of ours is empty
   if (!good || static_cast<size_t>(got) != size || (message.msg_flags & MSG_TRUNC) != 0) {
-    fds.clear();
+    discard_all(fds, discard);
     return -EPROTO;
   }
   if ((message.msg_flags & MSG_CTRUNC) == 0) return 0;
-  fds.clear();  // the kernel dropped descriptors that came along: this process may have no more
+  discard_all(fds, discard);  // the kernel dropped descriptors that came along: this process may have no more
   return -EMFILE;
 }
 
@@ -144,7 +156,7 @@ long send_request(int socket, const control::Request& request, const int* fds, u
 }
 
 long receive_reply(int socket, control::Reply& reply, DescriptorList& fds) {
-  return receive_message(socket, &reply, sizeof reply, fds, nullptr, 0);
+  return receive_message(socket, &reply, sizeof reply, fds, nullptr, nullptr, 0);
 }
 
 long listen_control(std::string_view path, int backlog) {
@@ -170,9 +182,10 @@ long accept_control(int listener) {
   return owned.release();
 }
 
-long receive_request(int socket, control::Request& request, DescriptorList& fds, Credentials& credentials) {
+long receive_request(int socket, control::Request& request, DescriptorList& fds, Credentials& credentials,
+                     Discard discard) {
   credentials = {};
-  return receive_message(socket, &request, sizeof request, fds, &credentials, MSG_DONTWAIT);
+  return receive_message(socket, &request, sizeof request, fds, &credentials, discard, MSG_DONTWAIT);
 }
 
 long send_reply(int socket, const control::Reply& reply, const int* fds, uint32_t fd_count) {

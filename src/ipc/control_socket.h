@@ -48,9 +48,13 @@ long receive_reply(int socket, control::Reply& reply, DescriptorList& fds);
 long listen_control(std::string_view path, int backlog);
 // Accepts one connection (non-blocking, close-on-exec, SO_PASSCRED). ≥ 0, -EAGAIN when none waits, or -errno.
 long accept_control(int listener);
+// Closes a descriptor that came with a message and is not wanted.
+using Discard = void (*)(int fd);
 // Receives one request without waiting. 0; -EAGAIN: none; -EPIPE: the client is gone; -EPROTO: not a request (wrong size,
-// too many descriptors): the client should be dropped; -EMFILE: the descriptors had no room here; -errno.
-long receive_request(int socket, control::Request& request, DescriptorList& fds, Credentials& credentials);
+// too many descriptors): the client should be dropped; -EMFILE: the request is there, but descriptors of it are lost; -errno.
+// Descriptors of a refused message go to `discard` (nullptr: close): closing what a stranger has sent can block.
+long receive_request(int socket, control::Request& request, DescriptorList& fds, Credentials& credentials,
+                     Discard discard = nullptr);
 // Sends one reply without waiting. 0; -EAGAIN: the client does not read; -errno.
 long send_reply(int socket, const control::Reply& reply, const int* fds = nullptr, uint32_t fd_count = 0);
 

@@ -7,10 +7,16 @@
 #include <cerrno>
 
 #include "port/api/log.h"
+#include "server/foreign_fd.h"
 #include "server/sockets.h"
 
 namespace ferry::server {
 namespace control = ipc::control;
+namespace {
+void close_all(ipc::DescriptorList& fds) {
+  for (uint32_t i = 0; i < fds.count; ++i) close_foreign(fds.fds[i].release());
+}
+}  // namespace
 
 Client::Client(Context& context, RequestHandler& handler, UniqueFd connection)
     : ctx_(context), handler_(handler), connection_(std::move(connection)) {
@@ -58,10 +64,21 @@ void Client::serve() {
     control::Request request;
     ipc::DescriptorList received;
     ipc::Credentials credentials;
-    long r = ipc::receive_request(connection_.get(), request, received, credentials);
+    long r = ipc::receive_request(connection_.get(), request, received, credentials, close_foreign);
     if (r == -EAGAIN) return;
+    if (r != 0) close_all(received);
     if (r == -EPIPE) return drop("");
+    if (r == -EMFILE) {  // not the client's fault: this process can have no more descriptors
+      control::Reply reply;
+      reply.op = request.op;
+      reply.sequence = request.sequence;
+      reply.error = static_cast<uint32_t>(Errc::too_many);
+      ipc::DescriptorList none;
+      send(reply, none);
+      continue;
+    }
     if (r != 0 || !credentials.present || request.data_length > control::kMaxData) {
+      close_all(received);
       ++ctx_.counters.protocol_violations;
       return drop("a message on the control socket that is no request");
     }

@@ -28,6 +28,7 @@ const std::vector<SettingInfo> kSettings = {
     {"quota-clients", SettingKind::number, "N", "Processes that may be clients at once (default 1024)"},
     {"quota-clients-per-user", SettingKind::number, "N", "The same for one user (default 512)"},
     {"quota-sockets", SettingKind::number, "N", "Sockets of one client, up to 16384 (default 4096)"},
+    {"quota-sockets-per-user", SettingKind::number, "N", "Sockets of all processes of one user (default 32768)"},
     {"quota-output-mib", SettingKind::number, "MIB", "Output memory of one client, 1 to 4096 (default 64)"},
     {"quota-input-mib", SettingKind::number, "MIB", "Input memory of one client, 1 to 4096 (default 64)"},
     {"quota-staging-mib", SettingKind::number, "MIB", "Memory for data of no client yet, 1 to 4096 (default 256)"},
@@ -128,9 +129,11 @@ Outcome<Config> make_config(const Settings& settings) {
   r.number("quota-clients", 1, 30000, l.clients);
   r.number("quota-clients-per-user", 1, 30000, l.clients_per_uid);
   r.number("quota-sockets", 1, ipc::abi::kMaxSockets, l.sockets);
+  r.number("quota-sockets-per-user", 1, 1 << 20, l.sockets_per_uid);
   r.number("quota-output-mib", 1, 4096, l.output_bytes, 1 << 20);
   r.number("quota-input-mib", 1, 4096, l.input_bytes, 1 << 20);
   r.number("quota-staging-mib", 1, 4096, l.staging_bytes, 1 << 20);
+  l.staged_per_uid = l.staging_bytes / 4;
   if (!r.error.empty()) return Outcome<Config>::failure(r.error);
   return c;
 }

@@ -4,29 +4,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
-#include <thread>
 
 #include "port/api/log.h"
+#include "server/foreign_fd.h"
 
 namespace ferry::server {
 namespace control = ipc::control;
 using control::Op;
-namespace {
-
-// Closes a descriptor of which nothing is known. Closing can block (a lingering kernel socket, a FUSE file): what is not one of
-// our AF_UNIX sockets is closed elsewhere.
-void close_foreign(ipc::OwnedFd fd) {
-  if (!fd.valid()) return;
-  int domain = 0;
-  socklen_t length = sizeof domain;
-  if (getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX) return;
-  std::thread([fd = fd.release()] { ::close(fd); }).detach();
-}
-
-}  // namespace
-
 Control::Control(Context& context, Sockets& sockets, ServerIdentity identity, AdminHandler& admin)
     : ctx_(context), sockets_(sockets), identity_(std::move(identity)), admin_(admin) {}
 
@@ -63,7 +48,7 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     error = on_socket(client, *socket, request, reply, fds);
     socket->publish();
   }
-  for (uint32_t i = 0; i < received.count; ++i) close_foreign(received.take(i));
+  for (uint32_t i = 0; i < received.count; ++i) close_foreign(received.fds[i].release());
   reply.error = static_cast<uint32_t>(error);
   return answered;
 }
@@ -118,6 +103,7 @@ void Control::reap() {
 
 Errc Control::attach(Client& client, ipc::DescriptorList& received, Reply& reply) {
   if (received.count != 1) return Errc::invalid;
+  // SO_COOKIE needs nothing of the descriptor but that it is a socket; no other call is made on it.
   Socket* socket = sockets_.find_by_cookie(socket_cookie(received.fds[0].get()));
   if (socket == nullptr || socket->finished()) return Errc::bad_socket;
   reply.slot = socket->attach(*client.channel());

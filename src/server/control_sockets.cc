@@ -56,10 +56,12 @@ Errc Control::open_socket(Client& client, const Request& request, Reply& reply, 
   }
   if (client.channel()->socket_count() >= ctx_.limits.sockets) return Errc::too_many;
   Socket& socket = sockets_.create(type);
+  if (!sockets_.charge(socket, client.credentials().uid)) return socket.abandon(), Errc::too_many;
   stack::Call call;
   call.op = stack::CallOp::open;
   call.type = type;
   call.owner = socket.owner();
+  call.number = client.credentials().uid;
   stack::CallResult opened = ctx_.protocols.call(call);
   Errc error = opened.error;
   if (error == Errc::ok) {
@@ -162,7 +164,9 @@ Errc Control::accept(Client& client, Socket& listener, const Request& request, R
       continue;
     }
     child->on_accepted();
-    Errc error = hand_over(client, *child, (request.flags & control::kOpenKernelMode) != 0, reply, fds);
+    Errc error = !sockets_.charge(*child, client.credentials().uid)
+                     ? Errc::too_many
+                     : hand_over(client, *child, (request.flags & control::kOpenKernelMode) != 0, reply, fds);
     if (error != Errc::ok) {
       fds.clear();
       child->abandon();

@@ -1,6 +1,8 @@
 #include "server/engine.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -66,6 +68,7 @@ void Engine::set_links(std::vector<std::unique_ptr<link::Link>> links) {
 void Engine::listen(UniqueFd listener, RequestHandler& handler, TurnPart& part) {
   listener_.engine = this;
   listener_.fd = std::move(listener);
+  listener_.spare.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   handler_ = &handler;
   part_ = &part;
   if (!poller_.add(listener_.fd.get(), listener_, EPOLLIN))
@@ -77,6 +80,7 @@ void Engine::Listener::on_poll(uint32_t) { engine->accept_clients(); }
 void Engine::accept_clients() {
   for (int n = 0; n < kAcceptsPerTurn; ++n) {
     long fd = ipc::accept_control(listener_.fd.get());
+    if (fd == -EMFILE || fd == -ENFILE) return refuse_client();
     if (fd < 0) {
       if (fd != -EAGAIN) port::log(port::LogLevel::warning, "a client could not connect: error %d", static_cast<int>(-fd));
       return;
@@ -89,6 +93,14 @@ void Engine::accept_clients() {
     }
     clients_.push_back(*new Client(ctx_, *handler_, std::move(connection)));
   }
+}
+
+// Without descriptors a connection cannot be accepted, and would keep the listener readable.
+void Engine::refuse_client() {
+  ++counters_.clients_refused;
+  listener_.spare.reset();
+  if (long fd = ipc::accept_control(listener_.fd.get()); fd >= 0) ::close(static_cast<int>(fd));
+  listener_.spare.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
 void Engine::on_frame(const buf::Frame& frame) {

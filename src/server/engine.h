@@ -83,6 +83,7 @@ class Engine final : public Protocols, private link::FrameSink {
   struct Listener final : PollHandler {
     Engine* engine = nullptr;
     UniqueFd fd;
+    UniqueFd spare;  // given up for a moment when descriptors run out, so that a connection can be refused instead of waiting for ever
     void on_poll(uint32_t events) override;
   };
 
@@ -97,6 +98,7 @@ class Engine final : public Protocols, private link::FrameSink {
   void cool_down();
   void destroy_gone_clients();
   void accept_clients();
+  void refuse_client();
   void on_frame(const buf::Frame& frame) override;
 
   EngineConfig config_;

@@ -63,6 +63,11 @@ class Socket final : public PollHandler,
   // The process that uses it; nullptr: none (any more).
   const Channel* user() const;
 
+  // Whose it is; see Sockets::charge.
+  void set_account(Account& account, uid_t uid) { account_ = &account, uid_ = uid, account.staged += staged_in_ + staged_out_; }
+  Account* account() const { return account_; }
+  uid_t uid() const { return uid_; }
+
   // --- set-up, by control requests ---
   // Makes the pair and watches S. The returned K is for the client; invalid when the process has no descriptors left.
   UniqueFd make_pair();
@@ -160,6 +165,10 @@ class Socket final : public PollHandler,
   void offer_space();
   bool output_dead() const { return (ready_ & ipc::abi::kWriteClosed) != 0 || id_dead_; }
 
+  // Staging memory, on the account of the user. Errc::no_buffers beyond a bound.
+  Result<buf::IoDesc> stage(uint32_t length, uint64_t& counter);
+  void unstage(const buf::IoDesc& d, uint64_t& counter);
+
   // socket_input.cc
   void release_input(const buf::IoDesc& d);
   void push_input(Attachment& a);
@@ -225,6 +234,8 @@ class Socket final : public PollHandler,
   uint64_t staged_in_ = 0;
   uint64_t credit_ = 0;         // read by the program, not yet told to the stack
 
+  Account* account_ = nullptr;
+  uid_t uid_ = 0;
   MoveKind move_ = MoveKind::none;
   Channel* move_channel_ = nullptr;
   Instant move_deadline_;

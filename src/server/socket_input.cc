@@ -27,22 +27,36 @@ Result<buf::IoDesc> Socket::place(ByteSpan payload) {
     ctx_.counters.copied_in_shared += length;
     return *d;
   }
-  auto d = staged_in_ + length > ctx_.limits.staged_per_socket ? Result<buf::IoDesc>(Errc::no_buffers) : ctx_.memory.stage(length);
-  if (!d) {
-    ++ctx_.counters.drop_staging_full;
-    return d.error();
-  }
-  staged_in_ += length;
+  auto d = stage(length, staged_in_);
+  if (!d) return d.error();
   copy_bytes(ctx_.memory.write(*d), payload);
   ctx_.counters.copied_in_staged += length;
   return *d;
 }
 
+Result<buf::IoDesc> Socket::stage(uint32_t length, uint64_t& counter) {
+  bool room = counter + length <= ctx_.limits.staged_per_socket &&
+              (account_ == nullptr || account_->staged + length <= ctx_.limits.staged_per_uid);
+  auto d = room ? ctx_.memory.stage(length) : Result<buf::IoDesc>(Errc::no_buffers);
+  if (!d) {
+    ++ctx_.counters.drop_staging_full;
+    return d.error();
+  }
+  counter += length;
+  if (account_ != nullptr) account_->staged += length;
+  return *d;
+}
+
+void Socket::unstage(const buf::IoDesc& d, uint64_t& counter) {
+  ctx_.memory.unstage(d);
+  counter -= d.length;
+  if (account_ != nullptr) account_->staged -= d.length;
+}
+
 void Socket::release_input(const buf::IoDesc& d) {
   if (d.empty()) return;
   if (d.region == ctx_.memory.staging_region()) {
-    staged_in_ -= d.length;
-    ctx_.memory.unstage(d);
+    unstage(d, staged_in_);
   } else if (Channel* c = ctx_.memory.channel_of(d.region)) {
     c->release(d);
   }
@@ -77,9 +91,9 @@ Status Socket::deliver_datagram(const stack::DatagramInfo& info, ByteSpan payloa
   }
   Attachment* h = home();
   bool shared = h != nullptr && !kernel_mode_;
-  auto d = shared ? h->channel->place(length, alignof(abi::DatagramHeader)) : ctx_.memory.stage(length);
+  auto d = shared ? h->channel->place(length, alignof(abi::DatagramHeader)) : stage(length, staged_in_);
   if (!d) {
-    ++(shared ? ctx_.counters.drop_input_pool_full : ctx_.counters.drop_staging_full);
+    if (shared) ++ctx_.counters.drop_input_pool_full;
     return d.error();
   }
   abi::DatagramHeader header{};
@@ -94,7 +108,6 @@ Status Socket::deliver_datagram(const stack::DatagramInfo& info, ByteSpan payloa
   MutableByteSpan bytes = ctx_.memory.write(*d);
   __builtin_memcpy(bytes.data(), &header, sizeof header);
   copy_bytes(bytes.subspan(sizeof header), payload);
-  if (!shared) staged_in_ += length;
   (shared ? ctx_.counters.copied_in_shared : ctx_.counters.copied_in_staged) += payload.size();
   rx_bytes_ += length;
   rx_.push_back(*d);

@@ -118,13 +118,11 @@ void Socket::feed_datagram(const Output& o) {
     if (gather_.size() + piece.size() <= kMaxDatagram + sizeof(abi::DatagramHeader))
       gather_.insert(gather_.end(), piece.begin(), piece.end());
     if ((o.flags & abi::kContinues) == 0) {
-      if (auto staged = ctx_.memory.stage(static_cast<uint32_t>(gather_.size()))) {
+      if (auto staged = stage(static_cast<uint32_t>(gather_.size()), staged_out_)) {
         copy_bytes(ctx_.memory.write(*staged), gather_);
         ctx_.counters.copied_out_staged += gather_.size();
         send_datagram(*staged);
-        ctx_.memory.unstage(*staged);
-      } else {
-        ++ctx_.counters.drop_staging_full;
+        unstage(*staged, staged_out_);
       }
       gather_.clear();
     }
@@ -176,9 +174,8 @@ void Socket::complete(uint64_t bytes) {
     Span& s = spans_.front();
     uint64_t n = bytes < s.bytes ? bytes : s.bytes;
     if (s.channel == nullptr) {
-      ctx_.memory.unstage({s.staged_offset, static_cast<uint32_t>(n), ctx_.memory.staging_region()});
+      unstage({s.staged_offset, static_cast<uint32_t>(n), ctx_.memory.staging_region()}, staged_out_);
       s.staged_offset += n;
-      staged_out_ -= n;
     } else {
       s.channel->drop_output_reference(n);
       if (Attachment* a = find(s.channel, s.slot)) {

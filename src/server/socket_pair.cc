@@ -70,17 +70,17 @@ void Socket::read_pair() {
 
 bool Socket::read_stream() {
   uint32_t space = ctx_.protocols.send_space(id_);
+  // Completions come back here: while our own output fills the bound, there are some to come.
   if (space == 0 || staged_out_ + kReadPiece > ctx_.limits.staged_per_socket) return false;
-  auto d = ctx_.memory.stage(space < kReadPiece ? space : kReadPiece);
+  auto d = stage(space < kReadPiece ? space : kReadPiece, staged_out_);
   if (!d) {
-    ++ctx_.counters.drop_staging_full;
-    if (!ListNode<RunTag>::linked()) ctx_.run_next.push_back(*this);
+    if (!ListNode<StarvedTag>::linked()) ctx_.starved.push_back(*this);
     return false;
   }
   MutableByteSpan room = ctx_.memory.write(*d);
   ssize_t n = recv(pair_.get(), room.data(), room.size(), MSG_DONTWAIT);
   uint32_t got = n > 0 ? static_cast<uint32_t>(n) : 0;
-  if (got < d->length) ctx_.memory.unstage(d->without_prefix(got));
+  if (got < d->length) unstage(d->without_prefix(got), staged_out_);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
     pair_readable_ = errno == EINTR;
     return false;
@@ -100,7 +100,6 @@ bool Socket::read_stream() {
   ctx_.counters.kernel_mode_out += got;
   spans_.push_back({nullptr, 0, got, d->offset});
   span_bytes_ += got;
-  staged_out_ += got;
   call.op = stack::CallOp::send;
   call.data = d->prefix(got);
   if (ctx_.protocols.call(call).error == Errc::ok) {
@@ -114,9 +113,9 @@ bool Socket::read_stream() {
 }
 
 bool Socket::read_datagram() {
-  auto d = ctx_.memory.stage(kReadPiece);
+  auto d = stage(kReadPiece, staged_out_);
   if (!d) {
-    ++ctx_.counters.drop_staging_full;
+    if (!ListNode<StarvedTag>::linked()) ctx_.starved.push_back(*this);
     return false;
   }
   MutableByteSpan room = ctx_.memory.write(*d);
@@ -134,7 +133,7 @@ bool Socket::read_datagram() {
     call.data = d->prefix(static_cast<uint32_t>(n));
     ctx_.protocols.call(call);
   }
-  ctx_.memory.unstage(*d);
+  unstage(*d, staged_out_);
   return pair_readable_ && !pair_ended_;
 }
 

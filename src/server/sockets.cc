@@ -22,6 +22,14 @@ Socket& Sockets::create(stack::SocketType type) {
   return *e.socket;
 }
 
+bool Sockets::charge(Socket& socket, uid_t uid) {
+  Account& account = accounts_[uid];
+  if (account.sockets >= ctx_.limits.sockets_per_uid) return false;
+  ++account.sockets;
+  socket.set_account(account, uid);
+  return true;
+}
+
 Socket* Sockets::find(stack::Owner owner) {
   uint32_t index = static_cast<uint32_t>(owner) - 1;
   if (index >= entries_.size() || entries_[index].generation != owner >> 32) return nullptr;
@@ -53,6 +61,7 @@ void Sockets::reap() {
   for (stack::Owner owner : finished_) {
     uint32_t index = static_cast<uint32_t>(owner) - 1;
     Entry& e = entries_[index];
+    if (Account* account = e.socket->account(); account != nullptr && --account->sockets == 0) accounts_.erase(e.socket->uid());
     e.socket.reset();
     ++e.generation;
     free_.push_back(index);

@@ -1,6 +1,8 @@
 // The table of sockets: Owner numbers, identities of K, children that wait to be accepted. Owns every Socket.
 #pragma once
 
+#include <sys/types.h>
+
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -16,6 +18,8 @@ class Sockets {
 
   // A new socket without a stack id. Never fails but for memory.
   Socket& create(stack::SocketType type);
+  // Puts the socket on the account of a user, once. False: the user has too many.
+  bool charge(Socket& socket, uid_t uid);
   // nullptr: no such socket (any more).
   Socket* find(stack::Owner owner);
   // By SO_COOKIE of K.
@@ -46,6 +50,7 @@ class Sockets {
   std::vector<stack::Owner> finished_;
   std::unordered_map<uint64_t, stack::Owner> cookies_;
   std::unordered_map<stack::SocketId, stack::Owner> children_;
+  std::unordered_map<uid_t, Account> accounts_;
   size_t used_ = 0;
 };
 

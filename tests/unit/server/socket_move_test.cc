@@ -233,7 +233,7 @@ TEST_F(SocketMoveTest, KernelModeWaitsForTheReaderAndLosesNothing) {
   ask(0);
   ASSERT_TRUE(s.start_move(MoveKind::demote, *client.channel()).ok());
   std::string all, got;
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 40; ++i) {
     std::string piece(16 * 1024, static_cast<char>('a' + i % 26));
     ASSERT_TRUE(receive(s, piece));
     all += piece;
