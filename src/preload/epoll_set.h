@@ -115,6 +115,7 @@ class EpollSet final : public OpenFile {
   uint32_t plain_sleepers_ = 0;   // threads asleep in E that do not know of the queue yet; atomic
   uint32_t queue_sleepers_ = 0;   // threads that have announced sleep on the queue; atomic
   uint32_t since_kernel_ = 0;     // harvests since the kernel was last asked
+  bool kernel_busy_ = false;      // it had something then: ask it every time
   EpollSet* next_free_ = nullptr;
   EpollSet* next_of_all_ = nullptr;
 };

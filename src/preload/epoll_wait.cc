@@ -14,7 +14,7 @@ namespace ferry::preload {
 namespace {
 
 constexpr uint32_t kSlotsAtOnce = 64;
-// While Ferry sockets are ready all the time, kernel descriptors are asked every so many rounds.
+// While Ferry sockets are ready all the time and kernel descriptors are quiet, those are asked every so many rounds.
 constexpr uint32_t kKernelEvery = 4;
 
 bool kernel_readable(int fd) {
@@ -163,7 +163,7 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       if (int error = make_current(epfd); error != 0) return error;
       pure_kernel = !queue_.is_open() && nested_count_ == 0;
       if (!pure_kernel) found = harvest(epfd, events, capacity);
-      ask_kernel = (!kernel_.empty() || kernel_sources_ != 0) && ++since_kernel_ >= kKernelEvery;
+      ask_kernel = (!kernel_.empty() || kernel_sources_ != 0) && (++since_kernel_ >= kKernelEvery || kernel_busy_);
     }
     if (pure_kernel) {
       __atomic_fetch_add(&plain_sleepers_, 1, __ATOMIC_SEQ_CST);
@@ -177,6 +177,7 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
     if (found > 0 || no_wait) {
       since_kernel_ = 0;
       int more = poll_kernel(epfd, events + found, capacity - found);
+      kernel_busy_ = more > 0;
       if (found > 0 || more != 0) return found + (more > 0 ? more : 0);
       if (__atomic_load_n(&ready_count_, __ATOMIC_RELAXED) == 0) return more;
       client::Guard guard(mutex_);

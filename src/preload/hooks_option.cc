@@ -15,6 +15,8 @@
 namespace ferry::preload {
 namespace {
 
+constexpr int kFinTimeout = 60;  // seconds; Linux's tcp_fin_timeout
+
 void give(void* value, socklen_t* length, const void* from, socklen_t size) {
   if (*length > size) *length = size;
   memcpy(value, from, *length);
@@ -36,13 +38,25 @@ int get_descriptor_option(SocketFile& file, int name, void* value, socklen_t* le
   return 1;
 }
 
+// Options that Linux accepts on every socket and that mean nothing for this one.
+bool is_idle_flag(const SocketFile& file, int level, int name) {
+  return file.type == SOCK_DGRAM && level == SOL_SOCKET && name == SO_KEEPALIVE;
+}
+
 int get_option(SocketFile& file, int fd, int level, int name, void* value, socklen_t* length) {
   if (length == nullptr || value == nullptr) return -EFAULT;
   if (static_cast<int>(*length) < 0) return -EINVAL;
   if (level == SOL_SOCKET)
     if (int result = get_descriptor_option(file, name, value, length); result <= 0) return result;
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && file.v6()) return give_int(value, length, file.v6_only ? 1 : 0);
-  return file.socket.get_option(fd, level, name, value, length);
+  if (is_idle_flag(file, level, name)) return give_int(value, length, file.keep_alive ? 1 : 0);
+  const int result = file.socket.get_option(fd, level, name, value, length);
+  if (result == 0 && level == IPPROTO_TCP && name == TCP_LINGER2 && *length == sizeof(int)) {
+    int seconds = 0;
+    memcpy(&seconds, value, sizeof(seconds));
+    if (seconds == 0) give_int(value, length, kFinTimeout);  // unset reads as the system's, tcp(7)
+  }
+  return result;
 }
 
 // 1: not decided here.
@@ -53,6 +67,13 @@ int set_here(SocketFile& file, int fd, int level, int name, const void* value, s
     if (file.bound) return -EINVAL;
     memcpy(&number, value, sizeof(number));
     file.v6_only = number != 0;
+    return 0;
+  }
+  if (is_idle_flag(file, level, name)) {
+    int number = 0;
+    if (length < sizeof(number)) return -EINVAL;
+    memcpy(&number, value, sizeof(number));
+    file.keep_alive = number != 0;
     return 0;
   }
   if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
@@ -66,6 +87,7 @@ int set_option(SocketFile& file, int fd, int level, int name, const void* value,
   if (value == nullptr && length != 0) return -EFAULT;
   int result = set_here(file, fd, level, name, value, length);
   if (result == 1) result = file.socket.set_option(fd, level, name, value, length);
+  if (result == -EINVAL && level == IPPROTO_TCP && name == TCP_CONGESTION && length > 0) result = -ENOENT;  // no such algorithm
   if (result == 0) file.record_option(level, name, value, length);
   if (result == -ENOPROTOOPT) FERRY_LOG_INFO("setsockopt(%d, level %d, option %d) is not served by Ferry", fd, level, name);
   return result;

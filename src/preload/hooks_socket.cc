@@ -181,6 +181,7 @@ FERRY_EXPORT int listen(int fd, int backlog) noexcept {
   int error = file->socket.listen(fd, backlog);
   if (error == 0) {
     file->used = true;
+    file->native = false;
     make_loopback_twin(*file, fd, backlog);
   }
   return static_cast<int>(to_libc(error));

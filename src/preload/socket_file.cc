@@ -38,6 +38,7 @@ FileRef<SocketFile> SocketFile::create(int family, int type) {
   file->type = type;
   file->nonblocking = false;
   file->v6_only = false;
+  file->keep_alive = false;
   file->twin = -1;
   file->bound_any = true;
   file->bound = false;

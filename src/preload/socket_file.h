@@ -33,6 +33,7 @@ class SocketFile final : public OpenFile {
   int type = 0;      // SOCK_STREAM, SOCK_DGRAM
   std::atomic<bool> nonblocking{false};  // O_NONBLOCK: of the description, K has it too
   std::atomic<bool> v6_only{false};
+  std::atomic<bool> keep_alive{false};   // of a datagram socket, where it has no meaning
   std::atomic<int> twin{-1};             // kernel listener on the loopback (loopback_twin.h), a private descriptor
   std::atomic<bool> bound_any{false};    // bound to the unspecified address (or never bound): the twin's condition
   std::atomic<bool> bound{false};        // bind(2) was called
