@@ -1,0 +1,47 @@
+#!/usr/bin/python3
+"""What libferry.so shows and what it calls.
+
+    symbols.py LIBFERRY ARCHIVE…
+
+It must export the functions of src/preload/exports.map and nothing else, every FERRY_EXPORT must be in that list, and no object of
+ours may call an interposed function by its name: that would go through libferry again, or through another preloaded library.
+"""
+import glob
+import os
+import re
+import subprocess
+import sys
+
+SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "src", "preload")
+
+
+def names(*words):
+    out = subprocess.run(["nm", *words], capture_output=True, text=True, check=True).stdout
+    return {line.split()[-1].split("@")[0] for line in out.splitlines() if line.split() and not line.endswith(":")}
+
+
+def main():
+    library, archives = sys.argv[1], sys.argv[2:]
+    with open(os.path.join(SOURCES, "exports.map")) as listing:
+        listed = set(re.findall(r"^\s+(\w+);$", listing.read(), re.MULTILINE))
+    written = set()
+    for path in glob.glob(os.path.join(SOURCES, "*.cc")):
+        with open(path) as source:
+            written |= set(re.findall(r"^FERRY_EXPORT [^(]*?(\w+)\(", source.read(), re.MULTILINE))
+    shown = names("-D", "--defined-only", library)
+    used = set()
+    for archive in archives:
+        used |= names("-u", archive) & listed
+    problems = []
+    for what, difference in (("exported but not listed", shown - listed), ("listed but not exported", listed - shown),
+                             ("FERRY_EXPORT but not listed", written - listed), ("called by its interposed name", used)):
+        if difference:
+            problems.append(f"{what}: {' '.join(sorted(difference))}")
+    if not listed or not shown:
+        problems.append("nothing found to compare")
+    print("\n".join(problems) or f"{len(shown)} functions, as listed; none is called by name")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
