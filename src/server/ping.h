@@ -35,7 +35,7 @@ class Pings final : private EchoOwners {
     Errc error = Errc::ok;
   };
   static constexpr size_t kMaxPings = 64;
-  static constexpr uint32_t kMaxSize = 8192;  // bytes of payload
+  static constexpr uint32_t kMaxSize = 65507;  // bytes of payload: 65535 - IPv4 header - ICMP header
 
   void on_echo_reply(stack::Owner owner, const stack::DatagramInfo& info, ByteSpan message) override;
   void on_echo_error(stack::Owner owner, Errc error) override;

@@ -123,7 +123,7 @@ void put(RecordWriter& out, const InterfaceConfig& i) {
   put(out, i.prefix);
   out.u32(i.mtu);
   out.u32(i.max_gso);
-  out.u8(static_cast<uint8_t>(i.checksum_tx | i.loopback << 1));
+  out.u8(static_cast<uint8_t>(i.checksum_tx | i.loopback << 1 | i.probe << 2));
 }
 InterfaceConfig get_interface(RecordReader& in) {
   InterfaceConfig i;
@@ -134,6 +134,7 @@ InterfaceConfig get_interface(RecordReader& in) {
   const uint8_t flags = in.u8();
   i.checksum_tx = (flags & 1) != 0;
   i.loopback = (flags & 2) != 0;
+  i.probe = (flags & 4) != 0;
   return i;
 }
 
