@@ -191,6 +191,7 @@ class Socket final : public PollHandler,
   bool enter_home(Channel& channel);
   void free_left_slots();
   void enter_kernel_mode();
+  void bound_window();
   void end_move(Errc outcome);
   bool moved_too_often();
 

@@ -167,8 +167,20 @@ void Socket::enter_kernel_mode() {
   home_ = -1;
   pair_readable_ = pair_writable_ = true;
   watch_pair();
+  bound_window();
   state_changed_ = event_ = true;
   mark();
+}
+
+// Received data waits in the server's own memory from now on: no larger a window is announced than a socket may have of it.
+void Socket::bound_window() {
+  if (type_ != stack::SocketType::tcp || id_ == 0 || id_dead_) return;
+  stack::Call call;
+  call.op = stack::CallOp::set_option;
+  call.socket = id_;
+  call.option = stack::Option::receive_buffer;
+  call.number = ctx_.limits.staged_per_socket;
+  ctx_.protocols.call(call);
 }
 
 }  // namespace ferry::server

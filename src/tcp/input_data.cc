@@ -71,6 +71,13 @@ bool Connection::take_in_order(ByteSpan payload) {
     return true;
   }
   Result<buf::IoDesc> placed = host_.place(*this, payload);
+  if (!placed && !reassembly_.empty()) {
+    // What waits behind the gap may be all that the owner has room for: then the gap would stay open for ever. It goes;
+    // RFC 2018 section 8 lets a receiver take back what it has announced.
+    discard_reassembly();
+    sack_.clear();
+    placed = host_.place(*this, payload);
+  }
   if (!placed) return false;
   deliver(*placed);
   return true;

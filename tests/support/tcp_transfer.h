@@ -14,6 +14,7 @@ struct TransferConfig {
   bool lazy_reader = false;          // reads seldom: windows close
   uint32_t rebuild_permille = 0;     // per step: one side is destroyed and restored from its record
   uint32_t place_refusal_permille = 0;
+  uint64_t place_limit = UINT64_MAX; // bytes that an owner has room for, whatever window is announced
   Duration limit = Duration::seconds(3000);
 };
 

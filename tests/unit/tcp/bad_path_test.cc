@@ -87,6 +87,17 @@ TEST(BadPath, ReceiverWithoutMemoryNowAndThen) {
   }
 }
 
+// What came early fills the room for what is missing: without giving it up the gap would never close.
+TEST(BadPath, ReceiverWithRoomForLessThanItsWindow) {
+  for (uint64_t seed = 350; seed < 365; ++seed) {
+    TransferConfig c = config_of(seed);
+    c.eager_reader = true;
+    c.place_limit = 6000;
+    c.path.loss_permille = 50;
+    check(c);
+  }
+}
+
 TEST(BadPath, ConnectionsSurviveBeingRebuilt) {
   uint32_t rebuilt = 0;
   for (uint64_t seed = 400; seed < 440; ++seed) {
