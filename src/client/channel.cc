@@ -25,7 +25,12 @@ using ipc::arg;
 using ipc::raw_syscall;
 using port::LogLevel;
 
-Config* g_config = nullptr;      // never freed
+// Configurations stay in memory: somebody may be reading one.
+struct KeptConfig {
+  Config config;
+  KeptConfig* older;
+};
+KeptConfig* g_config = nullptr;  // atomic
 Channel* g_current = nullptr;    // atomic; may belong to the parent process or be dead
 Channel* g_channels = nullptr;   // all, newest first; atomic
 Mutex g_open_mutex;
@@ -38,13 +43,16 @@ bool has_hung_up(int fd) {
 
 }  // namespace
 
-void Channel::configure(const Config& config) { store_release(g_config, new Config(config)); }
+void Channel::configure(const Config& config) {
+  Guard guard(g_open_mutex);
+  store_release(g_config, new KeptConfig{config, g_config});
+}
 
 const Config& Channel::config() {
-  if (const Config* c = load_acquire(g_config); c != nullptr) return *c;
+  if (const KeptConfig* c = load_acquire(g_config); c != nullptr) return c->config;
   Guard guard(g_open_mutex);
-  if (g_config == nullptr) store_release(g_config, new Config);
-  return *g_config;
+  if (g_config == nullptr) store_release(g_config, new KeptConfig{Config(), nullptr});
+  return g_config->config;
 }
 
 bool Channel::is_mine() const { return token_ == process_token(); }
