@@ -116,7 +116,17 @@ void Socket::on_shutdown(bool read, bool write) {
 
 void Socket::on_peer(bool connected) {
   ready_ = connected ? ready_ | abi::kConnected : ready_ & ~uint32_t{abi::kConnected};
-  state_changed_ = true;
+  if (!connected && type_ == stack::SocketType::tcp) {  // as new: what was to be sent to the old peer is void
+    ready_ = 0;
+    closed_ = false;
+    if (listener_) {  // no more
+      listener_ = false;
+      home_ = attachments_.empty() ? -1 : 0;
+      if (home_ == 0) attachments_[0].used = true;
+    }
+    drop_output();
+  }
+  state_changed_ = event_ = true;
   mark();
 }
 

@@ -52,6 +52,34 @@ TEST_F(ClientTest, ADataLengthBeyondTheMessageDropsTheClient) {
   EXPECT_TRUE(handler.requests.empty());
 }
 
+TEST_F(ClientTest, TooManyDescriptorsDropTheClientAndAreClosed) {
+  Client& client = connect_client();
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  control::Request request;
+  iovec v{&request, sizeof request};
+  int many[100];
+  for (int& fd : many) fd = pair[1];
+  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof many)] = {};
+  msghdr m{};
+  m.msg_iov = &v;
+  m.msg_iovlen = 1;
+  m.msg_control = ancillary;
+  m.msg_controllen = sizeof ancillary;
+  cmsghdr* c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof many);
+  std::memcpy(CMSG_DATA(c), many, sizeof many);
+  ASSERT_EQ(sendmsg(connections[0].get(), &m, 0), static_cast<ssize_t>(sizeof request));
+  serve();
+  EXPECT_TRUE(client.gone());
+  close(pair[1]);
+  char byte;
+  EXPECT_EQ(recv(pair[0], &byte, 1, MSG_DONTWAIT), 0) << "somebody still has the other end";
+  close(pair[0]);
+}
+
 TEST_F(ClientTest, AClientThatDoesNotReadItsRepliesIsDropped) {
   Client& client = connect_client();
   for (int i = 0; i < 10000 && !client.gone(); ++i) {

@@ -210,6 +210,48 @@ TEST_F(SocketTest, AListenerShowsHowManyWaitToEveryAttachedProcess) {
   EXPECT_FALSE(shared(first, s).ready & abi::kAcceptable);
 }
 
+TEST_F(SocketTest, ADisconnectedSocketClosesLikeANewOne) {
+  Client& client = connect_client();
+  Socket& s = sockets.create(stack::SocketType::tcp);
+  s.set_id(9);
+  ks.push_back(s.make_pair());
+  s.attach(*client.channel());
+  ASSERT_TRUE(s.begin_connecting());
+  protocols.space = 0;
+  write(client, s, "to nobody");
+  s.on_peer(false);  // connect(AF_UNSPEC)
+  run();
+  EXPECT_FALSE(shared(client, s).ready & abi::kConnecting);
+  close_k();
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 1u);
+}
+
+TEST_F(SocketTest, ADisconnectedListenerIsAnOrdinarySocketAgain) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  s.on_listening();
+  run();
+  s.on_peer(false);
+  run();
+  EXPECT_FALSE(s.is_listener());
+  EXPECT_EQ(shared(client, s).kind, uint32_t{abi::kKindTcp});
+  EXPECT_EQ(shared(client, s).mode, uint32_t{abi::kModeShared});
+}
+
+TEST_F(SocketTest, SocketsOfOneUserAreBounded) {
+  ctx.limits.sockets_per_uid = 1;
+  Socket& first = sockets.create(stack::SocketType::udp);
+  Socket& second = sockets.create(stack::SocketType::udp);
+  EXPECT_TRUE(sockets.charge(first, 1000));
+  EXPECT_FALSE(sockets.charge(second, 1000));
+  EXPECT_TRUE(sockets.charge(second, 1001));
+  first.abandon();
+  first.on_events(bits(tcp::Event::closed));
+  run();
+  Socket& third = sockets.create(stack::SocketType::udp);
+  EXPECT_TRUE(sockets.charge(third, 1000));
+}
+
 TEST_F(SocketTest, OwnerNumbersAreNotUsedAgain) {
   Socket& s = sockets.create(stack::SocketType::udp);
   stack::Owner old = s.owner();
