@@ -1,8 +1,15 @@
-// Interposes syscall(2), by which programs reach system calls without their libc functions. Those that free or copy descriptors,
-// wait, or start processes are led to the interposed functions; io_uring is refused, so that programs fall back to what Ferry serves.
+// Interposes syscall(2), by which programs reach system calls without their libc functions (libuv sends datagrams so). Those that
+// concern sockets, free or copy descriptors, wait, or start processes are led to the interposed functions; io_uring is refused, so
+// that programs fall back to what Ferry serves.
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "ipc/syscall.h"
 #include "preload/descriptor.h"
@@ -14,6 +21,62 @@
 #include "preload/socket_file.h"
 
 namespace ferry::preload {
+namespace {
+
+template <typename T>
+T* pointer(long value) { return reinterpret_cast<T*>(value); }
+
+// The calls of the sockets API and what reads and writes descriptors: the libc function of the same name, which is ours. Those
+// whose libc function has the kernel's arguments. False: another call.
+bool call_interposed(long number, const long (&a)[6], long& result) {
+  const int fd = static_cast<int>(a[0]);
+  const int flags = static_cast<int>(a[3]);
+  const auto size = static_cast<size_t>(a[2]);
+  switch (number) {
+    case SYS_socket: result = ::socket(fd, static_cast<int>(a[1]), static_cast<int>(a[2])); return true;
+    case SYS_bind: result = ::bind(fd, pointer<const sockaddr>(a[1]), static_cast<socklen_t>(a[2])); return true;
+    case SYS_connect: result = ::connect(fd, pointer<const sockaddr>(a[1]), static_cast<socklen_t>(a[2])); return true;
+    case SYS_listen: result = ::listen(fd, static_cast<int>(a[1])); return true;
+    case SYS_accept: result = ::accept(fd, pointer<sockaddr>(a[1]), pointer<socklen_t>(a[2])); return true;
+    case SYS_accept4: result = ::accept4(fd, pointer<sockaddr>(a[1]), pointer<socklen_t>(a[2]), flags); return true;
+    case SYS_shutdown: result = ::shutdown(fd, static_cast<int>(a[1])); return true;
+    case SYS_getsockname: result = ::getsockname(fd, pointer<sockaddr>(a[1]), pointer<socklen_t>(a[2])); return true;
+    case SYS_getpeername: result = ::getpeername(fd, pointer<sockaddr>(a[1]), pointer<socklen_t>(a[2])); return true;
+    case SYS_setsockopt:
+      result = ::setsockopt(fd, static_cast<int>(a[1]), static_cast<int>(a[2]), pointer<void>(a[3]), static_cast<socklen_t>(a[4]));
+      return true;
+    case SYS_getsockopt:
+      result = ::getsockopt(fd, static_cast<int>(a[1]), static_cast<int>(a[2]), pointer<void>(a[3]), pointer<socklen_t>(a[4]));
+      return true;
+    case SYS_read: result = ::read(fd, pointer<void>(a[1]), size); return true;
+    case SYS_write: result = ::write(fd, pointer<void>(a[1]), size); return true;
+    case SYS_readv: result = ::readv(fd, pointer<iovec>(a[1]), static_cast<int>(a[2])); return true;
+    case SYS_writev: result = ::writev(fd, pointer<iovec>(a[1]), static_cast<int>(a[2])); return true;
+    case SYS_sendto:
+      result = ::sendto(fd, pointer<void>(a[1]), size, flags, pointer<const sockaddr>(a[4]), static_cast<socklen_t>(a[5]));
+      return true;
+    case SYS_recvfrom:
+      result = ::recvfrom(fd, pointer<void>(a[1]), size, flags, pointer<sockaddr>(a[4]), pointer<socklen_t>(a[5]));
+      return true;
+    case SYS_sendmsg: result = ::sendmsg(fd, pointer<msghdr>(a[1]), static_cast<int>(a[2])); return true;
+    case SYS_recvmsg: result = ::recvmsg(fd, pointer<msghdr>(a[1]), static_cast<int>(a[2])); return true;
+    case SYS_sendmmsg: result = ::sendmmsg(fd, pointer<mmsghdr>(a[1]), static_cast<unsigned>(a[2]), flags); return true;
+    case SYS_recvmmsg:
+      result = ::recvmmsg(fd, pointer<mmsghdr>(a[1]), static_cast<unsigned>(a[2]), flags, pointer<timespec>(a[4]));
+      return true;
+    case SYS_fcntl: result = ::fcntl(fd, static_cast<int>(a[1]), a[2]); return true;
+    case SYS_ioctl: result = ::ioctl(fd, static_cast<unsigned long>(a[1]), a[2]); return true;
+    case SYS_poll: result = ::poll(pointer<pollfd>(a[0]), static_cast<nfds_t>(a[1]), static_cast<int>(a[2])); return true;
+    case SYS_epoll_create1: result = ::epoll_create1(fd); return true;
+    case SYS_epoll_ctl:
+      result = ::epoll_ctl(fd, static_cast<int>(a[1]), static_cast<int>(a[2]), pointer<epoll_event>(a[3]));
+      return true;
+    case SYS_epoll_wait: result = ::epoll_wait(fd, pointer<epoll_event>(a[1]), static_cast<int>(a[2]), flags); return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 FERRY_EXPORT long syscall(long number, ...) noexcept {
   va_list arguments;
@@ -39,6 +102,8 @@ FERRY_EXPORT long syscall(long number, ...) noexcept {
       return fd;
     }
   }
+  long result = 0;
+  if (call_interposed(number, a, result)) return result;
   return real().syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
