@@ -170,8 +170,8 @@ int Socket::enter(int k, Home*& h) {
 int Socket::settle(Home* seen) {
   abi::SocketShared& s = *seen->shared;
   if (seen->channel->is_dead() || !seen->channel->check_alive()) return -ENETDOWN;
-  if (load_acquire(s.generation) != seen->generation) return -EBADF;
-  switch (load_acquire(s.mode)) {
+  const uint32_t mode = load_acquire(s.generation) == seen->generation ? load_acquire(s.mode) : uint32_t{abi::kModeFree};
+  switch (mode) {
     case abi::kModeShared:  // a revocation under way
       ipc::wait_while_revoked(s.tx_lock, &kLookAgain);
       ipc::wait_while_revoked(s.rx_lock, &kLookAgain);
@@ -180,8 +180,11 @@ int Socket::settle(Home* seen) {
       kernel_mode_ = true;
       return kKernelMode;
     case abi::kModeMoved: return rehome(seen);
-    default: return -EBADF;  // the server has finished with the socket
+    default: break;
   }
+  // The server has finished with the slot: with the socket, or because another thread is just moving it to a new home.
+  Guard guard(mutex_);
+  return current_home() != seen ? 0 : -EBADF;
 }
 
 int Socket::ask_home(Channel& channel, uint32_t slot, uint32_t generation, control::Reply& reply) {

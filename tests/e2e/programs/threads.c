@@ -80,7 +80,10 @@ static long received_sum;
 static void* many_writers(void* argument) {
   uint32_t word = (uint32_t)(uintptr_t)argument;
   for (int i = 0; i < kRounds; ++i)
-    if (send(p[1], &word, 4, 0) != 4) return "short";
+    if (send(p[1], &word, 4, 0) != 4) {
+      printf("writer %u after %d: %s\n", word, i, strerrorname_np(errno));
+      return "failed";
+    }
   return NULL;
 }
 
