@@ -129,10 +129,12 @@ Errc Control::connect(Socket& socket, const Request& request, Reply& reply) {
   const bool tcp = socket.type() == stack::SocketType::tcp;
   stack::Call call = make_call(stack::CallOp::connect, socket);
   call.remote = to_endpoint(request.address);
+  if (call.remote == stack::Endpoint{}) return disconnect(socket);
+  if (tcp && socket.is_listener()) return Errc::is_connected;
   if (tcp && !socket.begin_connecting()) return socket.connected() ? Errc::is_connected : Errc::already;
   Errc error = ctx_.protocols.call(call).error;
   if (tcp && error != Errc::ok && error != Errc::in_progress) socket.cancel_connecting();
-  if (!tcp && error == Errc::ok) socket.on_peer(!call.remote.address.is_any() || call.remote.port != 0);
+  if (!tcp && error == Errc::ok) socket.on_peer(true);
   if (error == Errc::ok || error == Errc::in_progress) refresh_addresses(socket, reply);
   return error;
 }

@@ -95,13 +95,15 @@ bool Socket::begin_connecting() {
   if ((ready_ & (abi::kConnecting | abi::kConnected)) != 0) return false;
   ready_ = (ready_ | abi::kConnecting) & ~uint32_t{abi::kHangUp | abi::kReadClosed | abi::kWriteClosed | abi::kErrorPending};
   error_ = Errc::ok;
-  closed_ = false;
+  closed_before_ = closed_;
+  closed_ = false;  // a connection that begins is told of closed anew
   state_changed_ = true;
   mark();
   return true;
 }
 
 void Socket::cancel_connecting() {
+  closed_ = closed_before_;
   ready_ &= ~uint32_t{abi::kConnecting};
   state_changed_ = true;
   mark();
@@ -118,7 +120,6 @@ void Socket::on_peer(bool connected) {
   ready_ = connected ? ready_ | abi::kConnected : ready_ & ~uint32_t{abi::kConnected};
   if (!connected && type_ == stack::SocketType::tcp) {  // as new: what was to be sent to the old peer is void
     ready_ = 0;
-    closed_ = false;
     if (listener_) {  // no more
       listener_ = false;
       home_ = attachments_.empty() ? -1 : 0;

@@ -216,6 +216,7 @@ class Socket final : public PollHandler,
   bool gone_ = false;
   bool id_dead_ = false;        // close was called
   bool closed_ = false;         // the stack said so
+  bool closed_before_ = false;  // closed_ before the connect call under way
   bool finished_ = false;
   bool state_changed_ = false;  // words other than the rings'
   bool event_ = false;          // something to signal
