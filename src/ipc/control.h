@@ -32,7 +32,7 @@ enum class Op : uint32_t {
   event_queue,    // value = queue index, flags: QueueFlag. Open: reply fd {read end of a pipe that the server writes to wake}; the
                   // server makes it, because a descriptor that the client could make blocking would let it stop the server
   interfaces,     // Reply: data = InterfaceInfo of interface `value`; error invalid past the last
-  send_owner,     // slot, value = pid/pgid for SIGIO/SIGURG (F_SETOWN)
+  send_owner,     // slot, value = pid/pgid for SIGURG, 0: nobody. The client sets it on K itself (F_SETOWN): the kernel sends the signal
   admin = 100,    // text command in data ("ss", "stat", "capture start", "ping ADDRESS COUNT", "version"); reply: value = length,
                   // fd {memfd with JSON}; capture start: fd {read end of a pipe carrying pcapng until it is closed}
 };

@@ -85,6 +85,9 @@ Errc Control::on_socket(Client& client, Socket& socket, const Request& request, 
     case Op::shutdown: return shutdown(socket, request);
     case Op::set_option: return set_option(ctx_.protocols, socket, request).error();
     case Op::get_option: return get_option(ctx_.protocols, socket, request, reply).error();
+    case Op::send_owner:  // who it is, the client has told the kernel by F_SETOWN on K
+      socket.set_signals_owner(request.value != 0);
+      return Errc::ok;
     default: return Errc::not_supported;
   }
 }

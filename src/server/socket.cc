@@ -362,6 +362,14 @@ void Socket::publish_to(Attachment& a) {
   store_release(s.mode, mode);
 }
 
+// SIGURG goes to the owner of K (F_SETOWN), whom only the kernel may signal without privileges: an out-of-band byte on the pair
+// makes it do so (unix(7)). Nobody reads that byte; a reader of K in kernel mode later skips it.
+void Socket::on_urgent(uint64_t mark) {
+  urgent_mark_ = mark;
+  ready_ |= abi::kUrgentPending;
+  if (signals_owner_ && !kernel_mode_ && pair_) send(pair_.get(), "!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 void Socket::publish() {
   if ((runs_ & 31) == 0) state_changed_ = true;  // buffer sizes grow with the traffic
   if (!state_changed_ && !event_) return;
@@ -372,11 +380,11 @@ void Socket::publish() {
       if (info->receive_buffer != 0) receive_buffer_ = info->receive_buffer;
       if (listener_) accept_count_ = info->receive_queue;
       ready_ = accept_count_ > 0 ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
+      if (info->urgent_mark != urgent_mark_) on_urgent(info->urgent_mark);
       for (Attachment& a : attachments_) {
         abi::SocketShared& s = a.shared();
         store_relaxed(s.tcp_state, uint32_t{info->tcp_state});
         store_relaxed(s.mss, uint32_t{info->mss});
-        if (info->urgent_mark != s.urgent_mark) ready_ |= abi::kUrgentPending;
         store_relaxed(s.urgent_mark, info->urgent_mark);
         store_relaxed(s.urgent_byte, info->urgent_byte);
       }

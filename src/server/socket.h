@@ -94,6 +94,8 @@ class Socket final : public PollHandler,
   // SO_ERROR: taken from where the client would see it.
   Errc take_error();
   void set_receive_errors(bool on) { receive_errors_ = on; }
+  // Whether K has an owner who wants SIGURG (F_SETOWN).
+  void set_signals_owner(bool on) { signals_owner_ = on; }
   void refresh_buffers() { state_changed_ = true, mark(); }
 
   // --- inputs of a turn ---
@@ -146,6 +148,7 @@ class Socket final : public PollHandler,
   bool hides_end(const Attachment& a) const;
   uint32_t visible_ready(const Attachment& a) const;
   void publish_to(Attachment& a);
+  void on_urgent(uint64_t mark);
   void fail(Errc error);
   void on_gone();
   void try_close();
@@ -221,6 +224,8 @@ class Socket final : public PollHandler,
   bool state_changed_ = false;  // words other than the rings'
   bool event_ = false;          // something to signal
   bool receive_errors_ = false; // IP_RECVERR
+  bool signals_owner_ = false;
+  uint64_t urgent_mark_ = 0;    // input stream position after the urgent byte last told
   bool pair_readable_ = false, pair_writable_ = false, pair_ended_ = false, pair_shut_ = false;
   uint32_t filling_ = 0;        // bytes of our own in S that make a connecting K unwritable
 

@@ -176,6 +176,25 @@ TEST_F(SocketTest, FailureSetsTheErrorOnce) {
   EXPECT_EQ(m.error, 0u);
 }
 
+TEST_F(SocketTest, UrgentDataSignalsTheOwnerOfKThroughTheKernel) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  char byte = 0;
+  protocols.socket_info.urgent_mark = 5;
+  s.on_events(bits(tcp::Event::urgent));
+  run();
+  EXPECT_TRUE(shared(client, s).ready & abi::kUrgentPending);
+  EXPECT_EQ(shared(client, s).urgent_mark, 5u);
+  EXPECT_EQ(recv(ks[0].get(), &byte, 1, MSG_OOB | MSG_DONTWAIT), -1) << "nobody asked for a signal";
+  s.set_signals_owner(true);
+  protocols.socket_info.urgent_mark = 9;
+  s.on_events(bits(tcp::Event::urgent));
+  run();
+  if (recv(ks[0].get(), &byte, 1, MSG_OOB | MSG_DONTWAIT) < 0 && errno == EOPNOTSUPP)
+    GTEST_SKIP() << "this kernel has no out-of-band data on AF_UNIX sockets";
+  EXPECT_EQ(byte, '!');
+}
+
 TEST_F(SocketTest, AChildThatDiesBeforeAcceptIsForgotten) {
   Socket& s = sockets.create(stack::SocketType::tcp);
   s.set_id(77);
