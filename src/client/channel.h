@@ -5,6 +5,7 @@
 // per block. Channels are never destroyed: a thread may be anywhere in one; a process has one, seldom a few.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -147,6 +148,11 @@ class Channel final : public ipc::BlockFifo::Source {
   std::vector<SlotEntry> slots_;
   Channel* next_ = nullptr;  // all channels of this process and its ancestors
 };
+
+// Whether an error of Channel::current() says that no ferryd that we could use is there (any more).
+inline bool is_without_server(int error) {
+  return error == -ENETDOWN || error == -ENOENT || error == -ECONNREFUSED || error == -EPROTO;
+}
 
 // True if `fd` looks like a Ferry socket made by the ferryd that we would talk to: AF_UNIX, and SO_PEERCRED of it names the
 // server process. A hint, cheap and without a channel of our own being opened; Socket::attach proves it.

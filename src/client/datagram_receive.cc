@@ -126,6 +126,7 @@ long Socket::receive_datagram(int k, ReceiveRequest& request) {
       IovCursor to(request.data);
       return receive_kernel(k, to, request);
     }
+    if (entered == -ENETDOWN) return receive_without_server(nonblocking, deadline);
     if (entered < 0) return entered;
     abi::SocketShared& s = *h->shared;
     const uint32_t seen = load_acquire(s.event_seq);
@@ -146,7 +147,7 @@ long Socket::receive_datagram(int k, ReceiveRequest& request) {
     if (nonblocking) return -EAGAIN;
     wanting = false;
     const int waited = wait_for_event(*h, seen, deadline);
-    if (waited != 0) return waited;
+    if (waited != 0 && waited != -ENETDOWN) return waited;
   }
 }
 

@@ -20,7 +20,7 @@ bool EventQueue::is_current() const { return channel_ != nullptr && channel_->is
 
 int EventQueue::open() {
   Channel* channel = nullptr;
-  if (const int error = Channel::current(channel); error != 0) return error;
+  if (const int error = Channel::current(channel); error != 0) return is_without_server(error) ? -ENETDOWN : error;
   uint32_t index = 0;
   const uint32_t count = channel->map().layout().max_queues;
   while (index < count && !compare_exchange(channel->map().queue(index).in_use, 0u, 1u)) ++index;

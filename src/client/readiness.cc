@@ -115,6 +115,7 @@ uint32_t Socket::readiness(int k) {
   Home* h = nullptr;
   const int entered = enter(k, h);
   if (entered == kKernelMode) return kernel_readiness(k);
+  if (entered == -ENETDOWN) return readiness_without_server();
   if (entered < 0) return POLLERR | POLLHUP | kIn;
   for (bool asked = false;; asked = true) {
     if (kind_ == abi::kKindListener) return (load_acquire(h->shared->ready) & abi::kAcceptable) != 0 ? kIn : 0;
@@ -172,6 +173,12 @@ int Socket::wait(int k, uint32_t events, int64_t timeout_ns) {
   for (;;) {
     Home* h = nullptr;
     const int entered = enter(k, h);
+    if (entered == -ENETDOWN) {
+      const uint32_t bits = readiness_without_server() & (events | POLLERR | POLLHUP);
+      if (bits != 0 || timeout_ns == 0) return static_cast<int>(bits);
+      const int slept = sleep_without_server(deadline);
+      return slept == -EAGAIN ? 0 : slept;
+    }
     if (entered < 0) return entered;
     if (entered == kKernelMode) {
       pollfd p{k, static_cast<short>(events), 0};
@@ -184,7 +191,7 @@ int Socket::wait(int k, uint32_t events, int64_t timeout_ns) {
     if (bits != 0 || timeout_ns == 0) return static_cast<int>(bits);
     const int waited = wait_for_event(*h, seen, deadline);
     if (waited == -EAGAIN) return 0;
-    if (waited != 0) return waited;
+    if (waited != 0 && waited != -ENETDOWN) return waited;
   }
 }
 

@@ -72,7 +72,8 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
   Deadline deadline(receive_timeout_ns_);
   for (bool wanting = false;;) {
     Home* h = nullptr;
-    if (const int error = home(k, h); error != 0) return error;
+    if (const int error = home(k, h); error != 0)
+      return error == -ENETDOWN ? receive_without_server(nonblocking, deadline) : error;
     const uint32_t seen = load_acquire(h->shared->event_seq);
     if ((load_acquire(h->shared->ready) & abi::kAcceptable) != 0) {
       control::Request request;
@@ -94,6 +95,7 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
         if (remote != nullptr) *remote = reply.remote;
         return child_k;
       }
+      if (error == -ENETDOWN) continue;
       if (error != -EAGAIN) return error;
     }
     if (const uint32_t error = load_relaxed(h->shared->error); error != 0) {
@@ -107,7 +109,7 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
     if (nonblocking) return -EAGAIN;
     wanting = false;
     const int waited = wait_for_event(*h, seen, deadline);
-    if (waited != 0) return waited;
+    if (waited != 0 && waited != -ENETDOWN) return waited;
   }
 }
 
@@ -255,7 +257,7 @@ int Socket::take_error_of(Home& h) {
 
 int Socket::take_error(int k) {
   Home* h = nullptr;
-  if (const int error = home(k, h); error != 0) return -error;
+  if (const int error = home(k, h); error != 0) return error == -ENETDOWN ? -error_without_server() : -error;
   const int error = take_error_of(*h);
   // An answer to a connect that was made without blocking is told once, by whichever call asks first.
   if (error != 0 || (load_acquire(h->shared->ready) & abi::kConnecting) == 0) connecting_ = false;

@@ -198,6 +198,16 @@ class Socket {
   long receive_kernel(int k, IovCursor& to, ReceiveRequest& request);
   uint32_t kernel_readiness(int k);
 
+  // --- server_gone.cc ---
+  bool falls_silent() const;
+  uint32_t readiness_without_server() const;
+  // -ENETDOWN; 0 if that has been told and is not to be told again.
+  int error_without_server();
+  // For a call that would wait for input: -ENETDOWN, -EAGAIN or -EINTR.
+  int receive_without_server(bool nonblocking, Deadline& deadline);
+  // Until a signal (-EINTR) or the time is up (-EAGAIN).
+  int sleep_without_server(Deadline& deadline);
+
   // --- readiness.cc ---
   uint32_t stream_readiness(Home& h);
   uint32_t datagram_readiness(Home& h);
@@ -231,6 +241,7 @@ class Socket {
   int64_t receive_timeout_ns_ = 0; // SO_RCVTIMEO, 0 none
   int64_t send_timeout_ns_ = 0;
   uint32_t spin_ns_ = 0;           // what spinning has been worth lately
+  uint32_t gone_told_ = 0;         // the end of ferryd has been told once (server_gone.cc); atomic
   ErrorNode* errors_ = nullptr;    // oldest first; under rx_lock
   uint32_t error_count_ = 0;
   EventQueue* watches_[ipc::abi::kWatches] = {};

@@ -39,7 +39,7 @@ int Socket::attach(int k, Socket** twin) {
   const bool superseded = old != nullptr && old->channel->is_mine();
   if (superseded && old->channel->is_usable()) return 0;
   Channel* channel = nullptr;
-  if (const int error = Channel::current(channel); error != 0) return error;
+  if (const int error = Channel::current(channel); error != 0) return is_without_server(error) ? -ENETDOWN : error;
   control::Request request;
   control::Reply reply;
   request.op = static_cast<uint32_t>(Op::attach);
@@ -140,7 +140,7 @@ void Socket::close() {
   local_options_ = 0;
   receive_low_water_ = 1;
   receive_timeout_ns_ = send_timeout_ns_ = 0;
-  spin_ns_ = error_count_ = 0;
+  spin_ns_ = error_count_ = gone_told_ = 0;
   for (EventQueue*& w : watches_) w = nullptr;
 }
 

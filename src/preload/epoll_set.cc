@@ -166,8 +166,8 @@ int EpollSet::start_watching(int epfd, Registration& r) {
       go_native(epfd, r);
       return r.native ? 0 : -EPERM;
     }
-    if (error != 0) return error;
-    uint32_t slot = file.socket.slot();
+    if (error != 0 && error != -ENETDOWN) return error;  // ferryd is gone: nothing to watch, but something to tell
+    uint32_t slot = error == 0 ? file.socket.slot() : ~0u;
     if (slot != ~0u) {
       if (by_slot_.size() <= slot) by_slot_.resize(slot + 1);
       by_slot_[slot] = &r;
@@ -248,21 +248,21 @@ void EpollSet::nudge(int epfd) {
   kernel_control(epfd, EPOLL_CTL_ADD, always_readable, EPOLLIN | EPOLLONESHOT, queue_marker());
 }
 
-// After fork, or when ferryd was restarted: a queue of our own, and everything watched anew.
+// After fork, or when ferryd has ended: a queue of our own, and everything watched anew.
 int EpollSet::make_current(int epfd) {
   if (!queue_.is_open() || queue_.is_current()) return 0;
-  if (token_ != client::process_token()) {
+  const bool inherited = token_ != client::process_token();
+  if (inherited) {
     if (int error = make_private(epfd); error != 0) return error;
   } else {
     kernel_control(epfd, EPOLL_CTL_DEL, queue_.fd(), 0, 0);
   }
   queue_.close();
   by_slot_.clear();
-  if (int error = open_queue(epfd); error != 0) return error;
   std::vector<int> dead;
   for (auto& [fd, r] : registrations_) {
     if (r->native || r->file->kind() == FileKind::epoll) continue;
-    r->twin = -1;
+    if (inherited) r->twin = -1;  // E is new: the twin is not in it yet
     if (start_watching(epfd, *r) != 0) dead.push_back(fd);
   }
   for (int fd : dead) {

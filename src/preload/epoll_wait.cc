@@ -161,7 +161,7 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
     {
       client::Guard guard(mutex_);
       if (int error = make_current(epfd); error != 0) return error;
-      pure_kernel = !queue_.is_open() && nested_count_ == 0;
+      pure_kernel = !queue_.is_open() && nested_count_ == 0 && ready_count_ == 0;
       if (!pure_kernel) found = harvest(epfd, events, capacity);
       ask_kernel = (!kernel_.empty() || kernel_sources_ != 0) && (++since_kernel_ >= kKernelEvery || kernel_busy_);
     }

@@ -35,7 +35,7 @@ int open_ferry(int domain, int type, client::SocketKind kind) {
   int k = file->socket.open(kind, domain == AF_INET6, nonblocking, (type & SOCK_CLOEXEC) != 0);
   if (k < 0) {
     report_open_failure(k);
-    return k == -ENOENT || k == -ECONNREFUSED || k == -EPROTO ? -ENETDOWN : k;
+    return client::is_without_server(k) ? -ENETDOWN : k;
   }
   file->nonblocking = nonblocking;
   file->remember_identity(k);

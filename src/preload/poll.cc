@@ -50,7 +50,9 @@ class PollCall {
   nfds_t evaluate();
   int ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t count);
   nfds_t merge();
-  bool watch_all();
+  // needless: ferryd is gone, nothing can happen to our sockets; impossible: they must be looked at again and again.
+  enum class Watching { all, needless, impossible };
+  Watching watch_all();
   void unwatch_all();
   int sleep(RemainingTime& remaining, const sigset_t* mask);
   int wait_for_one(RemainingTime& remaining);
@@ -149,17 +151,20 @@ nfds_t PollCall::merge() {
   return ready;
 }
 
-bool PollCall::watch_all() {
+PollCall::Watching PollCall::watch_all() {
   if (t_queue.is_open() && !t_queue.is_current()) t_queue.close();
-  if (!t_queue.is_open() && t_queue.open() != 0) return false;
+  if (!t_queue.is_open()) {
+    if (const int error = t_queue.open(); error != 0) return error == -ENETDOWN ? Watching::needless : Watching::impossible;
+  }
   bool all = true;
   for (nfds_t i = 0; i < used_; ++i) {
     Item& item = items_[i];
     if (item.watched || item.file->kind() != FileKind::socket) continue;
-    item.watched = t_queue.watch(static_cast<SocketFile*>(item.file.get())->socket, fds_[item.index].fd) == 0;
-    all &= item.watched;
+    const int error = t_queue.watch(static_cast<SocketFile*>(item.file.get())->socket, fds_[item.index].fd);
+    item.watched = error == 0;
+    all &= error == 0 || error == -ENETDOWN;
   }
-  return all;
+  return all ? Watching::all : Watching::impossible;
 }
 
 void PollCall::unwatch_all() {
@@ -172,13 +177,13 @@ void PollCall::unwatch_all() {
 // Sleeps until something may be ready. Results of the kernel's part are in kernel_. >= 0 or -1 and errno.
 int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   uint32_t slots[64];
-  bool queue = watch_all();
+  const Watching watching = watch_all();
+  const bool queue = watching == Watching::all;
   bool quiet = true;
-  if (queue) {
+  if (queue)
     while (t_queue.take(slots, 64) == 64) {}
-    if (evaluate() != 0) return 0;  // after watching, and after the bits were cleared
-    quiet = t_queue.prepare_sleep();
-  }
+  if (watching != Watching::impossible && evaluate() != 0) return 0;  // after watching, and after the bits were cleared
+  if (queue) quiet = t_queue.prepare_sleep();
   for (nfds_t i = 0; i < used_; ++i)
     if (items_[i].file->kind() == FileKind::epoll)
       quiet &= static_cast<EpollSet*>(items_[i].file.get())->prepare_sleep(fds_[items_[i].index].fd);
@@ -186,7 +191,7 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   if (quiet) {
     nfds_t count = kernel_count_;
     if (queue) kernel_[count++] = {t_queue.fd(), POLLIN, 0};
-    bool tick = !queue && (remaining.left() == nullptr || remaining.left_ns() > kFallbackTick.tv_nsec);
+    bool tick = watching == Watching::impossible && (remaining.left() == nullptr || remaining.left_ns() > kFallbackTick.tv_nsec);
     result = ask_kernel(tick ? &kFallbackTick : remaining.left(), mask, count);
   }
   int saved_errno = errno;
