@@ -1,4 +1,5 @@
-// Sending datagrams: header and payload side by side in the output pool, one descriptor each (udp(7), send(2)).
+// Sending datagrams: header and payload side by side in the output pool, one descriptor each (udp(7), send(2)). Those that several
+// calls put together wait in a DatagramCork.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -62,7 +63,44 @@ int Socket::put_datagram(Home& h, const SendRequest& request, IovCursor& data) {
   return 0;
 }
 
+bool Socket::is_corked(const SendRequest& request) const {
+  return (request.flags & MSG_MORE) != 0 || (local_options() & kOptCork) != 0 || load_acquire(cork_) != nullptr;
+}
+
+DatagramCork& Socket::cork() {
+  if (DatagramCork* c = load_acquire(cork_); c != nullptr) return *c;
+  Guard guard(mutex_);
+  if (cork_ == nullptr) store_release(cork_, new DatagramCork);
+  return *cork_;
+}
+
+// Sends what waits in the cork; 0 if nothing does.
+long Socket::send_corked(int k, bool nonblocking) {
+  auto parcel = cork().take();
+  if (!parcel) return 0;
+  const iovec data{parcel->bytes.data(), parcel->bytes.size()};
+  SendRequest whole;
+  whole.data = {&data, 1};
+  whole.nonblocking = nonblocking;
+  if (parcel->to) whole.to = &*parcel->to;
+  if (parcel->source) whole.source = &*parcel->source;
+  whole.tos = parcel->tos;
+  whole.ttl = parcel->ttl;
+  return send_whole_datagram(k, whole);
+}
+
 long Socket::send_datagram(int k, const SendRequest& request) {
+  if (__builtin_expect(!is_corked(request), 1)) return send_whole_datagram(k, request);
+  if (Home* h = nullptr; request.to == nullptr && cork().is_empty() && home(k, h) == 0 &&
+                         (load_acquire(h->shared->ready) & abi::kConnected) == 0)
+    return -EDESTADDRREQ;
+  const long added = cork().add(request, kMaxDatagram);
+  if (added < 0 || (request.flags & MSG_MORE) != 0 || (local_options() & kOptCork) != 0) return added;
+  const long sent = send_corked(k, request.nonblocking || (request.flags & MSG_DONTWAIT) != 0);
+  return sent < 0 ? sent : added;
+}
+
+long Socket::send_whole_datagram(int k, const SendRequest& request) {
   IovCursor data(request.data);
   const size_t payload = data.left();
   if (payload > kMaxDatagram) return -EMSGSIZE;

@@ -2,6 +2,7 @@
 // (socket(7), ip(7), tcp(7), udp(7); numbers are Linux's).
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -36,9 +37,11 @@ constexpr LocalFlag kLocalFlags[] = {
     {IPPROTO_IP, IP_RECVERR, kOptRecvErr, true},
     {IPPROTO_IP, IP_RECVORIGDSTADDR, kOptOrigDst, false},
     {IPPROTO_IPV6, IPV6_RECVPKTINFO, kOptRecvPktinfo6, false},
+    {IPPROTO_UDP, UDP_CORK, kOptCork, false},
 };
 
-const LocalFlag* find_flag(int level, int name) {
+const LocalFlag* find_flag(uint32_t kind, int level, int name) {
+  if (level == IPPROTO_UDP && kind != abi::kKindUdp) return nullptr;
   for (const LocalFlag& f : kLocalFlags)
     if (f.level == level && f.name == name) return &f;
   return nullptr;
@@ -97,12 +100,13 @@ int Socket::set_option(int k, int level, int name, const void* value, socklen_t 
     receive_low_water_ = bytes < 0 ? INT_MAX : std::max(bytes, 1);
     return 0;
   }
-  const LocalFlag* flag = find_flag(level, name);
+  const LocalFlag* flag = find_flag(kind_, level, name);
   if (flag != nullptr) {
     bool on = false;
     if (const int error = read_flag(level, value, length, on); error != 0) return error;
     if (on) atomic_or(local_options_, uint32_t{flag->bit});
     else atomic_and(local_options_, ~uint32_t{flag->bit});
+    if (flag->bit == kOptCork && !on) send_corked(k, true);  // what waited leaves; udp(7)
     if (!flag->tell_server) return 0;
   }
   if (length > control::kMaxData) return -EINVAL;
@@ -131,7 +135,7 @@ int Socket::get_option(int k, int level, int name, void* value, socklen_t* lengt
       default: break;
     }
   }
-  if (const LocalFlag* flag = find_flag(level, name); flag != nullptr)
+  if (const LocalFlag* flag = find_flag(kind_, level, name); flag != nullptr)
     return give_int(value, length, (local_options() & flag->bit) != 0 ? 1 : 0);
   control::Request request;
   control::Reply reply;

@@ -28,6 +28,14 @@ void set_flags(int k, bool nonblocking, bool close_on_exec) {
   if (flags >= 0 && flags != wanted) ipc::raw_syscall(SYS_fcntl, k, F_SETFL, wanted);
 }
 
+// Whether a descriptor number is free: 0 or -EMFILE. Asked before a connection leaves its queue, which it must not without one.
+int probe_number(int k) {
+  const long probe = ipc::raw_syscall(SYS_fcntl, k, F_DUPFD_CLOEXEC, 0);
+  if (probe < 0) return static_cast<int>(probe);
+  ipc::raw_syscall(SYS_close, probe);
+  return 0;
+}
+
 }  // namespace
 
 int Socket::open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec) {
@@ -76,6 +84,7 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
       return error == -ENETDOWN ? receive_without_server(nonblocking, deadline) : error;
     const uint32_t seen = load_acquire(h->shared->event_seq);
     if ((load_acquire(h->shared->ready) & abi::kAcceptable) != 0) {
+      if (const int error = probe_number(k); error != 0) return error;
       control::Request request;
       control::Reply reply;
       ipc::DescriptorList fds;

@@ -18,6 +18,7 @@
 #include <span>
 
 #include "client/address.h"
+#include "client/datagram_cork.h"
 #include "client/home.h"
 #include "client/mutex.h"
 #include "ipc/abi.h"
@@ -79,6 +80,7 @@ enum LocalOption : uint32_t {
   kOptOobInline = 64,     // SO_OOBINLINE
   kOptRecvPktinfo6 = 128, // IPV6_RECVPKTINFO
   kOptOrigDst = 256,      // IP_RECVORIGDSTADDR
+  kOptCork = 512,         // UDP_CORK
 };
 
 class Socket {
@@ -189,6 +191,10 @@ class Socket {
   size_t take_stream(Home& h, IovCursor& to, int flags);
   int stream_receive_state(Home& h, uint32_t ready, uint32_t error);
   long send_datagram(int k, const SendRequest& request);
+  long send_whole_datagram(int k, const SendRequest& request);
+  bool is_corked(const SendRequest& request) const;
+  DatagramCork& cork();
+  long send_corked(int k, bool nonblocking);
   int put_datagram(Home& h, const SendRequest& request, IovCursor& data);
   long receive_datagram(int k, ReceiveRequest& request);
   long take_datagram(Home& h, ReceiveRequest& request);
@@ -245,6 +251,7 @@ class Socket {
   ErrorNode* errors_ = nullptr;    // oldest first; under rx_lock
   uint32_t error_count_ = 0;
   EventQueue* watches_[ipc::abi::kWatches] = {};
+  DatagramCork* cork_ = nullptr;   // made when first needed; atomic
 };
 
 }  // namespace ferry::client

@@ -134,6 +134,8 @@ void Socket::close() {
     delete errors_;
     errors_ = next;
   }
+  delete cork_;
+  cork_ = nullptr;
   home_ = nullptr;
   kind_ = 0;
   v6_ = connecting_ = kernel_mode_ = false;

@@ -1,6 +1,7 @@
 /* dup, fcntl, close and what becomes of numbers; stdio on sockets; passing sockets over AF_UNIX. */
 #include "say.h"
 #include <linux/close_range.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 static void sharing(void) {
@@ -138,10 +139,36 @@ static void passing(void) {
   SAY("end", recv(p[0], b, 16, 0));
 }
 
+/* A connection that finds no free number stays in the queue. */
+static void limit(void) {
+  int l = listener();
+  struct sockaddr_in a = loopback(port_of(l));
+  int c = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+  MUST(connect(c, (struct sockaddr*)&a, sizeof a));
+  arrived(l);
+  struct rlimit few = {(rlim_t)c + 3, (rlim_t)c + 3}, was;
+  MUST(getrlimit(RLIMIT_NOFILE, &was));
+  few.rlim_max = was.rlim_max;
+  MUST(setrlimit(RLIMIT_NOFILE, &few));
+  int last = -1, fd;
+  while ((fd = open("/dev/null", O_RDONLY)) >= 0) last = fd;
+  SAY("accept without numbers", accept(l, NULL, NULL));
+  say_poll("still there", l, POLLIN, 0);
+  close(last);
+  int s = (int)MUST(accept(l, NULL, NULL));
+  printf("accepted %d\n", s == last);
+  MUST(send(c, "hello", 5, 0));
+  char b[8];
+  SAY("recv", recv(s, b, 8, 0));
+  SAY("socket without numbers", socket(AF_INET, SOCK_STREAM, 0));
+  MUST(setrlimit(RLIMIT_NOFILE, &was));
+}
+
 int main(void) {
   sharing();
   numbers();
   stdio_order();
   passing();
+  limit();
   return 0;
 }
