@@ -60,6 +60,7 @@ uint32_t Socket::attach(Channel& channel) {
   if (!listener_ && !kernel_mode_ && home_ < 0) {
     home_ = static_cast<int>(attachments_.size() - 1);
     attachments_.back().used = true;
+    attachments_.back().rx_begin = read_before_;
     event_ = true;
     mark();
   }
@@ -385,7 +386,7 @@ void Socket::publish() {
         abi::SocketShared& s = a.shared();
         store_relaxed(s.tcp_state, uint32_t{info->tcp_state});
         store_relaxed(s.mss, uint32_t{info->mss});
-        store_relaxed(s.urgent_mark, info->urgent_mark);
+        store_relaxed(s.urgent_mark, info->urgent_mark > a.rx_begin ? info->urgent_mark - a.rx_begin : 0);
         store_relaxed(s.urgent_byte, info->urgent_byte);
       }
     }

@@ -35,6 +35,7 @@ struct Attachment {
   uint64_t rx_bytes = 0;       // bytes put into the ring, cumulative
   uint64_t rx_released_bytes = 0;
   uint64_t rx_reported = 0;    // bytes the client has read, as told to the stack
+  uint64_t rx_begin = 0;       // input stream position at which the ring began: what earlier homes have read
   ipc::abi::SocketShared& shared() const { return channel->shared(slot); }
   uint32_t in_ring() const { return rx_produced - rx_released; }
 };
@@ -226,6 +227,7 @@ class Socket final : public PollHandler,
   bool receive_errors_ = false; // IP_RECVERR
   bool signals_owner_ = false;
   uint64_t urgent_mark_ = 0;    // input stream position after the urgent byte last told
+  uint64_t read_before_ = 0;    // bytes of input that homes which were left have read
   bool pair_readable_ = false, pair_writable_ = false, pair_ended_ = false, pair_shut_ = false;
   uint32_t filling_ = 0;        // bytes of our own in S that make a connecting K unwritable
 

@@ -117,6 +117,7 @@ void Socket::leave_home(Attachment& a, uint32_t mode) {
       ++a.rx_released;
     }
   }
+  read_before_ += a.rx_reported;
   // The entries behind are taken back: the ring ends where the client stopped.
   abi::SocketShared& s = a.shared();
   store_release(s.rx_produced, a.rx_released);
@@ -141,6 +142,7 @@ bool Socket::enter_home(Channel& channel) {
     attachments_[i].slot = slot;
   }
   attachments_[i].used = true;
+  attachments_[i].rx_begin = read_before_;
   home_ = static_cast<int>(i);
   state_changed_ = event_ = true;
   publish_to(attachments_[i]);

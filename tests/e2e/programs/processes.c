@@ -159,9 +159,39 @@ static void workers(void) {
   printf("workers ended %d\n", ended);
 }
 
+/* The urgent mark is a place in the stream, whoever read what is in front of it. */
+static void urgent_after_fork(void) {
+  int p[2], mark = -1;
+  char b[16] = "";
+  tcp_pair(p);
+  MUST(send(p[0], "abc", 3, 0));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    SAY("the child reads", recv(p[1], b, 2, MSG_WAITALL));
+    _exit(0);
+  }
+  waitpid(child, NULL, 0);
+  MUST(send(p[0], "de", 2, 0));
+  MUST(send(p[0], "X", 1, MSG_OOB));
+  struct pollfd q = {p[1], POLLPRI, 0};
+  SAY("urgent", poll(&q, 1, 5000));
+  usleep(50000);
+  SAY("up to the mark", recv(p[1], b, 16, 0));
+  printf("%.3s\n", b);
+  MUST(ioctl(p[1], SIOCATMARK, &mark));
+  printf("at the mark %d\n", mark);
+  SAY("out of band", recv(p[1], b, 1, MSG_OOB));
+  printf("%c\n", b[0]);
+  MUST(send(p[0], "f", 1, 0));
+  SAY("behind it", recv(p[1], b, 16, 0));
+  printf("%c\n", b[0]);
+}
+
 int main(void) {
   forks();
   execs();
   workers();
+  urgent_after_fork();
   return 0;
 }
