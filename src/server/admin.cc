@@ -72,12 +72,14 @@ struct StackCounters final : stack::CounterVisitor {
   }
 };
 
+// Writes every socket as it comes, so that a list of many thousands takes no memory of ferryd's.
 struct SocketLister final : stack::SocketVisitor {
   Sockets& sockets;
   bool see_all;
   uid_t uid;
-  json list = json::array();
-  SocketLister(Sockets& s, bool all, uid_t u) : sockets(s), see_all(all), uid(u) {}
+  Answer& out;
+  bool first = true;
+  SocketLister(Sockets& s, bool all, uid_t u, Answer& o) : sockets(s), see_all(all), uid(u), out(o) {}
 
   void on_socket(const stack::SocketInfo& info) override {
     auto type = static_cast<stack::SocketType>(info.type);
@@ -103,24 +105,43 @@ struct SocketLister final : stack::SocketVisitor {
         j["process"] = process_name(user->identity().pid);
       }
     }
-    list.push_back(std::move(j));
+    out.add(first ? "" : ",");
+    first = false;
+    out.add(j.dump());
   }
 };
 
 }  // namespace
 
-bool answer_with(const std::string& text, ipc::control::Reply& reply, ipc::DescriptorList& fds) {
-  ipc::OwnedFd fd(memfd_create("ferry-answer", MFD_CLOEXEC));
-  if (!fd.valid()) return false;
-  size_t written = 0;
-  while (written < text.size()) {
-    ssize_t n = write(fd.get(), text.data() + written, text.size() - written);
-    if (n <= 0) return false;
-    written += static_cast<size_t>(n);
+Answer::Answer() : fd_(memfd_create("ferry-answer", MFD_CLOEXEC)), good_(fd_.valid()) {}
+
+void Answer::add(std::string_view text) {
+  buffer_ += text;
+  if (buffer_.size() >= kChunk) flush();
+}
+
+void Answer::flush() {
+  for (size_t done = 0; good_ && done < buffer_.size();) {
+    const ssize_t n = write(fd_.get(), buffer_.data() + done, buffer_.size() - done);
+    good_ = n > 0;
+    if (good_) done += static_cast<size_t>(n);
   }
-  lseek(fd.get(), 0, SEEK_SET);
-  reply.value = static_cast<uint32_t>(text.size());
-  return fds.add(std::move(fd));
+  written_ += buffer_.size();
+  buffer_.clear();
+}
+
+bool Answer::send(ipc::control::Reply& reply, ipc::DescriptorList& fds) {
+  flush();
+  if (!good_) return false;
+  lseek(fd_.get(), 0, SEEK_SET);
+  reply.value = static_cast<uint32_t>(written_);
+  return fds.add(std::move(fd_));
+}
+
+bool answer_with(const std::string& text, ipc::control::Reply& reply, ipc::DescriptorList& fds) {
+  Answer answer;
+  answer.add(text);
+  return answer.send(reply, fds);
 }
 
 void refuse(Errc error, const std::string& sentence, ipc::control::Reply& reply) {
@@ -147,7 +168,10 @@ bool Admin::handle_admin(Client& client, const std::string& command, ipc::contro
   if (verb == "stat") {
     text = stat();
   } else if (verb == "ss") {
-    text = ss(client);
+    Answer answer;
+    ss(client, answer);
+    if (!answer.send(reply, fds)) refuse(Errc::too_many, "no descriptors left", reply);
+    return true;
   } else if (verb == "version") {
     text = json{{"version", kVersion}, {"pid", getpid()}}.dump();
   } else {
@@ -208,11 +232,12 @@ std::string Admin::stat() const {
   return j.dump();
 }
 
-std::string Admin::ss(const Client& asker) const {
+void Admin::ss(const Client& asker, Answer& answer) const {
   uid_t uid = asker.credentials().uid;
-  SocketLister lister(engine_.sockets(), uid == 0 || uid == getuid(), uid);
+  SocketLister lister(engine_.sockets(), uid == 0 || uid == getuid(), uid, answer);
+  answer.add("{\"sockets\":[");
   engine_.stack().for_each_socket(lister, engine_.context().now);
-  return json{{"sockets", std::move(lister.list)}}.dump();
+  answer.add("]}");
 }
 
 }  // namespace ferry::server

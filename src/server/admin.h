@@ -3,12 +3,30 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "server/control.h"
 #include "server/engine.h"
 #include "server/ping.h"
 
 namespace ferry::server {
+
+// A text on its way into a memfd, for a reply, in pieces.
+class Answer {
+ public:
+  Answer();
+  void add(std::string_view text);
+  // False: no descriptors, or no memory.
+  bool send(ipc::control::Reply& reply, ipc::DescriptorList& fds);
+
+ private:
+  static constexpr size_t kChunk = 64 << 10;
+  void flush();
+  ipc::OwnedFd fd_;
+  bool good_;
+  std::string buffer_;
+  size_t written_ = 0;
+};
 
 class Admin final : public AdminHandler {
  public:
@@ -24,7 +42,7 @@ class Admin final : public AdminHandler {
 
  private:
   std::string stat() const;
-  std::string ss(const Client& asker) const;
+  void ss(const Client& asker, Answer& answer) const;
 
   Engine& engine_;
   Pings pings_;

@@ -108,9 +108,10 @@ def killed_clients(net):
         raise Failed(done.stdout[-1000:] + done.stderr[-1000:])
     eventually(lambda: number(net.client.stat(), "clients") == 1, 10, "killed clients are forgotten")
     eventually(lambda: not [s for s in net.client.sockets() if s.get("pid")], 10, "killed clients' sockets are gone")
-    # What they closed lingers for a minute (TIME_WAIT, RFC 9293 section 3.6.1; orphans that still send): about 2 KiB for each of their
-    # thousands of connections, bounded by the number of sockets. A channel or pool that stays would be megabytes each.
-    lingering = 32768
-    if memory_of(net.client) > before * 1.1 + lingering:
-        raise Failed(f"ferryd's memory grew from {before} to {memory_of(net.client)} KiB over {rounds} killed clients")
+    # What they closed lingers in TIME_WAIT for a minute (RFC 9293 section 3.6.1), half a KiB each. A channel or pool that stays would be
+    # megabytes each.
+    lingering = number(net.client.stat(), "tcp", "time_waits")
+    if memory_of(net.client) > before * 1.1 + 4096 + lingering / 2:
+        raise Failed(f"ferryd's memory grew from {before} to {memory_of(net.client)} KiB over {rounds} killed clients, "
+                     f"with {lingering} connections in TIME_WAIT")
     transfer(net, 4, 2, 40)  # others are served as before
