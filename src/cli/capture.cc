@@ -12,8 +12,8 @@
 
 #include "cli/admin.h"
 #include "cli/command.h"
-#include "cli/pcapng_stream.h"
 #include "link/capture_filter.h"
+#include "link/pcapng_blocks.h"
 
 namespace ferry::cli {
 namespace {
@@ -32,11 +32,11 @@ class Writer {
   Writer(int fd, const Options& options, const link::CaptureFilter& filter)
       : fd_(fd), options_(options), filter_(filter) {}
 
-  void on_block(std::span<const uint8_t> block) {
+  // A whole block; `frame`: the one in it, or nullptr.
+  void on_block(ByteSpan block, const link::CapturedFrame* frame) {
     if (full()) return;
-    if (is_packet_block(block)) {
-      const CapturedPacket packet = packet_of(block);
-      if (!filter_.matches(std::as_bytes(packet.bytes), packet.length)) return;
+    if (frame != nullptr) {
+      if (!filter_.matches(frame->bytes, frame->original_length)) return;
       ++packets_;
     }
     while (!block.empty()) {
@@ -69,8 +69,8 @@ void copy_blocks(int source, const Options& options, Writer& writer) {
   const auto deadline =
       std::chrono::steady_clock::now() +
       std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(options.seconds));
-  PcapngStream stream;
-  std::vector<uint8_t> buffer(1 << 18);
+  link::PcapngDecoder decoder;
+  std::vector<std::byte> buffer(1 << 18);
   size_t drained = 0;
   while (!writer.full() && drained < kPipeBytes) {
     const int left = g_stop != 0 ? 0 : left_until(deadline, options.seconds);
@@ -83,9 +83,9 @@ void copy_blocks(int source, const Options& options, Writer& writer) {
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n <= 0) return;  // ferryd ended it
     if (left == 0) drained += static_cast<size_t>(n);
-    if (!stream.feed(std::span(buffer).first(static_cast<size_t>(n)), [&](auto block) { writer.on_block(block); })) {
-      throw Failure(kFailed, "ferryd's capture stream is broken");
-    }
+    decoder.feed(ByteSpan(buffer).first(static_cast<size_t>(n)));
+    for (ByteSpan block; !(block = decoder.next_block()).empty();) writer.on_block(block, decoder.frame());
+    if (!decoder.error().empty()) throw Failure(kFailed, "ferryd's capture stream is broken: " + decoder.error());
   }
 }
 

@@ -1,5 +1,5 @@
-// Packet captures as pcapng (draft-ietf-opsawg-pcapng): a writer with nanosecond timestamps that keeps to a size, and a reader.
-// Super-frames are written as they are. What the reader reads is not trusted.
+// Packet captures in pcapng files: a writer with nanosecond timestamps that keeps to a size, and a reader. Super-frames are written as
+// they are. Does not own the format: pcapng_blocks.h.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "base/bytes.h"
-#include "base/time.h"
 #include "link/outcome.h"
+#include "link/pcapng_blocks.h"
 
 namespace ferry::link {
-
-enum class Direction : uint8_t { unknown = 0, inbound = 1, outbound = 2 };  // as in epb_flags
 
 struct PcapngOptions {
   std::string interface_name{};       // if_name, e.g. "packet:veth0"
@@ -48,12 +45,7 @@ class PcapngWriter {
 
  private:
   PcapngWriter(int fd, std::string path, const PcapngOptions& options);
-  void put(ByteSpan bytes);
-  void put32(uint32_t v);
-  void put16(uint16_t v);
-  void put_option(uint16_t code, ByteSpan value);
   void put_file_header();
-  void write_out(const std::byte* p, size_t n);
   bool next_file();
 
   PcapngOptions options_;
@@ -65,14 +57,7 @@ class PcapngWriter {
   bool full_ = false, failed_ = false;
 };
 
-struct CapturedFrame {
-  Instant when;                  // since 1970, as in the file
-  Direction direction = Direction::unknown;
-  uint32_t original_length = 0;  // more than bytes.size() when cut by the snaplen
-  std::vector<std::byte> bytes;
-};
-
-// Reads enhanced and simple packet blocks of either byte order; other blocks are skipped.
+// The frames of a file.
 class PcapngReader {
  public:
   static Outcome<std::unique_ptr<PcapngReader>> open(const std::string& path);
@@ -80,31 +65,16 @@ class PcapngReader {
   PcapngReader(const PcapngReader&) = delete;
   PcapngReader& operator=(const PcapngReader&) = delete;
 
-  // The next frame; false at the end or at the first thing that is not pcapng (then error() says what).
+  // The next frame, valid until the next call; false at the end or at the first thing that is not pcapng (then error() says what).
   bool next(CapturedFrame& frame);
   const std::string& error() const { return error_; }
 
  private:
-  struct InterfaceInfo {
-    uint64_t units_per_second = 1'000'000;
-    uint32_t link_type = 0;
-    uint32_t snaplen = 0;
-  };
-  explicit PcapngReader(int fd) : fd_(fd) {}
-  bool read_exactly(size_t n);  // into block_; false at the end of the file
-  bool read_block(uint32_t& type);
-  bool on_section_header();
-  bool on_interface();
-  bool on_packet(uint32_t type, CapturedFrame& frame);
-  bool fail(const char* what);
-  uint32_t u32(size_t at) const;
-  uint16_t u16(size_t at) const;
+  explicit PcapngReader(int fd) : fd_(fd), chunk_(64 << 10) {}
 
   int fd_;
-  bool big_endian_ = false;
-  bool in_section_ = false;
-  std::vector<std::byte> block_;  // body of the current block
-  std::vector<InterfaceInfo> interfaces_;
+  std::vector<std::byte> chunk_;
+  PcapngDecoder decoder_;
   std::string error_;
 };
 

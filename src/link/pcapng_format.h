@@ -1,6 +1,7 @@
-// Numbers of the pcapng file format (draft-ietf-opsawg-pcapng), shared by its writer and its reader.
+// Numbers of the pcapng file format (draft-ietf-opsawg-pcapng), shared by its encoder and its decoder.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace ferry::link::pcapng {
@@ -17,5 +18,8 @@ inline constexpr uint16_t kOptionUserApplication = 4;
 inline constexpr uint16_t kOptionTimeResolution = 9;
 inline constexpr uint16_t kLinkEthernet = 1;
 inline constexpr uint32_t kMaxBlockBytes = 1u << 20;  // longer ones are refused, not believed
+
+// Everything in a block is filled up to 32 bits.
+constexpr size_t padded(size_t n) { return (n + 3) & ~size_t{3}; }
 
 }  // namespace ferry::link::pcapng

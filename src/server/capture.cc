@@ -3,69 +3,34 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
 namespace ferry::server {
 namespace {
 
-// Block and option codes of pcapng.
-constexpr uint32_t kSectionHeader = 0x0a0d0d0a, kByteOrderMagic = 0x1a2b3c4d, kInterface = 1, kEnhancedPacket = 6;
-constexpr uint16_t kOptEnd = 0, kIfName = 2, kIfTsResol = 9, kEpbFlags = 2, kEthernet = 1;
 constexpr uint32_t kSnapLength = 262144;
-
-uint32_t padded(uint32_t n) { return (n + 3) & ~uint32_t{3}; }
 
 }  // namespace
 
 CaptureStream::CaptureStream(Context& context, UniqueFd write_end, const std::string& interface_name)
     : ctx_(context), fd_(std::move(write_end)) {
-  put32(kSectionHeader), put32(28), put32(kByteOrderMagic), put16(1), put16(0);
-  put32(0xffffffff), put32(0xffffffff), put32(28);  // section length: unknown
-  auto name = static_cast<uint32_t>(interface_name.size());
-  uint32_t length = 20 + 4 + padded(name) + 8 + 4;
-  put32(kInterface), put32(length), put16(kEthernet), put16(0), put32(kSnapLength);
-  put16(kIfName), put16(static_cast<uint16_t>(name)), put(interface_name.data(), name), pad(name);
-  put16(kIfTsResol), put16(1), put32(9);  // 10^-9 seconds
-  put16(kOptEnd), put16(0), put32(length);
+  link::pcapng::append_header(buffer_, "ferryd", interface_name, kSnapLength);
   if (!ctx_.poller.add(fd_.get(), *this, EPOLLOUT | EPOLLET)) closed_ = true;
 }
 
 CaptureStream::~CaptureStream() { ctx_.poller.remove(fd_.get(), *this); }
 
-void CaptureStream::put(const void* bytes, size_t n) {
-  auto* p = static_cast<const std::byte*>(bytes);
-  buffer_.insert(buffer_.end(), p, p + n);
-}
-
-void CaptureStream::pad(size_t n) {
-  static constexpr std::byte kZero[3] = {};
-  put(kZero, padded(static_cast<uint32_t>(n)) - n);
-}
-
-void CaptureStream::record(bool inbound, std::span<const ByteSpan> pieces) {
+void CaptureStream::record(link::Direction direction, std::span<const ByteSpan> pieces) {
   size_t total = 0;
   for (ByteSpan p : pieces) total += p.size();
-  auto captured = static_cast<uint32_t>(total < kSnapLength ? total : kSnapLength);
-  if (closed_ || buffer_.size() - written_ + captured > kBufferBytes) {
+  if (closed_ || buffer_.size() - written_ + std::min<size_t>(total, kSnapLength) > kBufferBytes) {
     ++ctx_.counters.capture_dropped;
     return;
   }
   ++ctx_.counters.capture_packets;
-  auto when = static_cast<uint64_t>(ctx_.now.ns() + ctx_.realtime_offset_ns);
-  uint32_t length = 28 + padded(captured) + 8 + 4 + 4;
-  put32(kEnhancedPacket), put32(length), put32(0);
-  put32(static_cast<uint32_t>(when >> 32)), put32(static_cast<uint32_t>(when));
-  put32(captured), put32(static_cast<uint32_t>(total));
-  uint32_t left = captured;
-  for (ByteSpan p : pieces) {
-    uint32_t n = p.size() < left ? static_cast<uint32_t>(p.size()) : left;
-    put(p.data(), n);
-    left -= n;
-  }
-  pad(captured);
-  put16(kEpbFlags), put16(4), put32(inbound ? 1 : 2);
-  put16(kOptEnd), put16(0), put32(length);
+  link::pcapng::append_packet(buffer_, ctx_.now + Duration::ns(ctx_.realtime_offset_ns), direction, pieces, kSnapLength);
 }
 
 void CaptureStream::flush() {
@@ -101,7 +66,7 @@ UniqueFd Captures::start(const std::string& interface_name) {
 }
 
 void Captures::on_received(stack::LinkIndex, const buf::Frame& frame) {
-  for (auto& s : streams_) s->record(true, std::span(&frame.bytes, 1));
+  for (auto& s : streams_) s->record(link::Direction::inbound, std::span(&frame.bytes, 1));
 }
 
 void Captures::on_sent(stack::LinkIndex, const buf::Packet& packet, const buf::Memory& memory) {
@@ -110,7 +75,7 @@ void Captures::on_sent(stack::LinkIndex, const buf::Packet& packet, const buf::M
   pieces[n++] = packet.header_bytes();
   for (uint16_t i = 0; i < packet.part_count; ++i) pieces[n++] = memory.read(packet.parts[i]);
   if (!packet.tail.empty()) pieces[n++] = packet.tail;
-  for (auto& s : streams_) s->record(false, std::span(pieces).first(n));
+  for (auto& s : streams_) s->record(link::Direction::outbound, std::span(pieces).first(n));
 }
 
 void Captures::flush() {

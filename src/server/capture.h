@@ -1,4 +1,4 @@
-// `ferry capture`: every frame that passes the links, as a pcapng stream (draft-ietf-opsawg-pcapng) on a pipe that the server
+// `ferry capture`: every frame that passes the links, as a pcapng stream (link/pcapng_blocks.h) on a pipe that the server
 // made, so that a reader can neither block the server nor slow it: what does not fit is dropped and counted.
 // While nobody captures, the data path pays one test of a pointer.
 #pragma once
@@ -7,17 +7,17 @@
 #include <string>
 #include <vector>
 
+#include "link/pcapng_blocks.h"
 #include "server/host.h"
 
 namespace ferry::server {
 
 class CaptureStream final : public PollHandler {
  public:
-  // `epoch_ns`: CLOCK_REALTIME - CLOCK_MONOTONIC. The header is written at once.
   CaptureStream(Context& context, UniqueFd write_end, const std::string& interface_name);
   ~CaptureStream();
 
-  void record(bool inbound, std::span<const ByteSpan> pieces);
+  void record(link::Direction direction, std::span<const ByteSpan> pieces);
   // Writes what waits, as far as the reader takes it.
   void flush();
   bool closed() const { return closed_; }
@@ -25,10 +25,6 @@ class CaptureStream final : public PollHandler {
 
  private:
   static constexpr size_t kBufferBytes = 4u << 20;
-  void put(const void* bytes, size_t n);
-  void put32(uint32_t v) { put(&v, sizeof v); }
-  void put16(uint16_t v) { put(&v, sizeof v); }
-  void pad(size_t n);
 
   Context& ctx_;
   UniqueFd fd_;

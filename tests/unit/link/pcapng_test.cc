@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "link/pcapng_format.h"
+#include "unit/link/captured.h"
 #include "unit/link/frames.h"
 
 namespace ferry::link {
@@ -30,15 +31,6 @@ class PcapngTest : public ::testing::Test {
     EXPECT_TRUE(w.ok()) << w.error();
     return std::move(*w);
   }
-  static std::vector<CapturedFrame> read(const std::string& file, std::string* error = nullptr) {
-    std::vector<CapturedFrame> all;
-    auto r = PcapngReader::open(file);
-    if (!r.ok()) return all;
-    CapturedFrame f;
-    while ((*r)->next(f)) all.push_back(f);
-    if (error != nullptr) *error = (*r)->error();
-    return all;
-  }
   static bool exists(const std::string& file) { return ::access(file.c_str(), F_OK) == 0; }
   static off_t size_of(const std::string& file) {
     struct stat s{};
@@ -57,7 +49,7 @@ TEST_F(PcapngTest, ReadsBackWhatItWrote) {
     EXPECT_EQ(w->frames(), 2u);
   }
   std::string error;
-  const auto got = read(path, &error);
+  const auto got = read_capture(path, &error);
   EXPECT_EQ(error, "");
   ASSERT_EQ(got.size(), 2u);
   EXPECT_EQ(got[0].bytes, small);
@@ -90,7 +82,7 @@ TEST_F(PcapngTest, TsharkReadsIt) {
 
 TEST_F(PcapngTest, CutsAtTheSnaplen) {
   writer({.snaplen = 100})->write(Instant(), Direction::inbound, random_bytes(1000, 4));
-  const auto got = read(path);
+  const auto got = read_capture(path);
   ASSERT_EQ(got.size(), 1u);
   EXPECT_EQ(got[0].bytes.size(), 100u);
   EXPECT_EQ(got[0].original_length, 1000u);
@@ -105,7 +97,7 @@ TEST_F(PcapngTest, StopsAtItsSize) {
   EXPECT_EQ(taken, 9u);
   w.reset();
   EXPECT_LE(size_of(path), 10'000);
-  EXPECT_EQ(read(path).size(), 9u);
+  EXPECT_EQ(read_capture(path).size(), 9u);
 }
 
 TEST_F(PcapngTest, RotatesAndKeepsTheLastFiles) {
@@ -117,7 +109,7 @@ TEST_F(PcapngTest, RotatesAndKeepsTheLastFiles) {
   EXPECT_FALSE(exists(path + ".1"));
   int expected = 18;
   for (const char* suffix : {".2", ".3", ".4"})
-    for (const auto& f : read(path + suffix)) EXPECT_EQ(f.when.ns(), expected++);
+    for (const auto& f : read_capture(path + suffix)) EXPECT_EQ(f.when.ns(), expected++);
   EXPECT_EQ(expected, 45);
 }
 
@@ -172,7 +164,7 @@ TEST_F(PcapngTest, ReadsTheOtherByteOrder) {
   f.block(pcapng::kSimplePacket, {3, 0x11223300});
   f.save(path);
   std::string error;
-  const auto got = read(path, &error);
+  const auto got = read_capture(path, &error);
   EXPECT_EQ(error, "");
   ASSERT_EQ(got.size(), 3u);
   EXPECT_EQ(got[0].when.ns(), 1'500'000'000);
@@ -193,7 +185,7 @@ TEST_F(PcapngTest, SurvivesDamagedFiles) {
   const auto try_file = [&](const std::string& content) {
     std::ofstream(damaged, std::ios::binary | std::ios::trunc) << content;
     std::string error;
-    return read(damaged, &error).size() + (error.empty() ? 0 : 100);
+    return read_capture(damaged, &error).size() + (error.empty() ? 0 : 100);
   };
   EXPECT_EQ(try_file(good), 1u);
   for (size_t n = 1; n < good.size(); ++n) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "link/memory.h"
+#include "unit/link/captured.h"
 #include "unit/link/frames.h"
 
 namespace ferry::link {
@@ -34,13 +35,7 @@ class CaptureTest : public ::testing::Test {
     EXPECT_TRUE(b->send(udp_packet(back, memory, {0, 60, 1}, Checksums::complete), memory).ok());
     a->receive(collected, 10);
   }
-  std::vector<CapturedFrame> recorded() const {
-    auto r = PcapngReader::open("/proc/self/fd/" + std::to_string(file));
-    std::vector<CapturedFrame> all;
-    CapturedFrame f;
-    while ((*r)->next(f)) all.push_back(f);
-    return all;
-  }
+  std::vector<KeptFrame> recorded() const { return read_capture("/proc/self/fd/" + std::to_string(file)); }
   std::unique_ptr<Capture> a;
   std::unique_ptr<Link> b;
   Path there, back;
