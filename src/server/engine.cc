@@ -119,6 +119,7 @@ bool Engine::receive() {
   bool any = false;
   for (auto& port : ports_) {
     receiving_ = port->index;
+    port->link->advance(ctx_.now);
     any |= port->link->receive(*this, kReceiveBudget) > 0;
   }
   return any;
@@ -210,6 +211,7 @@ void Engine::cool_down() {
 
 Instant Engine::next_deadline() {
   Instant deadline = stack_->next_deadline();
+  for (auto& port : ports_) deadline = earlier(deadline, port->link->next_deadline());
   for (Socket* s = ctx_.moving.front(); s != nullptr; s = ctx_.moving.next(*s))
     deadline = earlier(deadline, s->move_deadline());
   return part_ != nullptr ? earlier(deadline, part_->next_deadline()) : deadline;

@@ -1,9 +1,9 @@
 // The event loop: one thread, one stack, its links, clients and sockets.
 //
-//   turn:  time --> links: receive --> doorbells of hot channels --> timers --> descriptors --> marked sockets run --> links: flush
+//   turn:  time --> links: advance, receive --> doorbells of hot channels --> timers --> descriptors --> marked sockets run --> links: flush
 //   A turn that did something is followed by another. After an idle one the engine spins for a while that adapts to what spinning
 //   was worth lately, then tells the hot channels that it needs a kick, looks at their doorbells once more, and sleeps in epoll
-//   until the stack's next deadline. Nothing ticks: an idle server uses no CPU.
+//   until the next deadline of the stack or a link. Nothing ticks: an idle server uses no CPU.
 #pragma once
 
 #include <functional>

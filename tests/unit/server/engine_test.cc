@@ -1,0 +1,112 @@
+// The loop around a link with a clock: what a decorator delays is on time, and nobody spins while it waits.
+#include "server/engine.h"
+
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "fixture.h"
+#include "link/decorators/impair.h"
+#include "link/memory.h"
+#include "link/no_memory.h"
+#include "wire/arp.h"
+#include "wire/ethernet.h"
+
+namespace ferry::server {
+namespace {
+
+constexpr auto kOurs = wire::Ipv4Address::of(10, 9, 0, 1), kPeers = wire::Ipv4Address::of(10, 9, 0, 2);
+constexpr Duration kPatience = Duration::seconds(10);
+
+Instant monotonic() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return Instant::from_ns(int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec);
+}
+
+// The other end of the link: looks for answers in every turn, and ends a sleep that lasts too long (an engine that forgets its link's
+// deadline would sleep for ever).
+class Peer final : public TurnPart, private link::FrameSink {
+ public:
+  void on_turn() override { end->receive(*this, 100); }
+  Instant next_deadline() const override { return answered.is_never() ? latest : Instant(); }
+
+  std::unique_ptr<link::Link> end;
+  const Instant latest = monotonic() + kPatience;
+  Instant answered = Instant::never();
+
+ private:
+  void on_frame(const buf::Frame& frame) override {
+    auto arp = wire::ArpView::parse(frame.bytes.subspan(wire::kEthernetHeaderBytes));
+    if (arp.ok() && arp->operation() == wire::kArpReply && arp->sender_ip() == kOurs) answered = monotonic();
+  }
+};
+
+class EngineTest : public testing::Test {
+ protected:
+  void start(const link::ImpairOptions& options) {
+    auto [ours, theirs] = link::make_memory_pair();
+    peer.end = std::move(theirs);
+    auto stack = stack::Stack::create({}, engine.host());
+    ASSERT_TRUE(stack.ok());
+    engine.set_stack(*stack);
+    stack::InterfaceConfig interface;
+    interface.mac = ours->capabilities().mac;
+    interface.prefix = {kOurs, 24};
+    std::vector<std::unique_ptr<link::Link>> links;
+    links.push_back(link::make_impair(std::move(ours), options));
+    engine.set_links(std::move(links));
+    ASSERT_TRUE(engine.stack().add_interface(engine.context().now, interface).ok());
+    engine.listen(UniqueFd(eventfd(0, EFD_CLOEXEC)), handler, peer);
+  }
+
+  // The peer asks who has our address.
+  void ask() {
+    wire::ArpFields request;
+    request.sender_mac = peer.end->capabilities().mac;
+    request.sender_ip = kPeers;
+    request.target_ip = kOurs;
+    std::byte frame[wire::kEthernetHeaderBytes + wire::kArpBytes];
+    wire::EthernetFields ethernet;
+    ethernet.destination = wire::MacAddress::broadcast();
+    ethernet.source = request.sender_mac;
+    ethernet.type = wire::kEtherArp;
+    ethernet.emit(frame);
+    request.emit(MutableByteSpan(frame).subspan(wire::kEthernetHeaderBytes));
+    buf::Packet packet;
+    packet.tail = frame;
+    packet.payload_length = sizeof frame;
+    ASSERT_TRUE(peer.end->send(packet, link::NoMemory()).ok());
+  }
+  void run_until_answered() {
+    engine.run([&] { return !peer.answered.is_never() || monotonic() >= peer.latest; });
+    EXPECT_FALSE(peer.answered.is_never());
+  }
+
+  FakeHandler handler;
+  Peer peer;
+  Engine engine{{.limits = {}, .spin_max = Duration::zero()}};
+};
+
+TEST_F(EngineTest, ALinkThatDelaysIsOnTimeAndCostsNoTurns) {
+  link::ImpairOptions options;
+  options.receive.delay = Duration::ms(5);
+  options.transmit.delay = Duration::ms(7);
+  start(options);
+  const Instant asked = monotonic();
+  ask();
+  run_until_answered();
+  EXPECT_GE(peer.answered - asked, Duration::ms(12));
+  EXPECT_LT(peer.answered - asked, Duration::seconds(1));
+  EXPECT_GE(engine.context().counters.sleeps, 2u);
+  EXPECT_LT(engine.context().counters.turns, 50u);
+}
+
+TEST_F(EngineTest, ALinkWithoutAClockAnswersInTheTurn) {
+  start({});
+  ask();
+  run_until_answered();
+  EXPECT_EQ(engine.context().counters.sleeps, 0u);
+}
+
+}  // namespace
+}  // namespace ferry::server
