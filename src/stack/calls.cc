@@ -118,8 +118,8 @@ CallResult Engine::bind(Socket& socket, const Call& call) {
 Status Engine::set_option(Socket& socket, Option option, int64_t value) {
   TcpSocket* t = socket.type == SocketType::tcp ? static_cast<TcpSocket*>(&socket) : nullptr;
   switch (option) {
-    case Option::reuse_address: socket.reuse_address = value != 0; return {};
-    case Option::reuse_port: socket.reuse_port = value != 0; return {};
+    case Option::reuse_address: ports_of(socket).set_reuse_address(socket, value != 0); return {};
+    case Option::reuse_port: ports_of(socket).set_reuse_port(socket, value != 0); return {};
     case Option::broadcast: socket.broadcast = value != 0; return {};
     case Option::dont_fragment: socket.dont_fragment = value != 0; return {};
     case Option::receive_errors: socket.receive_errors = value != 0; return {};

@@ -108,7 +108,6 @@ class Engine final : public tcp::Host, public net::NetworkHost {
   CallResult open(const Call& call);
   CallResult bind(Socket& socket, const Call& call);
   Status set_option(Socket& socket, Option option, int64_t value);
-  Status set_port_option(Socket& socket, Option option, bool value);
   CallResult close(Socket& socket);
   PortTable& ports_of(const Socket& socket);
   wire::IpAddress reachable(const wire::IpAddress& address) const;

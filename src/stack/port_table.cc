@@ -57,8 +57,10 @@ Status PortTable::join(Binding& binding, uint16_t port) {
   FERRY_ASSERT(!binding.bound());
   auto bucket = obtain(port);
   if (!bucket) return bucket.error();
+  if ((*bucket)->holders.empty()) (*bucket)->uid = binding.uid;
   (*bucket)->holders.push_back(binding);
   if (!binding.automatic) ++(*bucket)->chosen;
+  count(**bucket, binding, 1);
   binding.bucket = *bucket;
   return {};
 }
@@ -68,6 +70,7 @@ void PortTable::release(Binding& binding) {
   if (bucket == nullptr) return;
   remove_receiver(binding);
   bucket->holders.erase(binding);
+  count(*bucket, binding, ~0u);
   if (!binding.automatic) --bucket->chosen;
   binding.bucket = nullptr;
   binding.automatic = false;
@@ -84,15 +87,37 @@ void PortTable::remove_receiver(Binding& binding) {
 
 bool PortTable::conflicts(const Binding& binding) const { return conflicts(*binding.bucket, binding, true); }
 
+// Adds `one` (1, or -1 in the arithmetic of uint32_t) to what the holder counts for.
+void PortTable::count(PortBucket& bucket, const Binding& holder, uint32_t one) {
+  if (!shares_by_address(holder)) bucket.not_by_address += one;
+  if (!shares_by_port(holder, bucket.uid)) bucket.not_by_port += one;
+}
+
+void PortTable::change(Binding& binding, bool& flag, bool value) {
+  if (binding.bound()) count(*binding.bucket, binding, ~0u);
+  flag = value;
+  if (binding.bound()) count(*binding.bucket, binding, 1);
+}
+
+// Whether no holder but `binding` itself stands in its way, whatever the addresses: told by the counts.
+bool PortTable::all_share(const PortBucket& bucket, const Binding& binding, bool named) {
+  const bool holds = binding.bucket == &bucket;
+  const uint32_t own_by_address = holds && !shares_by_address(binding) ? 1 : 0;
+  const uint32_t own_by_port = holds && !shares_by_port(binding, bucket.uid) ? 1 : 0;
+  return (named && binding.reuse_address && bucket.not_by_address == own_by_address) ||
+         (binding.reuse_port && binding.uid == bucket.uid && bucket.not_by_port == own_by_port);
+}
+
 bool PortTable::conflicts(const PortBucket& bucket, const Binding& binding, bool named) const {
+  if (all_share(bucket, binding, named)) return false;  // a server may have a socket for every client on one port
   auto& holders = const_cast<PortBucket&>(bucket).holders;
   for (const Binding* other = holders.front(); other != nullptr; other = holders.next(const_cast<Binding&>(*other))) {
     if (other == &binding) continue;
     if (!other->bound_address.is_any() && !binding.bound_address.is_any() &&
         other->bound_address != binding.bound_address)
       continue;
-    if (named && binding.reuse_address && other->reuse_address && !other->listening) continue;
-    if (binding.reuse_port && other->reuse_port && (other->in_time_wait || other->uid == binding.uid)) continue;
+    if (named && binding.reuse_address && shares_by_address(*other)) continue;
+    if (binding.reuse_port && shares_by_port(*other, binding.uid)) continue;
     return true;
   }
   return false;

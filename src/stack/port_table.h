@@ -17,7 +17,7 @@ struct PortBucket;
 struct HolderTag;
 struct ReceiverTag;
 
-// One holder of a local port.
+// One holder of a local port. While it holds one, what it shares by is changed by PortTable only, which counts.
 struct Binding : ListNode<HolderTag>, ListNode<ReceiverTag> {
   PortBucket* bucket = nullptr;
   wire::IpAddress bound_address;  // unspecified: all of ours
@@ -31,7 +31,10 @@ struct Binding : ListNode<HolderTag>, ListNode<ReceiverTag> {
 
 struct PortBucket {
   uint16_t port = 0;
+  uint32_t uid = 0;                      // of the first holder
   uint32_t chosen = 0;                   // holders that named the port or asked bind() for one: not automatic
+  uint32_t not_by_address = 0;           // holders that nobody can join by SO_REUSEADDR
+  uint32_t not_by_port = 0;              // holders that a socket of `uid` cannot join by SO_REUSEPORT
   PortBucket* chain = nullptr;
   List<Binding, HolderTag> holders;
   List<Binding, ReceiverTag> receivers;  // those that take what belongs to no flow: listeners, unconnected datagram sockets
@@ -72,6 +75,9 @@ class PortTable {
   void release(Binding& binding);
   // Whether `binding`, which holds its port, could still be bound there: listen() asks again (Linux does too).
   bool conflicts(const Binding& binding) const;
+  void set_reuse_address(Binding& binding, bool on) { change(binding, binding.reuse_address, on); }
+  void set_reuse_port(Binding& binding, bool on) { change(binding, binding.reuse_port, on); }
+  void set_listening(Binding& binding, bool on) { change(binding, binding.listening, on); }
   // Begins or ends taking what belongs to no flow. The binding holds a port.
   void add_receiver(Binding& binding) { binding.bucket->receivers.push_back(binding); }
   void remove_receiver(Binding& binding);
@@ -80,6 +86,13 @@ class PortTable {
   static constexpr uint32_t kChains = 1024;
   uint32_t ephemeral_count() const { return uint32_t{last_} - first_ + 1; }
   bool conflicts(const PortBucket& bucket, const Binding& binding, bool named) const;
+  static bool shares_by_address(const Binding& holder) { return holder.reuse_address && !holder.listening; }
+  static bool shares_by_port(const Binding& holder, uint32_t uid) {
+    return holder.reuse_port && (holder.in_time_wait || holder.uid == uid);
+  }
+  static bool all_share(const PortBucket& bucket, const Binding& binding, bool named);
+  static void count(PortBucket& bucket, const Binding& holder, uint32_t one);
+  static void change(Binding& binding, bool& flag, bool value);
   Result<PortBucket*> obtain(uint16_t port);
 
   uint16_t first_, last_;

@@ -67,16 +67,16 @@ Status Engine::listen(TcpSocket& socket, int64_t backlog) {
     if (!port) return port.error();
     socket.local = {{}, *port};
   }
-  socket.listening = true;
+  tcp_ports_.set_listening(socket, true);
   Listening* listening = nullptr;
   if (!tcp_ports_.conflicts(socket)) listening = make<Listening>();
   else {
-    socket.listening = false;
+    tcp_ports_.set_listening(socket, false);
     if (chosen_here) tcp_ports_.release(socket);
     return Errc::address_in_use;
   }
   if (listening == nullptr) {
-    socket.listening = false;
+    tcp_ports_.set_listening(socket, false);
     if (chosen_here) tcp_ports_.release(socket);
     return Errc::no_memory;
   }
@@ -92,7 +92,7 @@ void Engine::stop_listening(TcpSocket& socket) {
   while (TcpSocket* child = listening->half_open.front()) reset_child(*child);
   while (TcpSocket* child = listening->waiting.front()) reset_child(*child);
   tcp_ports_.remove_receiver(socket);
-  socket.listening = false;
+  tcp_ports_.set_listening(socket, false);
   socket.queues = nullptr;
   ferry::destroy(listening);
 }

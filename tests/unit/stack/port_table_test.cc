@@ -45,10 +45,10 @@ TEST_F(PortTableTest, ReuseAddressNeedsBothAndNoListener) {
   b.reuse_address = true;
   first();
   EXPECT_EQ(second(), Errc::address_in_use);
-  a.reuse_address = true;
+  ports.set_reuse_address(a, true);
   EXPECT_EQ(second(), Errc::ok);
   ports.release(b);
-  a.listening = true;
+  ports.set_listening(a, true);
   EXPECT_EQ(second(), Errc::address_in_use);
 }
 
@@ -67,7 +67,8 @@ TEST_F(PortTableTest, TimeWaitYieldsToReuseAddress) {
   a.in_time_wait = true;
   first();
   EXPECT_EQ(second(), Errc::address_in_use);
-  a.reuse_address = b.reuse_address = true;
+  ports.set_reuse_address(a, true);
+  ports.set_reuse_address(b, true);
   EXPECT_EQ(second(), Errc::ok);
 }
 
@@ -114,6 +115,50 @@ TEST_F(PortTableTest, BucketsGoWithTheirLastHolder) {
   ports.add_receiver(a);
   ports.release(a);
   EXPECT_EQ(ports.find(80), nullptr);
+}
+
+// The rules, as the manual has them, asked of every holder.
+bool may_join(const Binding& b, const std::vector<std::unique_ptr<Binding>>& all) {
+  for (const auto& other : all) {
+    if (other.get() == &b || !other->bound()) continue;
+    if (other->bound_address != b.bound_address && !other->bound_address.is_any() && !b.bound_address.is_any()) continue;
+    if (b.reuse_address && other->reuse_address && !other->listening) continue;
+    if (b.reuse_port && other->reuse_port && (other->in_time_wait || other->uid == b.uid)) continue;
+    return false;
+  }
+  return true;
+}
+
+TEST_F(PortTableTest, WhatItCountsAgreesWithTheRules) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    Rng rng(seed);
+    std::vector<std::unique_ptr<Binding>> all;
+    for (int i = 0; i < 8; ++i) {
+      auto& x = *all.emplace_back(std::make_unique<Binding>());
+      x.uid = rng.below(8) == 0 ? 1 : 0;
+      x.bound_address = rng.below(4) == 0 ? kOne : rng.below(4) == 0 ? kTwo : kAny;
+      x.in_time_wait = rng.below(8) == 0;
+      x.reuse_address = rng.below(4) != 0;
+      x.reuse_port = rng.below(4) != 0;
+    }
+    for (int step = 0; step < 200; ++step) {
+      Binding& x = *all[rng.below(8)];
+      switch (rng.below(6)) {
+        case 0: ports.set_reuse_address(x, rng.below(4) != 0); break;
+        case 1: ports.set_reuse_port(x, rng.below(4) != 0); break;
+        case 2: ports.set_listening(x, rng.below(4) == 0); break;
+        case 3: ports.release(x); break;
+        default:
+          if (x.bound()) {
+            EXPECT_EQ(ports.conflicts(x), !may_join(x, all)) << seed << " " << step;
+          } else {
+            const bool free = may_join(x, all);
+            EXPECT_EQ(ports.bind(x, 80).ok(), free) << seed << " " << step;
+          }
+      }
+    }
+    for (auto& x : all) ports.release(*x);
+  }
 }
 
 }  // namespace

@@ -117,6 +117,45 @@ TEST_F(UdpTest, BroadcastNeedsPermissionAndReachesEverySocket) {
   EXPECT_EQ(p.datagrams[1].size(), 2u);
 }
 
+// As DTLS and QUIC servers do it. Broadcasts still go to whoever they match.
+TEST_F(UdpTest, ASocketForEveryClientOnOnePort) {
+  constexpr uint16_t kClients = 300;
+  const auto shared = [&] {
+    const SocketId s = p.open(1, SocketType::udp);
+    p.set(1, s, Option::reuse_address, 1);
+    EXPECT_EQ(p.bind(1, s, StackPair::any(2000)), Errc::ok);
+    return s;
+  };
+  const SocketId rest = shared();
+  std::vector<SocketId> clients, servers;
+  for (uint16_t i = 0; i < kClients; ++i) {
+    clients.push_back(udp(0, StackPair::any(static_cast<uint16_t>(1000 + i))));
+    servers.push_back(shared());
+    EXPECT_EQ(p.connect(1, servers.back(), StackPair::at(0, static_cast<uint16_t>(1000 + i))), Errc::ok);
+  }
+  const auto receiver_of = [&](SocketId client, const wire::Endpoint& to = StackPair::at(1, 2000)) {
+    p.datagrams[1].clear();
+    EXPECT_EQ(p.send_to(0, client, "x", to), Errc::ok);
+    p.run(Duration::ms(1));
+    return p.datagrams[1].size() == 1 ? p.datagrams[1][0].owner : Owner{};
+  };
+  for (uint16_t i = 0; i < kClients; ++i) EXPECT_EQ(receiver_of(clients[i]), p.owner_of(1, servers[i])) << i;
+  const SocketId stranger = udp(0, StackPair::any(999));
+  EXPECT_EQ(receiver_of(stranger), p.owner_of(1, rest));
+  p.close(1, servers[0]);
+  EXPECT_EQ(receiver_of(clients[0]), p.owner_of(1, rest));
+  EXPECT_EQ(p.connect(1, servers[1], StackPair::at(0, 999)), Errc::ok);
+  EXPECT_EQ(receiver_of(stranger), p.owner_of(1, servers[1]));
+  EXPECT_EQ(receiver_of(clients[1]), p.owner_of(1, rest));
+
+  const wire::Endpoint all{wire::IpAddress::from(wire::Ipv4Address::of(10, 9, 0, 255)), 2000};
+  p.set(0, clients[2], Option::broadcast, 1);
+  receiver_of(clients[2], all);
+  ASSERT_EQ(p.datagrams[1].size(), 2u);  // the one for the rest, and the one for this client
+  EXPECT_EQ(p.datagrams[1][0].owner, p.owner_of(1, rest));
+  EXPECT_EQ(p.datagrams[1][1].owner, p.owner_of(1, servers[2]));
+}
+
 TEST_F(UdpTest, SendRefusesWhatCannotBe) {
   const SocketId a = p.open(0, SocketType::udp);
   EXPECT_EQ(p.send_to(0, a, "x", {}), Errc::destination_required);
