@@ -21,7 +21,9 @@ namespace ferry {
   X(icmp_echo_out) X(icmp_echo_replies_out) X(icmp_errors_out)                            \
   X(udp_in) X(udp_out)                                                                    \
   X(tcp_segments_in) X(tcp_segments_out) X(tcp_resets_out) X(tcp_retransmits)             \
-  X(tcp_connections_opened) X(tcp_connections_accepted) X(tcp_connections_failed)
+  X(tcp_connections_opened) X(tcp_connections_accepted) X(tcp_connections_failed)    \
+  X(tcp_orphans_reset)          /* the oldest of too many connections that lingered */    \
+  X(tcp_time_waits_forgotten)   /* before their time: too many, or no memory */
 // clang-format on
 
 struct Counters {

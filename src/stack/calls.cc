@@ -34,7 +34,7 @@ CallResult Engine::on_call(const Call& call) {
 
 CallResult Engine::open(const Call& call) {
   if (call.owner == 0) return failure(Errc::invalid);
-  if (socket_count_ >= config_.max_sockets) return failure(Errc::too_many);
+  if (is_full()) return failure(Errc::too_many);
   Socket* socket = nullptr;
   switch (call.type) {
     case SocketType::tcp: socket = make<TcpSocket>(); break;

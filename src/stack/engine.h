@@ -57,6 +57,8 @@ class Engine final : public tcp::Host, public net::NetworkHost {
   CallResult add_interface(const InterfaceConfig& interface);
   Status add_route(const Route& route);
   Status reserve_connection();
+  // Orphans have no number and a bound of their own: peers that keep them alive shut nobody out.
+  bool is_full() const { return sockets_.count() >= config_.max_sockets; }
 
   // net::NetworkHost
   Status transmit(LinkIndex link, const buf::Packet& frame) override;
@@ -125,6 +127,8 @@ class Engine final : public tcp::Host, public net::NetworkHost {
   void stop_listening(TcpSocket& socket);
   CallResult accept(TcpSocket& listener);
   CallResult tcp_close(TcpSocket& socket, bool abort);
+  void add_orphan(TcpSocket& socket);
+  void limit_orphans();
   void release_port_unless_chosen(TcpSocket& socket);
   tcp::Setup setup_for(TcpSocket& socket);
 
@@ -166,10 +170,11 @@ class Engine final : public tcp::Host, public net::NetworkHost {
   static constexpr uint32_t kPerturbations = 64;
   uint32_t perturbations_[kPerturbations] = {};  // RFC 6056 section 3.3.4: how far each group of destinations has searched
   uint32_t path_generation_ = 1;
-  uint32_t socket_count_ = 0;      // with a number or not; bounded by Config::max_sockets
+  uint32_t socket_count_ = 0;      // with a number or not
+  uint32_t orphan_count_ = 0;      // of these: in orphans_
   uint32_t connection_count_ = 0;  // tcp::Connection objects, for which timers_ has room
   uint32_t time_wait_count_ = 0;
-  List<TcpSocket, QueueTag> orphans_;          // closed by the host, not by the protocol yet
+  List<TcpSocket, QueueTag> orphans_;          // closed by the host, not by the protocol yet; oldest first
   List<TimeWaitEntry, OrderTag> time_waits_;   // by expiry
   List<Socket, DeadTag> dead_;                 // destroyed at the end of the input
   buf::Packet packet_;             // the segment being sent; a member to keep frames small

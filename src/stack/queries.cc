@@ -98,6 +98,7 @@ void Engine::for_each_counter(CounterVisitor& visitor) const {
   visitor.on_counter("sockets", socket_count_);
   visitor.on_counter("tcp_listeners", listeners);
   visitor.on_counter("tcp_connections", connections);
+  visitor.on_counter("tcp_orphans", orphan_count_);
   visitor.on_counter("tcp_time_waits", time_wait_count_);
   visitor.on_counter("datagram_sockets", datagram_sockets);
   visitor.on_counter("loopback_bytes_queued", loopback_.used());

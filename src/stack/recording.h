@@ -15,7 +15,7 @@
 namespace ferry::stack {
 
 inline constexpr uint32_t kRecordingMagic = 0x43455246;  // "FREC"
-inline constexpr uint16_t kRecordingVersion = 1;
+inline constexpr uint16_t kRecordingVersion = 2;
 
 // Kinds of entries: inputs have the numbers of InputKind, what the stack said to its host follows.
 enum class EntryKind : uint8_t {

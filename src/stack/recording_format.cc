@@ -28,6 +28,7 @@ wire::Ipv4Prefix get_prefix(RecordReader& in) {
 void put(RecordWriter& out, const Config& c) {
   out.u64(c.seed);
   out.u32(c.max_sockets);
+  out.u32(c.max_orphans);
   out.u16(c.ephemeral_first);
   out.u16(c.ephemeral_last);
   out.u32(c.max_backlog);
@@ -38,6 +39,7 @@ Config get_config(RecordReader& in) {
   Config c;
   c.seed = in.u64();
   c.max_sockets = in.u32();
+  c.max_orphans = in.u32();
   c.ephemeral_first = in.u16();
   c.ephemeral_last = in.u16();
   c.max_backlog = in.u32();

@@ -85,7 +85,6 @@ CallResult Engine::restore(ByteSpan record) {
 
 Result<SocketId> Engine::restore_tcp(RecordReader& in, uint8_t raw_kind) {
   const auto kind = static_cast<RecordKind>(raw_kind);
-  if (socket_count_ >= config_.max_sockets) return Errc::too_many;
   if (in.u8() != static_cast<uint8_t>(SocketType::tcp)) return Errc::malformed;
   TcpSocket* s = make<TcpSocket>();
   if (s == nullptr) return Errc::no_memory;
@@ -147,6 +146,7 @@ Status Engine::restore_connection(RecordReader& in, TcpSocket& s, bool holds_por
       return Errc::malformed;
   }
   if ((place == Place::orphan) != (s.id == 0)) return Errc::malformed;
+  if (place == Place::orphan && orphan_count_ >= config_.max_orphans) return Errc::too_many;
   s.id_dead = s.id == 0;
   if (!refresh_path(s)) return Errc::net_unreachable;
   FERRY_TRY(reserve_connection());
@@ -167,7 +167,7 @@ Status Engine::restore_connection(RecordReader& in, TcpSocket& s, bool holds_por
   s.muted = false;
   s.place = place;
   if (place == Place::orphan) {
-    orphans_.push_back(s);
+    add_orphan(s);
   } else if (parent != nullptr) {
     s.parent = static_cast<TcpSocket*>(parent);
     Listening& queues = *s.parent->queues;
@@ -180,7 +180,7 @@ Status Engine::restore_connection(RecordReader& in, TcpSocket& s, bool holds_por
 }
 
 Result<SocketId> Engine::restore_datagram(RecordReader& in) {
-  if (socket_count_ >= config_.max_sockets) return Errc::too_many;
+  if (is_full()) return Errc::too_many;
   const auto type = static_cast<SocketType>(in.u8());
   if (type != SocketType::udp && type != SocketType::icmp_echo) return Errc::malformed;
   DatagramSocket* s = make<DatagramSocket>(type);

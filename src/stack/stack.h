@@ -102,7 +102,8 @@ struct Route {
 
 struct Config {
   uint64_t seed = 0;           // of all randomness: initial sequence numbers, ports, identifications
-  uint32_t max_sockets = 65536;
+  uint32_t max_sockets = 65536;          // that the host holds or may accept
+  uint32_t max_orphans = 16384;          // connections that linger after close(), besides; beyond it the oldest is reset
   uint16_t ephemeral_first = 32768, ephemeral_last = 60999;  // as Linux's ip_local_port_range
   uint32_t max_backlog = 4096;           // of one listener: half-open and waiting connections, each
   uint32_t max_time_wait = 65536;        // compact TIME_WAIT records; beyond it the oldest is forgotten

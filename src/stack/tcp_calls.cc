@@ -240,15 +240,32 @@ CallResult Engine::tcp_close(TcpSocket& socket, bool abort) {
     if (abort || socket.linger_s == 0) {
       socket.connection->abort(now_);
     } else {
-      socket.place = Place::orphan;
-      orphans_.push_back(socket);
+      add_orphan(socket);
       socket.connection->close(now_);
     }
-    if (socket.connection != nullptr) return {};
+    if (socket.connection != nullptr) {
+      limit_orphans();
+      return {};
+    }
   }
   tell_closed(socket, static_cast<uint32_t>(tcp::Event::closed));
   doom(socket);
   return {};
+}
+
+void Engine::add_orphan(TcpSocket& socket) {
+  socket.place = Place::orphan;
+  orphans_.push_back(socket);
+  ++orphan_count_;
+}
+
+// The oldest is the one that has had most time to end, and most likely the one that never will (Linux's tcp_max_orphans resets the
+// newest instead, so that a peer that takes nothing can keep the others from ending properly).
+void Engine::limit_orphans() {
+  while (orphan_count_ > config_.max_orphans) {
+    ++counters_.tcp_orphans_reset;
+    orphans_.front()->connection->abort(now_);
+  }
 }
 
 }  // namespace ferry::stack

@@ -93,7 +93,10 @@ void Engine::unqueue(TcpSocket& socket) {
       socket.parent->queues->waiting.erase(socket);
       --socket.parent->queues->waiting_count;
       break;
-    case Place::orphan: orphans_.erase(socket); break;
+    case Place::orphan:
+      orphans_.erase(socket);
+      --orphan_count_;
+      break;
   }
   socket.place = Place::none;
   socket.parent = nullptr;
@@ -133,10 +136,13 @@ void Engine::on_connection_closed(TcpSocket& socket, tcp::Connection& c) {
 }
 
 void Engine::enter_time_wait(TcpSocket& socket, tcp::Connection& c) {
-  if (config_.max_time_wait == 0) return;
-  while (time_wait_count_ >= config_.max_time_wait) forget_time_wait(*time_waits_.front());
+  if (time_wait_count_ >= config_.max_time_wait) {
+    ++counters_.tcp_time_waits_forgotten;
+    if (time_waits_.empty()) return;
+    forget_time_wait(*time_waits_.front());
+  }
   TimeWaitEntry* entry = make<TimeWaitEntry>();
-  if (entry == nullptr) return;
+  if (entry == nullptr) return void(++counters_.tcp_time_waits_forgotten);
   ++time_wait_count_;
   entry->state = c.time_wait();
   entry->path = socket.path;

@@ -130,7 +130,7 @@ void Engine::on_listener(TcpSocket& listener, const net::Datagram& datagram, con
   auto path = network_.find_path(datagram.ip.source(), datagram.ip.destination());
   if (!path || path->broadcast || path->multicast) return counters_.drop(Drop::ip_no_route);
   if (!make_room_for_child(listener)) return counters_.drop(Drop::tcp_backlog_full);
-  if (socket_count_ >= config_.max_sockets || !reserve_connection()) return counters_.drop(Drop::tcp_no_memory);
+  if (is_full() || !reserve_connection()) return counters_.drop(Drop::tcp_no_memory);
 
   TcpSocket* child = make<TcpSocket>();
   if (child == nullptr) return counters_.drop(Drop::tcp_no_memory);

@@ -77,6 +77,8 @@ void Connection::on_persist_timeout() {
   if (in_flight() > 0) return;
   if (stalled_since_.is_never()) stalled_since_ = now_;
   bool too_long = options_.user_timeout_ms != 0 && now_ - stalled_since_ >= Duration::ms(options_.user_timeout_ms);
+  // A peer that answers every probe could keep what nobody owns for ever (RFC 6429 section 3); Linux gives it as long.
+  too_long |= owner_gone_ && backoff_ >= kMaxOrphanRetransmits && rtt_.timeout(backoff_) >= RttEstimator::kMaxTimeout;
   if (too_long || probes_ >= (owner_gone_ ? kMaxOrphanRetransmits : kMaxRetransmits)) {
     send_reset();
     fail(Errc::timed_out);

@@ -87,6 +87,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   host.incoming_hook = [&](stack::Owner, stack::SocketId, const wire::Endpoint&, const wire::Endpoint&) { return owners++; };
   stack::Config config;
   config.max_sockets = 32;
+  config.max_orphans = 4;
   config.max_time_wait = 8;
   config.loopback_bytes = 256 * 1024;
   auto made = stack::Stack::create(config, host);

@@ -237,6 +237,7 @@ TEST(TcpInput, TimeWaitsAreBounded) {
     p.run();
   }
   EXPECT_EQ(p.counter(0, "tcp_time_waits"), 3u);
+  EXPECT_EQ(p.counter(0, "tcp_time_waits_forgotten"), 3u);
 }
 
 TEST(TcpInput, DamagedAndBroadcastSegmentsAreDropped) {
