@@ -56,7 +56,7 @@ struct DatagramHeader {
   uint16_t remote_port;        // host order
   uint8_t tos;
   uint8_t ttl;                 // output: 0 means the socket's
-  uint32_t interface_index;    // input: link index + 1; output: 0
+  uint32_t interface_index;    // input: as ferryd's kernel numbers it, 0: it does not; output: 0
   uint32_t payload_length;     // bytes after this header
   uint32_t flags;              // DatagramFlag
   uint64_t timestamp_ns;       // input: CLOCK_REALTIME of arrival

@@ -14,6 +14,7 @@
 #include "preload/handover.h"
 #include "preload/io.h"
 #include "preload/log.h"
+#include "preload/netlink.h"
 #include "preload/real.h"
 #include "preload/remaining_time.h"
 #include "preload/rights.h"
@@ -169,6 +170,16 @@ void put_control(const SocketFile& file, const client::ReceiveRequest& r, msghdr
   out.finish();
 }
 
+ssize_t send_on_kernel(int fd, const msghdr* message, int flags) {
+  if (!netlink_used() || message == nullptr) [[likely]] return real().sendmsg(fd, message, flags);
+  return send_with_netlink(fd, {message->msg_iov, message->msg_iovlen}, [=] { return real().sendmsg(fd, message, flags); });
+}
+
+ssize_t receive_on_kernel(int fd, msghdr* message, int flags) {
+  if (ssize_t received = 0; netlink_used() && message != nullptr && receive_netlink(fd, *message, flags, received)) return received;
+  return real().recvmsg(fd, message, flags);
+}
+
 bool message_ok(const msghdr& message) {
   if (message.msg_iovlen > IOV_MAX) return errno = EMSGSIZE, false;
   if (message.msg_iov == nullptr && message.msg_iovlen != 0) return errno = EFAULT, false;
@@ -239,7 +250,7 @@ FERRY_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) {
     if (message != nullptr && message->msg_controllen != 0) before_sending_rights(fd, *message);
-    return real().sendmsg(fd, message, flags);
+    return send_on_kernel(fd, message, flags);
   }
   if (message == nullptr) return to_libc(-EFAULT);
   return send_message(std::move(file), fd, *message, flags);
@@ -248,7 +259,7 @@ FERRY_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
 FERRY_EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
   FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) {
-    ssize_t received = real().recvmsg(fd, message, flags);
+    ssize_t received = receive_on_kernel(fd, message, flags);
     if (received >= 0 && message->msg_controllen != 0) after_receiving_rights(*message);
     return received;
   }
@@ -266,7 +277,7 @@ FERRY_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) 
   for (unsigned i = 0; i < count; ++i) {
     FileRef<SocketFile> file = data_socket_of(fd);
     ssize_t sent = file ? send_message(std::move(file), fd, messages[i].msg_hdr, flags)
-                        : real().sendmsg(fd, &messages[i].msg_hdr, flags);
+                        : send_on_kernel(fd, &messages[i].msg_hdr, flags);
     if (sent < 0) return i > 0 ? static_cast<int>(i) : -1;  // what was sent counts, sendmmsg(2)
     messages[i].msg_len = static_cast<unsigned>(sent);
   }
@@ -275,7 +286,7 @@ FERRY_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) 
 
 FERRY_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
   FileRef<SocketFile> file = data_socket_of(fd);
-  if (!file) {
+  if (!file && !is_netlink(fd)) {
     int received = real().recvmmsg(fd, messages, count, flags, timeout);
     for (int i = 0; i < received; ++i)
       if (messages[i].msg_hdr.msg_controllen != 0) after_receiving_rights(messages[i].msg_hdr);
@@ -285,7 +296,8 @@ FERRY_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, 
   RemainingTime remaining(timeout);
   int each = flags & ~MSG_WAITFORONE;
   for (unsigned i = 0; i < count; ++i) {
-    ssize_t received = receive_message(*file, fd, messages[i].msg_hdr, each);
+    ssize_t received = file ? receive_message(*file, fd, messages[i].msg_hdr, each)
+                            : receive_on_kernel(fd, &messages[i].msg_hdr, each);
     if (received < 0) return i > 0 ? static_cast<int>(i) : -1;
     messages[i].msg_len = static_cast<unsigned>(received);
     if ((flags & MSG_WAITFORONE) != 0) each |= MSG_DONTWAIT;

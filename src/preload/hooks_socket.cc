@@ -9,6 +9,7 @@
 #include "preload/handover.h"
 #include "preload/log.h"
 #include "preload/loopback_twin.h"
+#include "preload/netlink.h"
 #include "preload/poll.h"
 #include "preload/process.h"
 #include "preload/real.h"
@@ -165,7 +166,10 @@ FERRY_EXPORT int socket(int domain, int type, int protocol) noexcept {
   if (start_process() && kind_of(domain, type & ~kTypeFlags, protocol, kind))
     return static_cast<int>(to_libc(open_ferry(domain, type, kind)));
   int fd = real().socket(domain, type, protocol);
-  if (fd >= 0) fd_table().forget_stale(fd);
+  if (fd >= 0) {
+    fd_table().forget_stale(fd);
+    adopt_netlink(fd, domain, protocol);
+  }
   return fd;
 }
 

@@ -17,7 +17,8 @@ namespace {
 using ipc::control::InterfaceInfo;
 
 constexpr int kMaxInterfaces = 64;
-constexpr unsigned kFlags = IFF_UP | IFF_RUNNING | IFF_BROADCAST;
+
+unsigned flags_of(const InterfaceInfo& i) { return IFF_UP | IFF_RUNNING | (i.address >> 24 == 127 ? IFF_LOOPBACK : IFF_BROADCAST); }
 
 uint32_t mask_of(const InterfaceInfo& i) {
   return i.prefix_length == 0 ? 0 : ~uint32_t{0} << (32 - (i.prefix_length <= 32 ? i.prefix_length : 32));
@@ -47,7 +48,7 @@ ifaddrs* make_entry(const InterfaceInfo& info) {
   own->mask = to_sockaddr(mask_of(info));
   own->broadcast = to_sockaddr(info.address | ~mask_of(info));
   own->entry.ifa_name = own->name;
-  own->entry.ifa_flags = kFlags;
+  own->entry.ifa_flags = flags_of(info);
   own->entry.ifa_addr = reinterpret_cast<sockaddr*>(&own->address);
   own->entry.ifa_netmask = reinterpret_cast<sockaddr*>(&own->mask);
   own->entry.ifa_broadaddr = reinterpret_cast<sockaddr*>(&own->broadcast);
@@ -63,6 +64,10 @@ const InterfaceInfo* find(const std::vector<InterfaceInfo>& all, const ifreq& re
 void put(sockaddr& to, uint32_t address) {
   sockaddr_in value = to_sockaddr(address);
   memcpy(&to, &value, sizeof(value));
+}
+
+ipc::OwnedFd open_kernel_socket() {
+  return ipc::OwnedFd(static_cast<int>(ipc::raw_syscall(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)));
 }
 
 // SIOCGIFCONF: the kernel's list and ours after it.
@@ -89,7 +94,7 @@ int answer(unsigned long request, const InterfaceInfo& i, ifreq& r) {
     case SIOCGIFADDR: put(r.ifr_addr, i.address); return 0;
     case SIOCGIFNETMASK: put(r.ifr_netmask, mask_of(i)); return 0;
     case SIOCGIFBRDADDR: put(r.ifr_broadaddr, i.address | ~mask_of(i)); return 0;
-    case SIOCGIFFLAGS: r.ifr_flags = static_cast<short>(kFlags); return 0;
+    case SIOCGIFFLAGS: r.ifr_flags = static_cast<short>(flags_of(i)); return 0;
     case SIOCGIFMTU: r.ifr_mtu = static_cast<int>(i.mtu); return 0;
     case SIOCGIFHWADDR:
       memset(&r.ifr_hwaddr, 0, sizeof(r.ifr_hwaddr));
@@ -114,6 +119,22 @@ std::vector<InterfaceInfo> ferry_interfaces() {
   return all;
 }
 
+std::vector<InterfaceInfo> addresses_kernel_lacks() {
+  std::vector<InterfaceInfo> all = ferry_interfaces();
+  ipc::OwnedFd kernel = open_kernel_socket();
+  if (!kernel.valid()) return all;
+  std::erase_if(all, [&](InterfaceInfo& i) {
+    ifreq r{};
+    memcpy(r.ifr_name, i.name, IFNAMSIZ);
+    i.index = ipc::raw_syscall(SYS_ioctl, kernel.get(), SIOCGIFINDEX, ipc::arg(&r)) == 0 ? static_cast<uint32_t>(r.ifr_ifindex) : 0;
+    if (ipc::raw_syscall(SYS_ioctl, kernel.get(), SIOCGIFADDR, ipc::arg(&r)) != 0) return false;
+    sockaddr_in address{};
+    memcpy(&address, &r.ifr_addr, sizeof(address));
+    return ntohl(address.sin_addr.s_addr) == i.address;  // 127.0.0.1 with --loopback
+  });
+  return all;
+}
+
 bool is_interface_ioctl(unsigned long request) {
   switch (request) {
     case SIOCGIFCONF: case SIOCGIFADDR: case SIOCGIFNETMASK: case SIOCGIFBRDADDR: case SIOCGIFFLAGS: case SIOCGIFMTU:
@@ -125,16 +146,16 @@ bool is_interface_ioctl(unsigned long request) {
 
 int interface_ioctl(unsigned long request, void* argument) {
   if (argument == nullptr) return -EFAULT;
-  std::vector<InterfaceInfo> all = ferry_interfaces();
   auto& r = *static_cast<ifreq*>(argument);
   if (request != SIOCGIFCONF) {
+    std::vector<InterfaceInfo> all = ferry_interfaces();
     const InterfaceInfo* found = find(all, r);
     if (int result = found != nullptr ? answer(request, *found, r) : 1; result <= 0) return result;
   }
   // Not Ferry's: a kernel socket knows.
-  ipc::OwnedFd kernel(static_cast<int>(ipc::raw_syscall(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)));
+  ipc::OwnedFd kernel = open_kernel_socket();
   if (!kernel.valid()) return -ENODEV;
-  if (request == SIOCGIFCONF) return list_addresses(kernel.get(), *static_cast<ifconf*>(argument), all);
+  if (request == SIOCGIFCONF) return list_addresses(kernel.get(), *static_cast<ifconf*>(argument), addresses_kernel_lacks());
   return static_cast<int>(ipc::raw_syscall(SYS_ioctl, kernel.get(), static_cast<long>(request), ipc::arg(argument)));
 }
 
@@ -142,7 +163,7 @@ FERRY_EXPORT int getifaddrs(ifaddrs** list) noexcept {
   if (int error = real().getifaddrs(list); error != 0) return error;
   ifaddrs** tail = list;
   while (*tail != nullptr) tail = &(*tail)->ifa_next;
-  for (const InterfaceInfo& info : ferry_interfaces()) {
+  for (const InterfaceInfo& info : addresses_kernel_lacks()) {
     ifaddrs* entry = make_entry(info);
     if (entry == nullptr) break;
     *tail = entry;

@@ -7,6 +7,7 @@
 
 #include "ipc/syscall.h"
 #include "preload/datagram.h"
+#include "preload/netlink.h"
 #include "preload/real.h"
 
 namespace ferry::preload {
@@ -43,6 +44,26 @@ bool vector_ok(const iovec* data, int count) {
   if (count >= 0 && count <= IOV_MAX && (data != nullptr || count == 0)) return true;
   errno = count < 0 || count > IOV_MAX ? EINVAL : EFAULT;
   return false;
+}
+
+// The calls themselves; -D_FORTIFY_SOURCE has a second name for each.
+ssize_t read_call(int fd, void* data, size_t size) {
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_one(*file, fd, data, size, 0);
+  if (!netlink_used() || size == 0) [[likely]] return real().read(fd, data, size);  // reading nothing consumes nothing
+  return receive_with_netlink(fd, data, size, 0, nullptr, nullptr, [=] { return real().read(fd, data, size); });
+}
+
+ssize_t recv_call(int fd, void* data, size_t size, int flags) {
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_one(*file, fd, data, size, flags);
+  if (!netlink_used()) [[likely]] return real().recv(fd, data, size, flags);
+  return receive_with_netlink(fd, data, size, flags, nullptr, nullptr, [=] { return real().recv(fd, data, size, flags); });
+}
+
+ssize_t recvfrom_call(int fd, void* data, size_t size, int flags, sockaddr* address, socklen_t* length) {
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_from(*file, fd, data, size, flags, address, length);
+  if (!netlink_used()) [[likely]] return real().recvfrom(fd, data, size, flags, address, length);
+  return receive_with_netlink(fd, data, size, flags, address, length,
+                              [=] { return real().recvfrom(fd, data, size, flags, address, length); });
 }
 
 }  // namespace
@@ -86,36 +107,39 @@ ssize_t receive_bytes(SocketFile& file, int fd, std::span<const iovec> data, int
   return to_libc(result);
 }
 
-FERRY_EXPORT ssize_t read(int fd, void* data, size_t size) {
-  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_one(*file, fd, data, size, 0);
-  return real().read(fd, data, size);
-}
+FERRY_EXPORT ssize_t read(int fd, void* data, size_t size) { return read_call(fd, data, size); }
 
 FERRY_EXPORT ssize_t write(int fd, const void* data, size_t size) {
   if (FileRef<SocketFile> file = data_socket_of(fd)) return send_one(*file, fd, data, size, 0);
-  return real().write(fd, data, size);
+  if (!netlink_used()) [[likely]] return real().write(fd, data, size);
+  return send_with_netlink(fd, data, size, [=] { return real().write(fd, data, size); });
 }
 
 FERRY_EXPORT ssize_t send(int fd, const void* data, size_t size, int flags) {
   if (FileRef<SocketFile> file = data_socket_of(fd)) return send_one(*file, fd, data, size, flags);
-  return real().send(fd, data, size, flags);
+  if (!netlink_used()) [[likely]] return real().send(fd, data, size, flags);
+  return send_with_netlink(fd, data, size, [=] { return real().send(fd, data, size, flags); });
 }
 
-FERRY_EXPORT ssize_t recv(int fd, void* data, size_t size, int flags) {
-  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_one(*file, fd, data, size, flags);
-  return real().recv(fd, data, size, flags);
-}
+FERRY_EXPORT ssize_t recv(int fd, void* data, size_t size, int flags) { return recv_call(fd, data, size, flags); }
 
 FERRY_EXPORT ssize_t readv(int fd, const iovec* data, int count) {
   FileRef<SocketFile> file = data_socket_of(fd);
-  if (!file) return real().readv(fd, data, count);
+  if (!file) {
+    if (!netlink_used() || !vector_ok(data, count)) [[likely]] return real().readv(fd, data, count);
+    return receive_with_netlink(fd, {data, static_cast<size_t>(count)}, 0, nullptr, nullptr,
+                                [=] { return real().readv(fd, data, count); });
+  }
   if (!vector_ok(data, count)) return -1;
   return receive_bytes(*file, fd, {data, static_cast<size_t>(count)}, 0);
 }
 
 FERRY_EXPORT ssize_t writev(int fd, const iovec* data, int count) {
   FileRef<SocketFile> file = data_socket_of(fd);
-  if (!file) return real().writev(fd, data, count);
+  if (!file) {
+    if (!netlink_used() || !vector_ok(data, count)) [[likely]] return real().writev(fd, data, count);
+    return send_with_netlink(fd, {data, static_cast<size_t>(count)}, [=] { return real().writev(fd, data, count); });
+  }
   if (!vector_ok(data, count)) return -1;
   return send_bytes(*file, fd, {data, static_cast<size_t>(count)}, 0);
 }
@@ -137,7 +161,10 @@ FERRY_EXPORT ssize_t pwritev2(int fd, const iovec* data, int count, off_t offset
 
 FERRY_EXPORT ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* address, socklen_t length) {
   FileRef<SocketFile> file = data_socket_of(fd);
-  if (!file) return real().sendto(fd, data, size, flags, address, length);
+  if (!file) {
+    if (!netlink_used()) [[likely]] return real().sendto(fd, data, size, flags, address, length);
+    return send_with_netlink(fd, data, size, [=] { return real().sendto(fd, data, size, flags, address, length); });
+  }
   if (address == nullptr) return send_one(*file, fd, data, size, flags);
   iovec v{const_cast<void*>(data), size};
   msghdr message{};
@@ -149,26 +176,20 @@ FERRY_EXPORT ssize_t sendto(int fd, const void* data, size_t size, int flags, co
 }
 
 FERRY_EXPORT ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* address, socklen_t* length) {
-  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_from(*file, fd, data, size, flags, address, length);
-  return real().recvfrom(fd, data, size, flags, address, length);
+  return recvfrom_call(fd, data, size, flags, address, length);
 }
 
 // What -D_FORTIFY_SOURCE makes of the above: the object's size comes along. An overflow is libc's to report.
 FERRY_EXPORT ssize_t __read_chk(int fd, void* data, size_t size, size_t object_size) {
-  FileRef<SocketFile> file = data_socket_of(fd);
-  if (!file || size > object_size) return real().__read_chk(fd, data, size, object_size);
-  return receive_one(*file, fd, data, size, 0);
+  return size > object_size ? real().__read_chk(fd, data, size, object_size) : read_call(fd, data, size);
 }
 FERRY_EXPORT ssize_t __recv_chk(int fd, void* data, size_t size, size_t object_size, int flags) {
-  FileRef<SocketFile> file = data_socket_of(fd);
-  if (!file || size > object_size) return real().__recv_chk(fd, data, size, object_size, flags);
-  return receive_one(*file, fd, data, size, flags);
+  return size > object_size ? real().__recv_chk(fd, data, size, object_size, flags) : recv_call(fd, data, size, flags);
 }
 FERRY_EXPORT ssize_t __recvfrom_chk(int fd, void* data, size_t size, size_t object_size, int flags, sockaddr* address,
                                     socklen_t* length) {
-  FileRef<SocketFile> file = data_socket_of(fd);
-  if (!file || size > object_size) return real().__recvfrom_chk(fd, data, size, object_size, flags, address, length);
-  return receive_from(*file, fd, data, size, flags, address, length);
+  if (size > object_size) return real().__recvfrom_chk(fd, data, size, object_size, flags, address, length);
+  return recvfrom_call(fd, data, size, flags, address, length);
 }
 
 }  // namespace ferry::preload

@@ -1,5 +1,6 @@
-// An open file description as libferry sees it: what several descriptor numbers (dup) share. Two kinds: a Ferry socket
-// (socket_file.h) and an epoll set (epoll_set.h). Everything else is the kernel's alone and has no OpenFile.
+// An open file description as libferry sees it: what several descriptor numbers (dup) share. Three kinds: a Ferry socket
+// (socket_file.h), an epoll set (epoll_set.h), and a netlink socket, which is the kernel's and only looked at (netlink.h). Everything
+// else is the kernel's alone and has no OpenFile.
 //
 // Lifetime: counted. Each descriptor number in the table holds one reference, each call in progress another. The memory is
 // type-stable: an object whose count reached zero is retired and used again for the same kind, never unmapped, so that a
@@ -16,7 +17,7 @@ namespace ferry::preload {
 
 class EpollSet;
 
-enum class FileKind : uint8_t { socket, epoll };
+enum class FileKind : uint8_t { socket, epoll, netlink };
 
 class OpenFile {
  public:

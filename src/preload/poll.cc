@@ -108,7 +108,7 @@ bool PollCall::prepare() {
 }
 
 bool PollCall::is_native(Item& item) {
-  if (item.file->kind() != FileKind::socket) return false;
+  if (item.file->kind() != FileKind::socket) return item.file->kind() == FileKind::netlink;
   return static_cast<SocketFile*>(item.file.get())->in_kernel_mode(fds_[item.index].fd);
 }
 

@@ -8,6 +8,7 @@
 #include "client/channel.h"
 #include "preload/fd_table.h"
 #include "preload/handover.h"
+#include "preload/netlink.h"
 #include "preload/real.h"
 #include "preload/socket_file.h"
 
@@ -27,6 +28,7 @@ void for_each_socket(Visit visit) {
 }  // namespace
 
 void before_sandbox() {
+  abandon_netlink();
   for_each_socket([](int fd, SocketFile& file) {
     if (file.type == SOCK_STREAM && !file.socket.is_listener()) demote(file, fd, "a seccomp filter is about to be set");
   });

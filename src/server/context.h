@@ -60,6 +60,7 @@ struct Context {
   std::vector<Channel*> reclaimed; // channels whose input memory was reclaimed in this turn
   std::vector<Client*> gone;       // clients to be destroyed at the end of the turn
   std::vector<Channel*> condemned; // channels whose clients broke the protocol
+  std::vector<uint32_t> interface_numbers = {};  // by link of the stack: what the kernel calls the interface, 0 nothing
 };
 
 }  // namespace ferry::server

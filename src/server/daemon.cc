@@ -109,6 +109,14 @@ class Housekeeping final : public TurnPart {
   Control& control_;
 };
 
+// Programs see the interface in their lists and, by its number, with every datagram that came in by it.
+void publish(const control::InterfaceInfo& info, stack::LinkIndex link, Engine& engine, ServerIdentity& identity) {
+  std::vector<uint32_t>& numbers = engine.context().interface_numbers;
+  if (numbers.size() <= link) numbers.resize(link + 1);
+  numbers[link] = info.index;
+  identity.interfaces.push_back(info);
+}
+
 std::string add_interfaces(const Config& config, Engine& engine, ServerIdentity& identity) {
   stack::Stack& stack = engine.stack();
   Instant now = engine.context().now;
@@ -133,7 +141,7 @@ std::string add_interfaces(const Config& config, Engine& engine, ServerIdentity&
     info.address = config.prefix.address.value;
     info.mtu = can.mtu;
     if (auto kernel = link::find_interface(name)) info.index = static_cast<uint32_t>(kernel->index);
-    identity.interfaces.push_back(info);
+    publish(info, *added, engine, identity);
   }
   if (config.loopback) {
     stack::InterfaceConfig i;
@@ -148,7 +156,7 @@ std::string add_interfaces(const Config& config, Engine& engine, ServerIdentity&
     info.address = i.prefix.address.value;
     info.mtu = i.mtu;
     info.index = 1;
-    identity.interfaces.push_back(info);
+    publish(info, *added, engine, identity);
   }
   identity.info.interface_count = static_cast<uint32_t>(identity.interfaces.size());
   return {};

@@ -102,7 +102,7 @@ Status Socket::deliver_datagram(const stack::DatagramInfo& info, ByteSpan payloa
   header.remote_port = info.remote.port;
   header.tos = info.tos;
   header.ttl = info.ttl;
-  header.interface_index = info.link + 1;
+  if (info.link < ctx_.interface_numbers.size()) header.interface_index = ctx_.interface_numbers[info.link];
   header.payload_length = static_cast<uint32_t>(payload.size());
   header.timestamp_ns = static_cast<uint64_t>(ctx_.now.ns() + ctx_.realtime_offset_ns);
   MutableByteSpan bytes = ctx_.memory.write(*d);

@@ -73,10 +73,7 @@ def dig(net):
     def ask(*words):
         return net.client.run(["dig", f"@{net.target}", "+time=3", "+tries=2", *words], timeout=30).out
 
-    # A dnsmasq on Ferry answers by UDP only: before it serves a TCP connection it looks for the interface in a netlink address dump,
-    # and libferry does not add Ferry's to those yet (docs/plan.md).
-    transports = ("+notcp",) if net.server.ferryd else ("+notcp", "+tcp")
-    for transport in transports:
+    for transport in ("+notcp", "+tcp"):
         if ask("+short", transport, "www.test").strip() != net.target:
             raise Failed(f"dig {transport} www.test")
     if "NXDOMAIN" not in ask("nobody.test"):

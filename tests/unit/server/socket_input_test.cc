@@ -177,6 +177,8 @@ TEST_F(SocketInputTest, DatagramsCarryTheirHeaderAndKeepTheirBounds) {
   info.remote.port = 53;
   info.remote.address = wire::IpAddress::from(wire::Ipv4Address::of(10, 0, 0, 1));
   auto bytes = [](std::string_view t) { return ByteSpan(reinterpret_cast<const std::byte*>(t.data()), t.size()); };
+  ctx.interface_numbers = {7, 4};  // links 0 and 1
+  info.link = 1;
   ASSERT_TRUE(s.deliver_datagram(info, bytes("one")).ok());
   ASSERT_TRUE(s.deliver_datagram(info, bytes("")).ok());
   run();
@@ -186,6 +188,7 @@ TEST_F(SocketInputTest, DatagramsCarryTheirHeaderAndKeepTheirBounds) {
   std::memcpy(&h, client.channel()->at(m.rx[0].offset), sizeof h);
   EXPECT_EQ(h.payload_length, 3u);
   EXPECT_EQ(h.remote_port, 53);
+  EXPECT_EQ(h.interface_index, 4u);
   EXPECT_EQ(m.rx[0].offset % alignof(abi::DatagramHeader), 0u);
   EXPECT_EQ(m.rx[1].length, sizeof h);
 }
