@@ -60,30 +60,35 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     ip.tos = control >> 6 & 3;
     ip.protocol = 17;
     const uint8_t place = in.u8();
-    ip.fragment_offset = static_cast<uint16_t>((control & 0x20 ? 8191 - place : place) * 8);
     const ByteSpan payload = in.bytes(in.u8());
-    ip.total_length = static_cast<uint16_t>(20 + payload.size());
-    fragment.resize(ip.total_length);
-    ip.emit(fragment);
-    copy_bytes(MutableByteSpan(fragment).subspan(20), payload);
-    const uint32_t begin = ip.fragment_offset, end = begin + static_cast<uint32_t>(payload.size());
-    const bool sound = !payload.empty() && (!ip.more_fragments || payload.size() % 8 == 0) && end <= 65535 - 20;
-    Model& model = (*models)[id];
-    if (sound) model.offer(now, begin, payload);
+    // One fragment, or as many of them with gaps in between, each of which is a piece to be kept apart.
+    const uint32_t teeth = (control & 4) != 0 ? in.u8() % 64 : 1;
+    const uint32_t gap = static_cast<uint32_t>(payload.size() + 7) / 8;
+    for (uint32_t tooth = 0; tooth < teeth; ++tooth) {
+      ip.fragment_offset = static_cast<uint16_t>((control & 0x20 ? 8191 - place : place + tooth * 2 * gap) % 8192 * 8);
+      ip.total_length = static_cast<uint16_t>(20 + payload.size());
+      fragment.resize(ip.total_length);
+      ip.emit(fragment);
+      copy_bytes(MutableByteSpan(fragment).subspan(20), payload);
+      const uint32_t begin = ip.fragment_offset, end = begin + static_cast<uint32_t>(payload.size());
+      const bool sound = !payload.empty() && (!ip.more_fragments || payload.size() % 8 == 0) && end <= 65535 - 20;
+      Model& model = (*models)[id];
+      if (sound) model.offer(now, begin, payload);
 
-    const uint32_t unfinished = reassembler.datagrams();
-    auto whole = reassembler.add(now, 0, *wire::Ipv4View::parse(fragment));
-    check(reassembler.datagrams() <= net::Reassembler::kMaxDatagrams && reassembler.bytes() <= net::Reassembler::kMaxBytes);
-    if (!whole) {
-      if (reassembler.datagrams() < unfinished) model.forget();  // complete, but impossible: ECN fields that contradict
-      continue;
+      const uint32_t unfinished = reassembler.datagrams();
+      auto whole = reassembler.add(now, 0, *wire::Ipv4View::parse(fragment));
+      check(reassembler.datagrams() <= net::Reassembler::kMaxDatagrams && reassembler.bytes() <= net::Reassembler::kMaxBytes);
+      if (!whole) {
+        if (reassembler.datagrams() < unfinished) model.forget();  // complete, but impossible: ECN fields that contradict
+        continue;
+      }
+      check(!whole->is_fragment() && whole->checksum_ok() && whole->identification() == id);
+      const ByteSpan result = whole->payload();
+      check(model.reached == result.size());
+      for (size_t i = 0; i < result.size() && i < kPlaces; ++i)
+        check(model.offered[i].count() == 1 && model.offered[i].test(load_u8(result, i)));
+      model.forget();
     }
-    check(!whole->is_fragment() && whole->checksum_ok() && whole->identification() == id);
-    const ByteSpan result = whole->payload();
-    check(model.reached == result.size());
-    for (size_t i = 0; i < result.size() && i < kPlaces; ++i)
-      check(model.offered[i].count() == 1 && model.offered[i].test(load_u8(result, i)));
-    model.forget();
   }
   return 0;
 }

@@ -40,12 +40,14 @@ def survive(net, side, attack, length):
 @case((FERRY_KERNEL,), timeout=100)
 def hostile_client(net):
     side, length = net.client, seconds(net)
-    echo = net.server.spawn(net.python("connections.py", "serve", "9100"))
+    echo = net.server.spawn(net.python("echo_anyone.py", "9100"))
     eventually(lambda: "ready" in echo.output()[0] or not echo.running(), 15, "the echo server listens\n" + echo.tail())
     attack = Process(["ip", "netns", "exec", side.netns, net.options.program("hostile_client"), side.socket, net.target, str(length),
                       os.environ.get("SEED", "1")], net.log_path("hostile"))
     side.processes.append(attack)
     survive(net, side, attack, length)
+    if not echo.running():
+        raise Failed(f"the echo server ended: nothing came into the attacker's rings\n{echo.tail()}")
     if kernel_sockets(side.ferryd.pid):
         raise Failed(f"ferryd opened sockets of the kernel: {kernel_sockets(side.ferryd.pid)}")
     side.tier2_expected = True  # the attacker demotes sockets

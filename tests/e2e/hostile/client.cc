@@ -2,13 +2,18 @@
 // get sockets of all kinds, and meanwhile fills what it may write with random bytes: ring indices, descriptors, doorbells,
 // event queues, locks, pool contents, the header; and sends random requests. It is not linked with libferry's client, because that
 // would keep its promises. Ends with 0 after SECONDS; the test then looks at ferryd and at the other clients.
+//
+// It lives many times. In most lives it has few vices and otherwise uses its sockets as it should: whoever breaks all promises
+// at once is thrown out at the first, and never gets to the checks behind. scripts/removed-checks shows that it gets there.
 #include <arpa/inet.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -36,6 +41,15 @@ class Hostile {
     slots_.clear();
     held_.clear();
     dead_ = false;
+    vices_ = one_in(4) ? ~0u : 1u << below(kVices) | 1u << below(kVices);
+    // Now and then a long and quiet one, in which what grows without bound would become large.
+    const bool is_long = one_in(100);
+    most_sockets_ = is_long ? 16 : 200;
+    if (is_long) {
+      vices_ = 1u << kPool;
+      end = std::min(end, Clock::now() + std::chrono::seconds(5));
+    }
+    if (one_in(10)) return live_without_channel(end), true;
     ipc::control::Request hello;
     hello.op = static_cast<uint32_t>(Op::hello);
     hello.value = ipc::abi::kVersion;
@@ -46,12 +60,29 @@ class Hostile {
     if (!map) return true;
     map_ = std::move(*map);
     const uint32_t turns = 200 + below(3000);
-    for (uint32_t turn = 0; turn < turns && !dead_ && Clock::now() < end; ++turn) misbehave();
+    for (uint32_t turn = 0; (is_long || turn < turns) && !dead_ && Clock::now() < end; ++turn) misbehave();
     control_ = {};
     return true;
   }
 
  private:
+  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kVices };
+  bool has(Vice v) const { return (vices_ >> v & 1) != 0; }
+
+  // Who greets as `ferry ss` does, or not at all, has no channel that a request could be about.
+  void live_without_channel(Clock::time_point end) {
+    map_ = {};
+    kick_ = {};
+    ipc::control::Request hello;
+    hello.op = static_cast<uint32_t>(Op::hello);
+    hello.value = ipc::abi::kVersion;
+    hello.flags = ipc::control::kHelloAdmin;
+    ipc::DescriptorList fds;
+    if (!one_in(4)) ask(hello, fds);
+    for (uint32_t turn = below(100); turn > 0 && !dead_ && Clock::now() < end; --turn) request_something();
+    control_ = {};
+  }
+
   uint32_t below(uint32_t n) { return static_cast<uint32_t>(dice_() % n); }
   bool one_in(uint32_t n) { return below(n) == 0; }
   // Numbers at which checks go wrong, and others.
@@ -61,11 +92,19 @@ class Hostile {
     switch (below(4)) {
       case 0: return dice_();
       case 1: return below(256);
-      case 2: return map_.layout().output.offset + below(static_cast<uint32_t>(map_.layout().output.size)) - 64;
+      case 2:  // about where things end
+        if (map_.mapped() && one_in(2)) {
+          const auto& layout = map_.layout();
+          const uint64_t ends[] = {layout.output.offset, layout.output.offset + layout.output.size, layout.total_size, layout.max_sockets,
+                                   layout.max_queues, layout.sockets_offset};
+          return ends[below(std::size(ends))] + below(129) - 64;
+        }
+        return map_.layout().output.offset + below(static_cast<uint32_t>(map_.layout().output.size) | 1) - 64;
       default: return kEdges[below(std::size(kEdges))] + below(3) - 1;
     }
   }
-  uint32_t slot() { return slots_.empty() || one_in(8) ? below(map_.layout().max_sockets) : slots_[below(slots_.size())]; }
+  uint32_t own_slot() { return slots_[below(static_cast<uint32_t>(slots_.size()))]; }
+  uint32_t slot() { return slots_.empty() || one_in(8) ? below(map_.layout().max_sockets | 1) : own_slot(); }
 
   bool ask(ipc::control::Request& request, ipc::DescriptorList& fds, const int* sent = nullptr, uint32_t count = 0) {
     request.sequence = ++sequence_;
@@ -79,17 +118,78 @@ class Hostile {
   }
 
   void misbehave() {
-    switch (below(10)) {
-      case 0: open_one(); break;
-      case 1: request_something(); break;
-      case 2: case 3: case 4: break_ring(); break;
-      case 5: ring_bells(); break;
-      case 6: scribble_socket(); break;
-      case 7: scribble_anywhere(); break;
-      case 8: fill_pool(); break;
-      default: kick(); break;
+    if (slots_.empty() || one_in(10)) open_one();
+    if (!slots_.empty() && one_in(2)) use_properly(own_slot());
+    const auto vice = static_cast<Vice>(below(kVices));
+    if (has(vice) && one_in(2)) {
+      switch (vice) {
+        case kRequests: request_something(); break;
+        case kRings: break_ring(); break;
+        case kReading: lie_about_reading(); break;
+        case kBells: ring_bells(); break;
+        case kSocketWords: scribble_socket(); break;
+        case kAnywhere: scribble_anywhere(); break;
+        case kWatches: watch_nothing(); break;
+        case kFull: overfill_ring(); break;
+        default: fill_pool(); break;
+      }
     }
     if (one_in(3)) kick();
+  }
+
+  // What libferry would do: send something, read something. Then the rings are in use and the connection lives when the lies come.
+  void use_properly(uint32_t at) {
+    auto& shared = map_.socket(at);
+    const auto& output = map_.layout().output;
+    const bool datagram = shared.kind == ipc::abi::kKindUdp;
+    if (shared.tx_produced - __atomic_load_n(&shared.tx_taken, __ATOMIC_ACQUIRE) < ipc::abi::kRingEntries) {
+      auto& d = shared.tx[shared.tx_produced % ipc::abi::kRingEntries];
+      d = {output.offset + uint64_t{below(500)} * 65536, 64 + below(one_in(4) ? 60000 : 1000), 0, 0};
+      if (datagram) {
+        ipc::abi::DatagramHeader header{};
+        header.payload_length = d.length - static_cast<uint32_t>(sizeof header);
+        if (one_in(8)) header.payload_length = static_cast<uint32_t>(number());
+        memcpy(map_.base() + d.offset, &header, sizeof header);
+        if (one_in(8)) d.length = below(65);
+        if (at % 4 == 0 || one_in(8)) d.flags = ipc::abi::kContinues;  // every fourth is a datagram that never ends
+        if (at % 4 == 0 && one_in(2)) d.length = static_cast<uint32_t>(output.size / 2);
+      }
+      __atomic_store_n(&shared.tx_produced, shared.tx_produced + 1, __ATOMIC_RELEASE);
+    }
+    const uint32_t produced = __atomic_load_n(&shared.rx_produced, __ATOMIC_ACQUIRE);
+    for (uint32_t n = 0; shared.rx_consumed != produced && n < ipc::abi::kRingEntries && !one_in(4); ++n) {
+      shared.rx_consumed_bytes += shared.rx[shared.rx_consumed % ipc::abi::kRingEntries].length;
+      __atomic_store_n(&shared.rx_consumed, shared.rx_consumed + 1, __ATOMIC_RELEASE);
+    }
+    ring(at);
+  }
+
+  // One entry, or some bytes, more than there were.
+  void lie_about_reading() {
+    auto& shared = map_.socket(slot());
+    const uint32_t produced = __atomic_load_n(&shared.rx_produced, __ATOMIC_ACQUIRE);
+    if (one_in(4)) __atomic_store_n(&shared.rx_consumed, produced + below(3), __ATOMIC_RELEASE);
+    if (one_in(2)) {
+      const uint64_t bytes = one_in(2) ? shared.rx_consumed_bytes + number() : number();
+      __atomic_store_n(&shared.rx_consumed_bytes, bytes, __ATOMIC_RELEASE);
+    }
+    ring(static_cast<uint32_t>(&shared - &map_.socket(0)));
+  }
+
+  // A ring in which every descriptor is right, but there are more of them than it has places.
+  void overfill_ring() {
+    auto& shared = map_.socket(slot());
+    for (auto& d : shared.tx) d = {map_.layout().output.offset, 1 + below(2000), 0, 0};
+    const uint32_t more = one_in(2) ? below(100) : 0x7fffffff;
+    __atomic_store_n(&shared.tx_produced, __atomic_load_n(&shared.tx_taken, __ATOMIC_ACQUIRE) + more, __ATOMIC_RELEASE);
+    ring(static_cast<uint32_t>(&shared - &map_.socket(0)));
+  }
+
+  // Event queues that are not there.
+  void watch_nothing() {
+    auto& shared = map_.socket(slot());
+    for (auto& watch : shared.watches) __atomic_store_n(&watch, static_cast<uint32_t>(number()), __ATOMIC_RELAXED);
+    __atomic_store_n(&shared.wants, 3u, __ATOMIC_RELAXED);
   }
 
   void kick() {
@@ -98,7 +198,7 @@ class Hostile {
   }
 
   void open_one() {
-    if (slots_.size() > 200) return;
+    if (slots_.size() >= most_sockets_) return;
     ipc::control::Request request;
     request.op = static_cast<uint32_t>(Op::open_socket);
     request.value = one_in(2) ? ipc::abi::kKindTcp : one_in(4) ? static_cast<uint32_t>(number()) : ipc::abi::kKindUdp;
@@ -139,19 +239,31 @@ class Hostile {
       }
     }
     static constexpr Op kOps[] = {Op::bind, Op::listen, Op::connect, Op::accept, Op::shutdown, Op::set_option, Op::get_option, Op::disconnect,
-                                  Op::attach, Op::rehome, Op::demote, Op::event_queue, Op::interfaces, Op::send_owner, Op::hello};
+                                  Op::attach, Op::rehome, Op::demote, Op::event_queue, Op::interfaces, Op::send_owner, Op::hello, Op::admin};
     request.op = one_in(20) ? static_cast<uint32_t>(number()) : static_cast<uint32_t>(kOps[below(std::size(kOps))]);
     if (request.op == static_cast<uint32_t>(Op::demote)) return open_one();  // its reply waits for a reader of K that we are not
     request.slot = one_in(4) ? static_cast<uint32_t>(number()) : slot();
-    request.generation = map_.socket(request.slot % map_.layout().max_sockets).generation;
+    request.generation = map_.mapped() ? map_.socket(request.slot % map_.layout().max_sockets).generation : below(3);
     request.value = static_cast<uint32_t>(number());
+    if (one_in(2)) request.flags = one_in(2) ? 1u << below(4) : static_cast<uint32_t>(number());
     request.level = one_in(2) ? 6 : static_cast<int32_t>(below(50));
     request.name = static_cast<int32_t>(below(60));
     request.data_length = one_in(3) ? static_cast<uint32_t>(number()) : 4;
+    if (request.op == static_cast<uint32_t>(Op::admin) && one_in(2)) {
+      static constexpr const char* kCommands[] = {"stat", "ss", "version", "ping", "ping 10.9.0.2 1 56 200", "capture", "capture start", "nothing", " "};
+      const char* command = kCommands[below(std::size(kCommands))];
+      request.data_length = static_cast<uint32_t>(strlen(command));
+      memcpy(request.data, command, request.data_length);
+    }
     if (one_in(2)) fill_address(peer_, request);
     int sent[2] = {0, kick_.get()};
     ipc::DescriptorList fds;
-    ask(request, fds, sent, one_in(4) ? below(3) : 0);
+    uint32_t count = one_in(4) ? below(3) : 0;
+    if (request.op == static_cast<uint32_t>(Op::attach) && !held_.empty() && one_in(2)) {
+      sent[0] = held_[below(static_cast<uint32_t>(held_.size()))].get();
+      count = 1;
+    }
+    ask(request, fds, sent, count);
     for (uint32_t i = 0; i < fds.count && held_.size() < 300; ++i) held_.push_back(fds.take(i));
     if (one_in(20) && !held_.empty()) held_.erase(held_.begin() + below(static_cast<uint32_t>(held_.size())));
     if (one_in(500)) {
@@ -219,6 +331,8 @@ class Hostile {
   std::vector<ipc::OwnedFd> held_;
   ipc::control::Reply last_;
   uint32_t sequence_ = 0;
+  uint32_t vices_ = 0;
+  uint32_t most_sockets_ = 0;
   bool dead_ = false;
 };
 

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <random>
 #include <vector>
 
@@ -101,7 +102,7 @@ class Attacker {
 
   void change(Frame& f) {
     const size_t at = kEthernet + below(std::min<size_t>(f.size() - kEthernet, below(2) == 0 ? 80 : 2000));
-    switch (below(6)) {
+    switch (below(8)) {
       case 0: f[at] = static_cast<uint8_t>(dice_()); break;
       case 1: f[at] ^= static_cast<uint8_t>(1u << below(8)); break;
       case 2: f.resize(kEthernet + below(f.size() - kEthernet) + 1); break;
@@ -115,6 +116,28 @@ class Attacker {
         memcpy(&sequence, field, 4);
         sequence = htonl(ntohl(sequence) + below(200000) - 100000);
         memcpy(field, &sequence, 4);
+        break;
+      }
+      case 5: {  // a piece of one of a few datagrams, so that some come together; at the edges of what can be
+        if (f.size() < kEthernet + 20) break;
+        static constexpr uint16_t kOffsets[] = {0, 1, 2, 185, 4095, 8000, 8188, 8189, 8190, 8191};  // in units of 8 bytes
+        f[kEthernet + 4] = 0;
+        f[kEthernet + 5] = static_cast<uint8_t>(below(8));
+        const uint32_t offset = below(4) == 0 ? below(8192) : kOffsets[below(std::size(kOffsets))];
+        f[kEthernet + 6] = static_cast<uint8_t>(offset >> 8 | (below(2) == 0 ? 0x20 : 0));
+        f[kEthernet + 7] = static_cast<uint8_t>(offset);
+        if (below(2) == 0) {  // as long as its frame, at a multiple of 8
+          f.resize(kEthernet + 20 + below(180) * 8);
+          f[kEthernet + 2] = static_cast<uint8_t>((f.size() - kEthernet) >> 8);
+          f[kEthernet + 3] = static_cast<uint8_t>(f.size() - kEthernet);
+        }
+        break;
+      }
+      case 6: {  // headers that are longer or shorter than they can be
+        if (f.size() < kEthernet + 40) break;
+        if (below(3) == 0) f[kEthernet] = static_cast<uint8_t>(0x40 | below(16));
+        else if (f[kEthernet + 9] == 6) f[kEthernet + 32] = static_cast<uint8_t>(below(16) << 4);
+        else f[kEthernet + 24] = static_cast<uint8_t>(below(256)), f[kEthernet + 25] = static_cast<uint8_t>(below(256));
         break;
       }
       default: {  // an options area of random bytes
