@@ -1,11 +1,12 @@
 # The few commands that a person types; CMake does the work. Everything is under build/.
 #
 #   make          build ferry, ferryd, libferry.so            make bench    measure against the kernel (root)
-#   make demo     see it work (root)                           make soak     the long tests (root, about an hour)
+#   make demo     see it work (root)                           make soak     the long tests (root, 1.5 hours)
 #   make test     install, build, run every test (root)        make clean    remove build/
 
 JOBS ?= $(shell nproc)
 TESTS ?= .
+STEPS ?= .
 BUILD := build/release
 
 .PHONY: all packages build demo test bench soak install clean
@@ -37,8 +38,9 @@ bench:
 	@$(MAKE) --no-print-directory build
 	@exec /usr/bin/python3 -B bench/run.py --programs $(BUILD)/bin --document docs/performance.md
 
+# STEPS=REGEX chooses by name.
 soak: packages
-	@scripts/need-root "make soak" && scripts/soak
+	@scripts/need-root "make soak" && scripts/soak "$(STEPS)"
 
 install: build
 	@cmake --install $(BUILD)
