@@ -249,6 +249,7 @@ class Hostile {
     request.level = one_in(2) ? 6 : static_cast<int32_t>(below(50));
     request.name = static_cast<int32_t>(below(60));
     request.data_length = one_in(3) ? static_cast<uint32_t>(number()) : 4;
+    if (request.op == static_cast<uint32_t>(Op::event_queue) && !one_in(8)) request.flags = 1u << below(3);  // open, forget, wake
     if (request.op == static_cast<uint32_t>(Op::admin) && one_in(2)) {
       static constexpr const char* kCommands[] = {"stat", "ss", "version", "ping", "ping 10.9.0.2 1 56 200", "capture", "capture start", "nothing", " "};
       const char* command = kCommands[below(std::size(kCommands))];
