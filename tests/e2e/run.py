@@ -47,7 +47,8 @@ class Options:
     def program(self, name):
         if name == "ferryd" and self.ferryd:
             return os.path.abspath(self.ferryd)
-        return os.path.join(self.copied or self.bin, name)
+        copy = os.path.join(self.copied or self.bin, name)
+        return copy if os.path.exists(copy) else os.path.join(self.bin, name)
 
     def make_readable(self):
         """Programs run as other users, too: if those cannot reach the build folder, work on a copy."""
