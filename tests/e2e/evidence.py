@@ -67,6 +67,12 @@ def number(document, *path):
     return document
 
 
+def reports_of(side):
+    """What sanitizers and assertions of this side's ferryd wrote."""
+    text = side.ferryd.output()[1]
+    return [line for line in text.splitlines() if "Sanitizer" in line or "runtime error" in line or "assert" in line.lower()]
+
+
 def check_side(side):
     """Raises Failed unless everything on this side went over Ferry and nothing is left."""
     from harness import Failed, eventually

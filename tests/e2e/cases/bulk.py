@@ -4,7 +4,7 @@ import subprocess
 import time
 
 from cases import EVERYWHERE, case
-from evidence import number
+from evidence import number, reports_of
 from harness import Failed, eventually
 
 BAD_PATH = ("--loss", "2", "--duplicate", "1", "--reorder", "2", "--hold", "2", "--seed", "7")

@@ -6,18 +6,12 @@ import os
 
 from cases import FERRY_KERNEL, KERNEL_FERRY, case
 from cases.bulk import transfer
-from evidence import kernel_sockets
+from evidence import kernel_sockets, reports_of
 from harness import Failed, Process, eventually
 
 
 def seconds(net):
     return int(os.environ.get("SECONDS_EACH", "600")) if net.options.full else 8
-
-
-def reports_of(side):
-    """What sanitizers and assertions wrote."""
-    text = side.ferryd.output()[1]
-    return [line for line in text.splitlines() if "Sanitizer" in line or "runtime error" in line or "assert" in line.lower()]
 
 
 def survive(net, side, attack, length):
