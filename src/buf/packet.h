@@ -63,10 +63,13 @@ struct Packet {
   }
 };
 
-// A frame from a link, starting at the link-layer header.
+// A frame from a link, starting at the link-layer header. With early demultiplexing the payload of its transport was received elsewhere,
+// into memory of the payload's owner, which may change it at any time: it is copied or passed on, never parsed.
 struct Frame {
-  ByteSpan bytes;
+  ByteSpan bytes;           // all of the frame, or all that is in front of `detached`
   Offload offload;
+  ByteSpan detached = {};   // the rest of the frame
+  size_t size() const { return bytes.size() + detached.size(); }
 };
 
 }  // namespace ferry::buf

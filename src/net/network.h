@@ -34,6 +34,7 @@ struct Datagram {
   buf::Offload offload;     // none for a reassembled one
   bool link_broadcast;      // came in a broadcast or multicast frame
   bool broadcast;           // `link_broadcast`, or its destination is a broadcast or multicast address
+  ByteSpan detached = {};   // buf::Frame::detached: payload() ends before it
 
   ByteSpan payload() const { return ip.payload(); }
   // Whether the transport checksum need not be looked at: verified by the link, or never made (same host).
@@ -137,8 +138,8 @@ class Network final : private ArpHost {
   void on_unresolved(Instant now, LinkIndex link, ByteSpan frame) override;
   void on_address(LinkIndex link, bool usable, const wire::MacAddress& other) override;
 
-  void on_ip(Instant now, const Interface& in, ByteSpan bytes, const buf::Offload& offload, bool link_broadcast,
-             bool from_loopback);
+  // `bytes`: the frame's without its Ethernet header.
+  void on_ip(Instant now, const Interface& in, ByteSpan bytes, const buf::Frame& frame, bool link_broadcast, bool from_loopback);
   void on_fragment(Instant now, const Interface& in, const wire::Ipv4View& ip, bool link_broadcast);
   void deliver(Instant now, const Datagram& datagram);
   void on_icmp(Instant now, const Datagram& datagram);

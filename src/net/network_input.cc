@@ -9,7 +9,7 @@ void Network::on_frame(Instant now, LinkIndex link, const buf::Frame& frame) {
   const Interface* in = interface(link);
   if (in == nullptr || in->loopback) return;
   ++counters_.frames_in;
-  counters_.bytes_in += frame.bytes.size();
+  counters_.bytes_in += frame.size();
   auto ethernet = wire::EthernetView::parse(frame.bytes);
   if (!ethernet) return counters_.drop(Drop::ethernet_malformed);
   const wire::MacAddress destination = ethernet->destination();
@@ -19,7 +19,7 @@ void Network::on_frame(Instant now, LinkIndex link, const buf::Frame& frame) {
   if (ethernet->is_vlan()) return counters_.drop(Drop::ethernet_vlan);
   switch (ethernet->type()) {
     case wire::kEtherArp: arps_[link]->on_packet(now, ethernet->payload()); break;
-    case wire::kEtherIpv4: on_ip(now, *in, ethernet->payload(), frame.offload, group, false); break;
+    case wire::kEtherIpv4: on_ip(now, *in, ethernet->payload(), frame, group, false); break;
     default: counters_.drop(Drop::ethernet_type);
   }
 }
@@ -29,7 +29,7 @@ void Network::on_loopback(Instant now, LinkIndex link, const buf::Frame& frame) 
   if (in == nullptr || frame.bytes.size() < wire::kEthernetHeaderBytes) return;
   ++counters_.frames_in;
   counters_.bytes_in += frame.bytes.size();
-  on_ip(now, *in, frame.bytes.subspan(wire::kEthernetHeaderBytes), frame.offload, false, true);
+  on_ip(now, *in, frame.bytes.subspan(wire::kEthernetHeaderBytes), frame, false, true);
 }
 
 // A source must be one host (RFC 1122 section 3.2.1.3), and from outside not ourselves.
@@ -43,10 +43,10 @@ bool Network::accepts_destination(const Interface& in, wire::Ipv4Address destina
   return is_local(destination) && !destination.is_loopback();
 }
 
-void Network::on_ip(Instant now, const Interface& in, ByteSpan bytes, const buf::Offload& offload, bool link_broadcast,
+void Network::on_ip(Instant now, const Interface& in, ByteSpan bytes, const buf::Frame& frame, bool link_broadcast,
                     bool from_loopback) {
   ++counters_.ip_in;
-  auto ip = wire::Ipv4View::parse(bytes);
+  auto ip = frame.detached.empty() ? wire::Ipv4View::parse(bytes) : wire::Ipv4View::parse_detached(bytes, frame.detached.size());
   if (!ip) return counters_.drop(Drop::ip_malformed);
   if (!ip->checksum_ok()) return counters_.drop(Drop::ip_checksum);
   const wire::Ipv4Address destination = ip->destination();
@@ -60,8 +60,9 @@ void Network::on_ip(Instant now, const Interface& in, ByteSpan bytes, const buf:
     if (!accepts_destination(in, destination) || (link_broadcast && !broadcast)) return counters_.drop(Drop::ip_not_ours);
   }
   if (ip->has_source_route()) return counters_.drop(Drop::ip_source_route);
+  if (!frame.detached.empty() && (ip->is_fragment() || ip->protocol() != wire::kProtocolTcp)) return counters_.drop(Drop::ip_malformed);
   if (ip->is_fragment()) return on_fragment(now, in, *ip, link_broadcast);
-  deliver(now, Datagram{in.link, *ip, offload, link_broadcast, link_broadcast || broadcast});
+  deliver(now, Datagram{in.link, *ip, frame.offload, link_broadcast, link_broadcast || broadcast, frame.detached});
 }
 
 void Network::on_fragment(Instant now, const Interface& in, const wire::Ipv4View& fragment, bool link_broadcast) {

@@ -66,7 +66,8 @@ UniqueFd Captures::start(const std::string& interface_name) {
 }
 
 void Captures::on_received(stack::LinkIndex, const buf::Frame& frame) {
-  for (auto& s : streams_) s->record(link::Direction::inbound, std::span(&frame.bytes, 1));
+  const std::array<ByteSpan, 2> pieces = {frame.bytes, frame.detached};
+  for (auto& s : streams_) s->record(link::Direction::inbound, pieces);
 }
 
 void Captures::on_sent(stack::LinkIndex, const buf::Packet& packet, const buf::Memory& memory) {

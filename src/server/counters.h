@@ -9,6 +9,7 @@ namespace ferry::server {
 struct Counters {
   // Payload bytes copied by the server.
   uint64_t copied_in_shared = 0;      // from a frame into the input pool of a client (the one copy of the shared scheme)
+  uint64_t received_in_place = 0;     // received by the link into the input pool of a client: not copied by the server
   uint64_t copied_in_staged = 0;      // from a frame into the server's staging memory
   uint64_t copied_in_again = 0;       // staged or moved payload, once more into a client's input pool
   uint64_t copied_out_staged = 0;     // pieces of one datagram put together
@@ -33,6 +34,7 @@ template <typename Visit>
 void for_each_counter(const Counters& c, Visit visit) {
 #define FERRY_COUNTER(name) visit(#name, c.name)
   FERRY_COUNTER(copied_in_shared);
+  FERRY_COUNTER(received_in_place);
   FERRY_COUNTER(copied_in_staged);
   FERRY_COUNTER(copied_in_again);
   FERRY_COUNTER(copied_out_staged);

@@ -60,6 +60,7 @@ void Engine::set_links(std::vector<std::unique_ptr<link::Link>> links) {
     port->index = static_cast<stack::LinkIndex>(i);
     if (int fd = port->link->poll_fd(); fd >= 0 && !poller_.add(fd, *port, EPOLLIN))
       port::log(port::LogLevel::error, "%s cannot be polled", port->link->name().c_str());
+    port->link->set_placer(this);  // a link that cannot will not ask
     ports_.push_back(std::move(port));
   }
   host_.set_links(std::move(plain));
@@ -106,6 +107,23 @@ void Engine::refuse_client() {
 void Engine::on_frame(const buf::Frame& frame) {
   if (__builtin_expect(captures_.active(), 0)) captures_.on_received(receiving_, frame);
   stack_->on_frame(ctx_.now, receiving_, frame);
+}
+
+bool Engine::place(const buf::Frame& head, uint32_t frame_length, Place& place) {
+  auto who = stack_->payload_owner(receiving_, head, frame_length);
+  Socket* socket = who ? sockets_.find(who->owner) : nullptr;
+  if (socket == nullptr || who->header_length >= frame_length) return false;
+  place.header_length = who->header_length;
+  place.first = host_.early().prepare(*socket, frame_length - who->header_length);
+  place.second = {};
+  return !place.first.empty();
+}
+
+void Engine::on_placed(const buf::Frame& headers, uint32_t) {
+  buf::Frame frame = headers;
+  frame.detached = host_.early().bytes();
+  on_frame(frame);
+  host_.early().finish();
 }
 
 void Engine::read_clock() {

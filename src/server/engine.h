@@ -34,7 +34,7 @@ struct EngineConfig {
   bool busy_poll = false;                // never sleep
 };
 
-class Engine final : public Protocols, private link::FrameSink {
+class Engine final : public Protocols, private link::FrameSink, private link::PayloadPlacer {
  public:
   explicit Engine(const EngineConfig& config);
   ~Engine();
@@ -100,6 +100,9 @@ class Engine final : public Protocols, private link::FrameSink {
   void accept_clients();
   void refuse_client();
   void on_frame(const buf::Frame& frame) override;
+  bool place(const buf::Frame& head, uint32_t frame_length, Place& place) override;
+  void on_placed(const buf::Frame& headers, uint32_t frame_length) override;
+  void on_abandoned() override { host_.early().finish(); }
 
   EngineConfig config_;
   LocalHolder holder_;

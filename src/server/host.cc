@@ -9,6 +9,7 @@ Status Host::transmit(stack::LinkIndex link, const buf::Packet& packet) {
 }
 
 Result<buf::IoDesc> Host::place(stack::Owner owner, ByteSpan payload) {
+  if (buf::IoDesc there = early_.take(owner, payload); !there.empty()) return there;
   Socket* s = sockets_.find(owner);
   return s != nullptr ? s->place(payload) : Result<buf::IoDesc>(Errc::bad_socket);
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "link/link.h"
+#include "server/early_placement.h"
 #include "server/sockets.h"
 #include "stack/stack.h"
 
@@ -36,7 +37,8 @@ class Host final : public stack::Host {
   // Owners with this bit belong to EchoOwners.
   static constexpr stack::Owner kEchoOwner = stack::Owner{1} << 63;
 
-  Host(Context& context, Sockets& sockets) : ctx_(context), sockets_(sockets) {}
+  Host(Context& context, Sockets& sockets) : ctx_(context), sockets_(sockets), early_(context) {}
+  EarlyPlacement& early() { return early_; }
   void set_links(std::vector<link::Link*> links) { links_ = std::move(links); }
   void set_tap(FrameTap* tap) { tap_ = tap; }
   void set_echo_owners(EchoOwners* owners) { echo_ = owners; }
@@ -64,6 +66,7 @@ class Host final : public stack::Host {
  private:
   Context& ctx_;
   Sockets& sockets_;
+  EarlyPlacement early_;
   std::vector<link::Link*> links_;
   FrameTap* tap_ = nullptr;
   EchoOwners* echo_ = nullptr;

@@ -122,6 +122,9 @@ class Socket final : public PollHandler,
 
   // --- called by the stack, through Host ---
   Result<buf::IoDesc> place(ByteSpan payload);
+  // Memory of the home's client for `length` bytes of payload. Errc::not_supported: the socket has no home in shared mode;
+  // no_buffers.
+  Result<buf::IoDesc> allocate_input(uint32_t length);
   void discard(const buf::IoDesc& d) { release_input(d); }
   void deliver(const buf::IoDesc& d);
   Status deliver_datagram(const stack::DatagramInfo& info, ByteSpan payload);

@@ -8,30 +8,32 @@ namespace abi = ipc::abi;
 
 Result<buf::IoDesc> Socket::place(ByteSpan payload) {
   auto length = static_cast<uint32_t>(payload.size());
-  Attachment* h = home();
-  if (h != nullptr && !kernel_mode_ && !gone_) {
-    Channel& channel = *h->channel;
-    auto d = channel.place(length);
-    if (!d && !channel.reclaimed_this_turn) {
-      // Much may have been read without a doorbell: look at every socket of this client once.
-      channel.reclaimed_this_turn = true;
-      ctx_.reclaimed.push_back(&channel);
-      channel.for_each_socket([](Socket& s) { s.sync_input(); });
-      d = channel.place(length);
-    }
-    if (!d) {
-      ++ctx_.counters.drop_input_pool_full;
-      return d.error();
-    }
-    copy_bytes(ctx_.memory.write(*d), payload);
-    ctx_.counters.copied_in_shared += length;
-    return *d;
+  auto d = allocate_input(length);
+  if (d.error() == Errc::no_buffers) {
+    ++ctx_.counters.drop_input_pool_full;
+    return d.error();
   }
-  auto d = stage(length, staged_in_);
+  const bool shared = d.ok();
+  if (!shared) d = stage(length, staged_in_);
   if (!d) return d.error();
   copy_bytes(ctx_.memory.write(*d), payload);
-  ctx_.counters.copied_in_staged += length;
+  (shared ? ctx_.counters.copied_in_shared : ctx_.counters.copied_in_staged) += length;
   return *d;
+}
+
+Result<buf::IoDesc> Socket::allocate_input(uint32_t length) {
+  Attachment* h = home();
+  if (h == nullptr || kernel_mode_ || gone_) return Errc::not_supported;
+  Channel& channel = *h->channel;
+  auto d = channel.place(length);
+  if (!d && !channel.reclaimed_this_turn) {
+    // Much may have been read without a doorbell: look at every socket of this client once.
+    channel.reclaimed_this_turn = true;
+    ctx_.reclaimed.push_back(&channel);
+    channel.for_each_socket([](Socket& s) { s.sync_input(); });
+    d = channel.place(length);
+  }
+  return d;
 }
 
 Result<buf::IoDesc> Socket::stage(uint32_t length, uint64_t& counter) {

@@ -66,6 +66,7 @@ Flow* FlowTable::find(uint8_t protocol, const wire::Endpoint& local, const wire:
 
 const Flow* FlowTable::look_up(uint8_t protocol, const wire::Endpoint& local, const wire::Endpoint& remote) const {
   if (size_ == 0) return nullptr;
+  if (last_ != nullptr && matches(*last_, protocol, local, remote)) return last_;
   const uint32_t h = hash(protocol, local, remote);
   for (const Flow* f = chains_[h & (chain_count_ - 1)]; f != nullptr; f = f->chain)
     if (f->flow_hash == h && matches(*f, protocol, local, remote)) return f;

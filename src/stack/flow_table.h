@@ -35,7 +35,7 @@ class FlowTable {
   // Does nothing for a flow that is not in the table.
   void erase(Flow& flow);
   Flow* find(uint8_t protocol, const wire::Endpoint& local, const wire::Endpoint& remote);
-  // Without the cache of the last flow; for queries.
+  // Leaves the cache of the last flow as it is; for queries.
   const Flow* look_up(uint8_t protocol, const wire::Endpoint& local, const wire::Endpoint& remote) const;
   // The keyed hash of a flow, also used to spread connections over listeners that share a port.
   uint32_t hash(uint8_t protocol, const wire::Endpoint& local, const wire::Endpoint& remote) const;

@@ -73,14 +73,15 @@ uint64_t digest_of(const IcmpError& error) {
   return d.value();
 }
 
-void Recorder::entry(EntryKind kind, ByteSpan fields, ByteSpan payload) {
+void Recorder::entry(EntryKind kind, ByteSpan fields, ByteSpan payload, ByteSpan rest) {
   std::byte head[5];
   RecordWriter out(MutableByteSpan(head, sizeof head));
   out.u8(static_cast<uint8_t>(kind));
-  out.u32(static_cast<uint32_t>(fields.size() + payload.size()));
+  out.u32(static_cast<uint32_t>(fields.size() + payload.size() + rest.size()));
   sink_.write(ByteSpan(head, sizeof head));
   sink_.write(fields);
   if (!payload.empty()) sink_.write(payload);
+  if (!rest.empty()) sink_.write(rest);
 }
 
 void Recorder::start(const Config& config) {
@@ -99,7 +100,7 @@ void Recorder::on_input(const Input& input) {
     case InputKind::frame:
       f.out.u32(input.link);
       put(f.out, input.frame.offload);
-      return entry(kind, f.written(), input.frame.bytes);
+      return entry(kind, f.written(), input.frame.bytes, input.frame.detached);
     case InputKind::timer: return entry(kind, f.written());
     case InputKind::call: {
       put(f.out, *input.call);

@@ -75,7 +75,8 @@ class Recorder final : public Host, public InputObserver {
   void on_address(LinkIndex link, bool usable, const wire::MacAddress& other) override { host_.on_address(link, usable, other); }
 
  private:
-  void entry(EntryKind kind, ByteSpan fields, ByteSpan payload = {});
+  // A payload in two pieces is recorded as one.
+  void entry(EntryKind kind, ByteSpan fields, ByteSpan payload = {}, ByteSpan rest = {});
   Host& host_;
   ByteSink& sink_;
 };

@@ -89,6 +89,9 @@ Result<SocketInfo> Stack::socket_info(SocketId socket, Instant now) const { retu
 Result<tcp::TcpInfo> Stack::tcp_info(SocketId socket, Instant now) const { return engine_.tcp_info(socket, now); }
 uint32_t Stack::send_space(SocketId socket) const { return engine_.send_space(socket); }
 Result<int64_t> Stack::option(SocketId socket, Option option) const { return engine_.option(socket, option); }
+Result<PayloadOwner> Stack::payload_owner(LinkIndex link, const buf::Frame& head, uint32_t frame_length) const {
+  return engine_.payload_owner(link, head, frame_length);
+}
 bool Stack::serves(wire::Ipv4Address destination) const { return engine_.serves(destination); }
 void Stack::set_observer(InputObserver* observer) { observer_ = observer; }
 

@@ -171,6 +171,12 @@ struct Input {
   ByteSpan record;                             // restore
 };
 
+// Whom a frame's payload will be placed for, and how many bytes of the frame are in front of it.
+struct PayloadOwner {
+  Owner owner = 0;
+  uint32_t header_length = 0;
+};
+
 // Largest record that Stack::save() writes, bytes.
 inline constexpr size_t kMaxRecordBytes = 64 * 1024;
 
@@ -227,6 +233,10 @@ class Stack {
   uint32_t send_space(SocketId socket) const;
   // Current value of an option (getsockopt). Errc::bad_socket, no_protocol_option.
   Result<int64_t> option(SocketId socket, Option option) const;
+  // Early demultiplexing: `head` has the first bytes of a frame of `frame_length`. If it is a segment of a connection that the host
+  // has, and its payload need not be looked at, this says whose; then the frame may come with its payload detached, in memory of that
+  // owner. Nothing is promised: Host::place() may still be asked for other bytes, or not at all. Any Errc: let it come whole.
+  Result<PayloadOwner> payload_owner(LinkIndex link, const buf::Frame& head, uint32_t frame_length) const;
   // Whether a route leads to this address, or it is our own: "does this stack serve that destination?"
   bool serves(wire::Ipv4Address destination) const;
 

@@ -22,7 +22,10 @@ void Engine::on_tcp(const net::Datagram& datagram) {
   auto view = wire::TcpView::parse(bytes);
   if (!view) return counters_.drop(Drop::tcp_malformed);
   const wire::Ipv4Address source = datagram.ip.source(), destination = datagram.ip.destination();
-  if (!datagram.checksum_trusted()) {
+  if (!datagram.detached.empty()) {
+    // It was trusted, and its header seen whole, when its owner was looked for.
+    if (!datagram.checksum_trusted() || !view->payload().empty()) return counters_.drop(Drop::tcp_malformed);
+  } else if (!datagram.checksum_trusted()) {
     counters_.payload_bytes_summed += bytes.size();
     const auto length = static_cast<uint32_t>(bytes.size());
     if (!wire::checksum_ok(wire::pseudo_header(source, destination, wire::kProtocolTcp, length), bytes))
@@ -34,7 +37,7 @@ void Engine::on_tcp(const net::Datagram& datagram) {
   s.flags = view->flags();
   s.window = view->window();
   s.urgent_pointer = view->urgent_pointer();
-  s.payload = view->payload();
+  s.payload = datagram.detached.empty() ? view->payload() : datagram.detached;
   s.gso_size = datagram.offload.gso_size;
   s.ecn = datagram.ip.ecn();
   if (const ByteSpan option_bytes = view->option_bytes(); !option_bytes.empty()) {

@@ -24,6 +24,11 @@ Result<Ipv4View> Ipv4View::parse(ByteSpan bytes) {
   return Ipv4View(bytes.first(total));
 }
 
+Result<Ipv4View> Ipv4View::parse_detached(ByteSpan bytes, size_t detached) {
+  if (!header_fits(bytes) || load_be16(bytes, 2) != bytes.size() + detached) return Errc::malformed;
+  return Ipv4View(bytes);
+}
+
 Result<Ipv4View> Ipv4View::parse_quoted(ByteSpan bytes) {
   if (!header_fits(bytes)) return Errc::malformed;
   const size_t total = load_be16(bytes, 2);

@@ -23,6 +23,8 @@ class Ipv4View {
  public:
   // `bytes` starts at the header. Errc::malformed: version not 4, header below 20 bytes, or lengths beyond `bytes`.
   static Result<Ipv4View> parse(ByteSpan bytes);
+  // As parse, for a datagram whose last `detached` bytes are elsewhere: with nothing behind it, and the view ends before them.
+  static Result<Ipv4View> parse_detached(ByteSpan bytes, size_t detached);
   // As parse, for the datagram that an ICMP error quotes: only the header must be complete, the payload may be cut short.
   static Result<Ipv4View> parse_quoted(ByteSpan bytes);
 

@@ -138,7 +138,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case 2:
       case 3: {
         const std::vector<std::byte> frame = tcp_frame(in, last);
-        s.on_frame(now, 0, {frame, {}});
+        buf::Frame whole{frame, {}};
+        whole.offload.needs_checksum = (what & 64) != 0;
+        auto owner = (what & 128) != 0 ? s.payload_owner(0, whole, static_cast<uint32_t>(frame.size()))
+                                       : Result<stack::PayloadOwner>(Errc::not_supported);
+        if (!owner) {
+          s.on_frame(now, 0, whole);
+          break;
+        }
+        fuzz::check(owner->owner != 0 && owner->header_length <= frame.size());
+        const std::vector<std::byte> payload(frame.begin() + owner->header_length, frame.end());
+        s.on_frame(now, 0, {ByteSpan(frame).first(owner->header_length), whole.offload, payload});
         break;
       }
       case 4:  // time passes

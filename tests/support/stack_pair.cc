@@ -199,9 +199,24 @@ void StackPair::run(Duration d) {
     }
     const Frame f = std::move(wire_.front());
     wire_.pop_front();
-    stacks_[f.to]->on_frame(now_, 0, {f.bytes, f.offload});
+    deliver(f);
   }
   now_ = end;
+}
+
+void StackPair::deliver(const Frame& f) {
+  buf::Frame whole{f.bytes, f.offload};
+  if (detach) {
+    const buf::Frame head{ByteSpan(f.bytes).first(std::min<size_t>(f.bytes.size(), 128)), f.offload};
+    auto owner = stacks_[f.to]->payload_owner(0, head, static_cast<uint32_t>(f.bytes.size()));
+    if (owner && owner->header_length < f.bytes.size()) {
+      ++detached_frames;
+      const std::vector<std::byte> payload(f.bytes.begin() + owner->header_length, f.bytes.end());
+      stacks_[f.to]->on_frame(now_, 0, {ByteSpan(f.bytes).first(owner->header_length), f.offload, payload});
+      return;
+    }
+  }
+  stacks_[f.to]->on_frame(now_, 0, whole);
 }
 
 stack::Owner StackPair::owner_of(int side, stack::SocketId socket) const {

@@ -82,6 +82,8 @@ class StackPair {
   std::vector<std::vector<std::byte>> sent[2];  // every frame transmitted
   std::function<bool(int side, std::vector<std::byte>& frame)> filter;  // of transmitted frames: false loses it
   bool refuse_incoming = false;
+  bool detach = false;             // deliver payload detached from its headers, where the receiver knows an owner for it
+  uint64_t detached_frames = 0;
 
  private:
   struct Frame {
@@ -91,6 +93,7 @@ class StackPair {
     buf::Offload offload;
   };
   void create(int side);
+  void deliver(const Frame& frame);
 
   Setup setup_;
   Instant now_ = Instant::from_ns(1'000'000'000);
