@@ -68,6 +68,8 @@ class Channel final : public ipc::BlockFifo::Source {
   // --- data path ---
   // Tells the server that `slot` has something for it; writes the kick only if it sleeps.
   void ring(uint32_t engine, uint32_t slot);
+  // The same, if the server is awake; what puts it to sleep no more is told otherwise.
+  void ring_if_awake(uint32_t engine, uint32_t slot);
   bool server_awake(uint32_t engine) const;
   const ipc::ChannelMap& map() const { return map_; }
   ipc::abi::SocketShared& shared(uint32_t slot) const { return map_.socket(slot); }

@@ -24,6 +24,10 @@ namespace {
 CopyCounters g_copied;
 }  // namespace
 
+void Channel::ring_if_awake(uint32_t engine, uint32_t slot) {
+  if (server_awake(engine)) ipc::set_slot(map_.header().doorbell[engine], slot);
+}
+
 void Channel::ring(uint32_t engine, uint32_t slot) {
   if (!ipc::ring_doorbell(map_.header(), engine, slot)) return;
   const uint64_t one = 1;

@@ -114,6 +114,14 @@ void Socket::leave(Home& h) {
   h.copied_out = h.copied_in = 0;
 }
 
+Socket::CloseBell Socket::close_bell() {
+  Home* h = current_home();
+  if (h == nullptr || kernel_mode_ || !h->channel->is_mine() || !h->channel->is_usable()) return {};
+  if (load_acquire(h->shared->mode) != abi::kModeShared || load_relaxed(h->shared->generation) != h->generation) return {};
+  atomic_or(h->shared->wants, uint32_t{abi::kWantClose});
+  return {h->channel, h->engine, h->slot};
+}
+
 void Socket::close() {
   Home* h = current_home();
   if (h != nullptr && h->channel->is_mine() && h->rx_used > 0 && load_acquire(h->shared->mode) == abi::kModeShared &&

@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 1;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 2;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -94,7 +94,8 @@ enum ReadyBit : uint32_t {
   kConnected = 512,
 };
 
-enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2 };
+// kWantClose: K has been closed by this process; look at once whether that was the last copy.
+enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2, kWantClose = 4 };
 
 // rx_lock and tx_lock: 0 free; bit 0 held; bit 1 held with waiters; bit 31 revoked by the server (the holder, on release,
 // rings the doorbell; nobody may take it until the server clears the bit or the mode has changed).

@@ -94,8 +94,13 @@ int control(int fd, int command, void* argument, decltype(&::fcntl) libc_fcntl) 
 
 int close_descriptor(int fd) {
   if (private_fds().contains(fd)) return static_cast<int>(to_libc(-EBADF));
-  fd_table().remove(fd).reset();
-  return real().close(fd);
+  FileRef<> file = fd_table().remove(fd);
+  client::Socket::CloseBell bell;
+  if (file && file->kind() == FileKind::socket && file->names() == 0) bell = static_cast<SocketFile&>(*file).socket.close_bell();
+  file.reset();
+  const int result = real().close(fd);
+  bell.ring();
+  return result;
 }
 
 int close_descriptor_range(unsigned first, unsigned last, int flags) {

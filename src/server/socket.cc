@@ -167,6 +167,7 @@ void Socket::mark() {
 void Socket::run() {
   if (finished_) return;
   ++runs_;
+  if (Attachment* h = home(); h != nullptr && (load_relaxed(h->shared().wants) & abi::kWantClose) != 0) look_whether_closed(*h);
   if (move_ != MoveKind::none) try_move();
   if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) {
     // A client that writes as fast as this reads gets the next turn for the rest.
@@ -213,12 +214,23 @@ void Socket::on_poll(uint32_t events) {
   mark();
 }
 
+// Whether the last copy of K is gone.
+bool Socket::hung_up() const {
+  pollfd p{pair_.get(), 0, 0};
+  return pair_ && poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
+}
+
 void Socket::look_for_hang_up() {
   if (!pair_ || finished_ || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return;
-  pollfd p{pair_.get(), 0, 0};
-  if (!gone_ && (poll(&p, 1, 0) != 1 || (p.revents & POLLHUP) == 0)) return;
+  if (!gone_ && !hung_up()) return;
   on_poll(EPOLLHUP);
   run();
+}
+
+// The home's process has closed its copy of K. The poller would tell later whether that was the last.
+void Socket::look_whether_closed(Attachment& a) {
+  atomic_and(a.shared().wants, ~uint32_t{abi::kWantClose});
+  if (!gone_ && hung_up()) on_gone();
 }
 
 void Socket::on_gone() {

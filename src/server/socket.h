@@ -160,6 +160,9 @@ class Socket final : public PollHandler,
   void watch_pair();
   uint32_t kind() const;
 
+  void look_whether_closed(Attachment& a);
+  bool hung_up() const;
+
   // socket_output.cc
   void condemn(Channel& channel, const char* what);
   bool take_output(Attachment& a, bool all = false);

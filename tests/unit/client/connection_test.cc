@@ -296,6 +296,21 @@ TEST_F(Connection, TwinIsFoundOut) {
   ::close(k);
 }
 
+TEST_F(Connection, AClosedSocketIsAnnounced) {
+  const int k = connected(socket_, false);
+  Channel* channel = Channel::existing();
+  abi::SocketShared& shared = channel->shared(socket_.slot());
+  uint32_t wants = 0;
+  const auto bell = socket_.close_bell();
+  server_.with([&] { wants = load_relaxed(shared.wants); });
+  EXPECT_NE(wants & abi::kWantClose, 0u);
+  socket_.close();
+  ::close(k);
+  bell.ring();
+  Socket fresh;
+  fresh.close_bell().ring();  // nothing to announce: nothing happens
+}
+
 TEST_F(Connection, ServersEndEndsTheWait) {
   const int k = connected(socket_, false);
   std::thread reader([&] { EXPECT_EQ(receive(socket_, k, 1), "error " + std::to_string(ENETDOWN)); });

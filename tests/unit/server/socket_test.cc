@@ -25,6 +25,30 @@ TEST_F(SocketTest, TheLastCloseOfKClosesAfterWhatWasWritten) {
   EXPECT_EQ(protocols.calls.back().op, stack::CallOp::close);
 }
 
+TEST_F(SocketTest, ACloseThatIsAnnouncedCountsInTheSameTurn) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  write(client, s, "bye");
+  atomic_or(shared(client, s).wants, uint32_t{abi::kWantClose});
+  ks[0].reset();
+  s.on_doorbell();
+  while (Socket* each = ctx.run.pop_front()) each->run();  // without a look at descriptors
+  EXPECT_EQ(protocols.sent, "bye");
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 1u);
+}
+
+TEST_F(SocketTest, ACloseThatIsAnnouncedAndNotTheLastChangesNothing) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  UniqueFd another(dup(ks[0].get()));
+  atomic_or(shared(client, s).wants, uint32_t{abi::kWantClose});
+  ks[0].reset();
+  ring(s);
+  EXPECT_EQ(shared(client, s).wants & abi::kWantClose, 0u);
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 0u);
+  EXPECT_TRUE(receive(s, "still here"));
+}
+
 TEST_F(SocketTest, TheSlotStaysUntilTheStackRefersToNothing) {
   Client& client = connect_client();
   Socket& s = open(client);
