@@ -29,15 +29,6 @@ int kernel_control(int epfd, int op, int fd, uint32_t events, uint64_t data) {
   return static_cast<int>(ipc::raw_syscall(SYS_epoll_ctl, epfd, op, fd, ipc::arg(&event)));
 }
 
-// Some number that names `set` now, for changes that do not come from a call on it.
-int number_of(const EpollSet* set) {
-  int found = -1;
-  fd_table().for_each([&](int fd, OpenFile* file) {
-    if (file == set) found = fd;
-  });
-  return found;
-}
-
 }  // namespace
 
 uint64_t marker_base() {
@@ -55,6 +46,16 @@ FileRef<EpollSet> epoll_set_of(int fd) {
   FileRef<> file = fd_table().get(fd);
   if (!file || file->kind() != FileKind::epoll) return {};
   return FileRef<EpollSet>(static_cast<EpollSet*>(file.take()));
+}
+
+// Some number that names the set now, for changes that do not come from a call on it: the one last used, as a rule.
+int EpollSet::number() const {
+  if (fd_table().get(last_number_).get() == this) return last_number_;
+  int found = -1;
+  fd_table().for_each([&](int fd, OpenFile* file) {
+    if (file == this) found = fd;
+  });
+  return found;
 }
 
 FileRef<EpollSet> EpollSet::create() {
@@ -251,6 +252,7 @@ void EpollSet::nudge(int epfd) {
 
 // After fork, or when ferryd has ended: a queue of our own, and everything watched anew.
 int EpollSet::make_current(int epfd) {
+  last_number_ = epfd;
   if (!queue_.is_open() || queue_.is_current()) return 0;
   const bool inherited = token_ != client::process_token();
   if (inherited) {
@@ -302,13 +304,13 @@ void EpollSet::forget(OpenFile& file) {
   for (auto it = registrations_.begin(); it != registrations_.end();) {
     Registration& r = *it->second;
     ++it;
-    if (r.file == &file) remove(number_of(this), r);
+    if (r.file == &file) remove(number(), r);
   }
 }
 
 void EpollSet::hand_to_kernel(SocketFile& file) {
   client::Guard guard(mutex_);
-  int epfd = number_of(this);
+  int epfd = number();
   for (auto it = registrations_.begin(); it != registrations_.end();) {
     Registration& r = *it->second;
     ++it;
@@ -320,7 +322,7 @@ void EpollSet::hand_to_kernel(SocketFile& file) {
 
 void EpollSet::give_away(SocketFile& file) {
   client::Guard guard(mutex_);
-  int epfd = number_of(this);
+  int epfd = number();
   for (auto it = registrations_.begin(); it != registrations_.end();) {
     Registration& r = *it->second;
     ++it;
@@ -343,7 +345,7 @@ void EpollSet::wake_sleepers() {
 
 void EpollSet::watch_twin(SocketFile& file) {
   client::Guard guard(mutex_);
-  int epfd = number_of(this);
+  int epfd = number();
   int twin = file.twin.load();
   for (auto& [fd, r] : registrations_) {
     if (r->file != &file || r->twin >= 0 || twin < 0) continue;

@@ -84,6 +84,7 @@ class EpollSet final : public OpenFile {
   int start_watching(int epfd, Registration& r);
   int open_queue(int epfd);
   int make_current(int epfd);
+  int number() const;
   int make_private(int epfd);
   void nudge(int epfd);
   void wake_sleepers();
@@ -103,6 +104,7 @@ class EpollSet final : public OpenFile {
 
   client::Mutex mutex_;
   uint32_t token_ = 0;  // process_token() of the process that E belongs to
+  int last_number_ = -1;  // by which it was used last
   client::EventQueue queue_;
   std::unordered_map<int, std::unique_ptr<Registration>> registrations_;  // by descriptor number
   std::unordered_map<int, epoll_event> kernel_;                           // what the kernel watches for the program
