@@ -36,7 +36,7 @@ test: packages $(BUILD)/build.ninja
 bench:
 	@scripts/need-root "make bench" && scripts/install-packages
 	@$(MAKE) --no-print-directory build
-	@exec /usr/bin/python3 -B bench/run.py --programs $(BUILD)/bin --document docs/performance.md
+	@exec /usr/bin/python3 -B bench/run.py --programs $(BUILD)/bin --json $(BUILD)/bench.json --document docs/performance.md
 
 # STEPS=REGEX chooses by name.
 soak: packages

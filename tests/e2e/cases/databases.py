@@ -15,6 +15,16 @@ def start_redis(side, net):
     return process
 
 
+def command_of(pid):
+    with open(f"/proc/{pid}/cmdline") as line:
+        return line.read()
+
+
+def maps_channel(pid):
+    with open(f"/proc/{pid}/maps") as lines:
+        return any("ferry-channel" in line for line in lines)
+
+
 @case(EVERYWHERE, timeout=90, needs=("redis-server", "redis-cli", "redis-benchmark"))
 def redis(net):
     start_redis(net.server, net)
@@ -37,9 +47,15 @@ def redis(net):
     if "requests per second" not in out:
         raise Failed(f"redis-benchmark -P says: {out}")
 
-    # A forked child writes the snapshot while the parent serves.
+    # A forked child writes the snapshot while the parent serves; it has nothing of the parent's channel.
     before = cli("LASTSAVE")
+    cli("CONFIG", "SET", "rdb-key-save-delay", "100000")
     cli("BGSAVE")
+    if net.server.on_ferry():
+        savers = [p for p in net.server.pids() if maps_channel(p) is False and "redis-rdb" in command_of(p)]
+        if not savers or not maps_channel(int(cli("INFO", "server").split("process_id:")[1].split()[0])):
+            raise Failed("the forked child that saves sees memory of the channel, or the server has none")
+    cli("CONFIG", "SET", "rdb-key-save-delay", "0")
     eventually(lambda: cli("LASTSAVE") != before or os.path.exists(os.path.join(net.folder, "dump.rdb")), 15, "BGSAVE ends")
     subscriber = net.client.spawn(["redis-cli", "-h", net.target, "SUBSCRIBE", "news"])
     eventually(lambda: cli("PUBLISH", "news", "arrived") != "0", 10, "a subscriber hears")

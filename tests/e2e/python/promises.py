@@ -228,6 +228,33 @@ def fork_shares_the_connection():
         assert sock.recv(6, socket.MSG_WAITALL) == b"parent"
 
 
+def channels():
+    """The inodes of the channels that this process has mapped; none on the kernel's stack."""
+    with open("/proc/self/maps") as lines:
+        return {line.split()[4] for line in lines if "ferry-channel" in line}
+
+
+@check
+def a_forked_child_sees_nothing_of_the_channel():
+    with connect() as sock:
+        parents = channels()
+        child = os.fork()
+        if child == 0:
+            clean = not channels()
+            if os.geteuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            with connect() as own:  # as another user, over a channel of its own
+                own.sendall(b"echo 3\nown")
+                works = own.recv(3, socket.MSG_WAITALL) == b"own"
+            separate = not channels() & parents and bool(channels()) == bool(parents)
+            os._exit(0 if clean and works and separate else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "the child sees memory of the parent's channel"
+        sock.sendall(b"echo 6\nparent")
+        assert sock.recv(6, socket.MSG_WAITALL) == b"parent"
+        assert channels() == parents
+
+
 @check
 def datagrams():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
