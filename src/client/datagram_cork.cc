@@ -23,7 +23,10 @@ long DatagramCork::add(const SendRequest& request, size_t most) {
     return -EMSGSIZE;
   }
   parcel_->bytes.resize(before + length);
-  data.copy_out(parcel_->bytes.data() + before, length);
+  if (data.copy_out(parcel_->bytes.data() + before, length) < length) {
+    parcel_.reset();
+    return -EFAULT;
+  }
   return static_cast<long>(length);
 }
 

@@ -23,7 +23,7 @@ class DatagramCork {
     int tos = -1, ttl = 0;
   };
 
-  // Adds the data of a send. -EMSGSIZE: more than `most` bytes; what waited is dropped. Else its length.
+  // Adds the data of a send. -EMSGSIZE: more than `most` bytes; -EFAULT: it is not there; what waited is dropped. Else its length.
   long add(const SendRequest& request, size_t most);
   // Hands over what waits; nothing: nothing does.
   std::optional<Parcel> take();

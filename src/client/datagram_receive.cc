@@ -98,7 +98,7 @@ long Socket::take_datagram(Home& h, ReceiveRequest& request) {
   if (!head(h, d, header)) return -EAGAIN;
   IovCursor to(request.data);
   const uint32_t n = static_cast<uint32_t>(std::min<size_t>(header.payload_length, to.left()));
-  to.copy_in(h.channel->map().bytes(d.offset + sizeof header, n).data(), n);
+  const bool fault = to.copy_in(h.channel->map().bytes(d.offset + sizeof header, n).data(), n) < n;
   store_relaxed(h.copied_in, h.copied_in + n);
   store_relaxed(h.shared->copied_in, h.copied_in);
   const bool truncated = n < header.payload_length || (header.flags & abi::kDatagramTruncated) != 0;
@@ -111,6 +111,7 @@ long Socket::take_datagram(Home& h, ReceiveRequest& request) {
   request.ttl = header.ttl;
   request.timestamp_ns = header.timestamp_ns;
   if ((request.flags & MSG_PEEK) == 0) consume(h, d);
+  if (fault) return -EFAULT;  // the datagram is lost all the same, as Linux loses it
   return (request.flags & MSG_TRUNC) != 0 ? header.payload_length : n;
 }
 

@@ -38,7 +38,7 @@ abi::DatagramHeader header_for(const SendRequest& request, size_t payload) {
 
 }  // namespace
 
-// 0: in the ring; kWait: no room now; kStarved: no memory, and not by our doing. Under tx_lock.
+// 0: in the ring; kWait: no room now; kStarved: no memory, and not by our doing; -EFAULT. Under tx_lock.
 int Socket::put_datagram(Home& h, const SendRequest& request, IovCursor& data) {
   abi::SocketShared& s = *h.shared;
   h.output.complete(*h.channel, load_acquire(s.tx_completed));
@@ -54,7 +54,7 @@ int Socket::put_datagram(Home& h, const SendRequest& request, IovCursor& data) {
   std::byte* at = h.channel->map().bytes(run->offset, skip + length).data() + skip;
   const abi::DatagramHeader header = header_for(request, payload);
   std::memcpy(at, &header, sizeof header);
-  data.copy_out(at + sizeof header, payload);
+  if (data.copy_out(at + sizeof header, payload) < payload) return -EFAULT;
   h.output.pad(skip);
   h.output.commit(length);
   h.tx.push(s.tx, s.tx_produced, {run->offset + skip, length, 0, 0});
@@ -123,6 +123,7 @@ long Socket::send_whole_datagram(int k, const SendRequest& request) {
     if (h->write_shut || (load_relaxed(s.ready) & abi::kWriteClosed) != 0) return -EPIPE;
     const int put = put_datagram(*h, request, data);
     lock.release();
+    if (put == -EFAULT) return put;
     if (put == 0) {
       h->channel->ring(h->engine, h->slot);
       return static_cast<long>(payload);

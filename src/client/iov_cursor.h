@@ -1,4 +1,5 @@
-// Walks through a scatter list of the program's, copying from or to it in pieces.
+// Walks through a scatter list of the program's, copying from or to it in pieces. The memory may not be there: copies end at the piece
+// that is not (client/guarded_copy.h). The list itself is.
 #pragma once
 
 #include <sys/uio.h>
@@ -7,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+
+#include "client/guarded_copy.h"
 
 namespace ferry::client {
 
@@ -21,22 +24,24 @@ class IovCursor {
 
   size_t left() const { return left_; }  // bytes not yet walked over
 
-  // Copies the next n bytes of the list to `to`; n <= left().
-  void copy_out(std::byte* to, size_t n) {
-    walk(n, [&to](std::byte* at, size_t part) {
-      std::memcpy(to, at, part);
+  // Copies the next n bytes of the list to `to`; n <= left(). Returns how many: fewer when the next piece is not there.
+  [[nodiscard]] size_t copy_out(std::byte* to, size_t n) {
+    return walk(n, [&to](std::byte* at, size_t part) {
+      const bool good = guarded_copy(to, at, part);
       to += part;
+      return good;
     });
   }
-  // Copies n bytes at `from` to the list; n <= left().
-  void copy_in(const std::byte* from, size_t n) {
-    walk(n, [&from](std::byte* at, size_t part) {
-      std::memcpy(at, from, part);
+  // Copies n bytes at `from` to the list; n <= left(). As copy_out.
+  [[nodiscard]] size_t copy_in(const std::byte* from, size_t n) {
+    return walk(n, [&from](std::byte* at, size_t part) {
+      const bool good = guarded_copy(at, from, part);
       from += part;
+      return good;
     });
   }
   void skip(size_t n) {
-    walk(n, [](std::byte*, size_t) {});
+    walk(n, [](std::byte*, size_t) { return true; });
   }
   // Writes what is left as a list of its own, at most `capacity` entries; returns how many were written.
   size_t rest(iovec* out, size_t capacity) const {
@@ -52,19 +57,21 @@ class IovCursor {
 
  private:
   template <typename F>
-  void walk(size_t n, F&& f) {
-    left_ -= n;
-    while (n > 0) {
+  size_t walk(size_t n, F&& f) {
+    size_t done = 0;
+    while (done < n) {
       const iovec& v = list_[index_];
-      const size_t part = v.iov_len - offset_ < n ? v.iov_len - offset_ : n;
-      if (part > 0) f(static_cast<std::byte*>(v.iov_base) + offset_, part);
-      n -= part;
+      const size_t part = v.iov_len - offset_ < n - done ? v.iov_len - offset_ : n - done;
+      if (part > 0 && !f(static_cast<std::byte*>(v.iov_base) + offset_, part)) break;
+      done += part;
       offset_ += part;
       if (offset_ == v.iov_len) {
         ++index_;
         offset_ = 0;
       }
     }
+    left_ -= done;
+    return done;
   }
 
   std::span<const iovec> list_;

@@ -199,11 +199,11 @@ class Socket {
   long send_stream(int k, const SendRequest& request);
   long send_nothing(int k);
   uint64_t output_space(Home& h) const;
-  size_t put_stream(Home& h, IovCursor& data, int flags);
+  size_t put_stream(Home& h, IovCursor& data, int flags, bool& fault);
   int stream_send_state(Home& h);
   long receive_stream(int k, ReceiveRequest& request);
   long receive_urgent(int k, ReceiveRequest& request);
-  size_t take_stream(Home& h, IovCursor& to, int flags);
+  size_t take_stream(Home& h, IovCursor& to, int flags, bool& fault);
   int stream_receive_state(Home& h, uint32_t ready, uint32_t error);
   long send_datagram(int k, const SendRequest& request);
   long send_whole_datagram(int k, const SendRequest& request);

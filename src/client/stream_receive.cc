@@ -38,8 +38,9 @@ int Socket::stream_receive_state(Home& h, uint32_t ready, uint32_t error) {
   return -ENOTCONN;
 }
 
-// Copies what is there, up to what `to` holds; returns the bytes. MSG_PEEK leaves them, MSG_TRUNC throws them away.
-size_t Socket::take_stream(Home& h, IovCursor& to, int flags) {
+// Copies what is there, up to what `to` holds; returns the bytes. MSG_PEEK leaves them, MSG_TRUNC throws them away. `fault`: there is
+// nothing to copy the next bytes to; they stay.
+size_t Socket::take_stream(Home& h, IovCursor& to, int flags, bool& fault) {
   abi::SocketShared& s = *h.shared;
   auto available = h.rx.available(s.rx_produced);
   const ipc::PoolArea& area = h.channel->map().layout().input;
@@ -64,8 +65,12 @@ size_t Socket::take_stream(Home& h, IovCursor& to, int flags) {
     }
     if (!hole) {
       const std::byte* from = h.channel->map().bytes(d.offset + used, n).data();
-      if ((flags & MSG_TRUNC) != 0) to.skip(n);
-      else to.copy_in(from, n);
+      if ((flags & MSG_TRUNC) != 0) {
+        to.skip(n);
+      } else if (to.copy_in(from, n) < n) {
+        fault = true;
+        break;
+      }
       taken += n;
     }
     position += n;
@@ -121,16 +126,21 @@ long Socket::receive_stream(int k, ReceiveRequest& request) {
       to = IovCursor(request.data);
       got = 0;
     }
-    const size_t taken = take_stream(*h, to, flags);
+    bool fault = false;
+    const size_t taken = take_stream(*h, to, flags, fault);
     got += taken;
     const bool at_mark = got > 0 && (flags & MSG_PEEK) == 0 && urgent_position(*h) == h->rx_bytes;
     int state = kWait;
     if (got == 0) state = stream_receive_state(*h, ready, error);
     else if ((ready & (abi::kReadClosed | abi::kHangUp)) != 0 || error != 0) state = 0;
+    const auto waiting = h->rx.available(h->shared->rx_produced);
+    const bool unwanted = wanted == 0 && waiting && *waiting > 0;  // a read of nothing looks whether it would have to wait
     const bool report = h->rx_bytes >= load_relaxed(h->shared->rx_report_at) && taken > 0;
     lock.release();
     // Once more behind the fence of the lock: the server may have moved rx_report_at while it was reading our counters.
     if (taken > 0 && (report || h->rx_bytes >= load_relaxed(h->shared->rx_report_at))) h->channel->ring(h->engine, h->slot);
+    if (fault) return got > 0 ? static_cast<long>(got) : -EFAULT;
+    if (unwanted) return 0;
     if (got >= target || at_mark || state == 0) return static_cast<long>(got);
     if (state < 0) return state;
     if (nonblocking && got > 0) return static_cast<long>(got);
@@ -166,7 +176,7 @@ long Socket::receive_urgent(int k, ReceiveRequest& request) {
     return 0;
   }
   const std::byte value{static_cast<uint8_t>(byte)};
-  if ((request.flags & MSG_TRUNC) == 0) to.copy_in(&value, 1);
+  if ((request.flags & MSG_TRUNC) == 0 && to.copy_in(&value, 1) == 0) return -EFAULT;
   return 1;
 }
 

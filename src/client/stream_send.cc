@@ -39,8 +39,8 @@ int Socket::stream_send_state(Home& h) {
   return (ready & abi::kConnecting) != 0 ? kWait : -EPIPE;
 }
 
-// Copies as much as there is room for; returns the bytes. Under tx_lock.
-size_t Socket::put_stream(Home& h, IovCursor& data, int flags) {
+// Copies as much as there is room for; returns the bytes. `fault`: what comes next is not there. Under tx_lock.
+size_t Socket::put_stream(Home& h, IovCursor& data, int flags, bool& fault) {
   abi::SocketShared& s = *h.shared;
   h.output.complete(*h.channel, load_acquire(s.tx_completed));
   uint64_t space = output_space(h);
@@ -52,7 +52,8 @@ size_t Socket::put_stream(Home& h, IovCursor& data, int flags) {
     auto run = h.output.reserve(*h.channel, 1, wanted);
     if (!run) break;
     const uint32_t n = run->length;
-    data.copy_out(h.channel->map().bytes(run->offset, n).data(), n);
+    fault = data.copy_out(h.channel->map().bytes(run->offset, n).data(), n) < n;
+    if (fault) break;  // nothing of this piece is sent, as Linux does
     h.output.commit(n);
     space -= n;
     --entries;
@@ -100,7 +101,8 @@ long Socket::send_stream(int k, const SendRequest& request) {
     const int state = stream_send_state(*h);
     if (state < 0) return sent > 0 ? sent : state;
     if (state == 0) {
-      const size_t put = put_stream(*h, data, request.flags);
+      bool fault = false;
+      const size_t put = put_stream(*h, data, request.flags, fault);
       sent += static_cast<long>(put);
       lock.release();
       if (put > 0) {
@@ -108,6 +110,7 @@ long Socket::send_stream(int k, const SendRequest& request) {
         wanting = false;
       }
       if (data.left() == 0) return sent;
+      if (fault) return sent > 0 ? sent : -EFAULT;
     }
     const bool starved = state == 0 && h->output.outstanding() == 0;  // the pool is empty, and not by our doing
     lock.release();

@@ -10,6 +10,9 @@
 #include <string.h>
 #include <time.h>
 
+#include <algorithm>
+
+#include "client/guarded_copy.h"
 #include "preload/destinations.h"
 #include "preload/handover.h"
 #include "preload/io.h"
@@ -182,14 +185,24 @@ ssize_t receive_on_kernel(int fd, msghdr* message, int flags) {
 
 bool message_ok(const msghdr& message) {
   if (message.msg_iovlen > IOV_MAX) return errno = EMSGSIZE, false;
-  if (message.msg_iov == nullptr && message.msg_iovlen != 0) return errno = EFAULT, false;
+  if (!client::is_readable(message.msg_iov, message.msg_iovlen * sizeof(iovec))) return errno = EFAULT, false;
   return true;
+}
+
+// What recvmsg writes to: the sender's address and control messages.
+bool results_ok(const msghdr& message) {
+  const bool name = message.msg_name == nullptr || client::is_writable(message.msg_name, std::min<size_t>(message.msg_namelen, sizeof(sockaddr_in6)));
+  if (name && (message.msg_control == nullptr || client::is_writable(message.msg_control, message.msg_controllen))) return true;
+  return errno = EFAULT, false;
 }
 
 }  // namespace
 
 ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, int flags) {
   if (!message_ok(message)) return -1;
+  if ((message.msg_name != nullptr && !client::is_readable(message.msg_name, std::min<size_t>(message.msg_namelen, sizeof(sockaddr_storage)))) ||
+      (message.msg_control != nullptr && !client::is_readable(message.msg_control, message.msg_controllen)))
+    return to_libc(-EFAULT);
   client::SendRequest request;
   request.data = {message.msg_iov, message.msg_iovlen};
   request.flags = flags;
@@ -229,7 +242,7 @@ ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, in
 }
 
 ssize_t receive_message(SocketFile& file, int fd, msghdr& message, int flags) {
-  if (!message_ok(message)) return -1;
+  if (!message_ok(message) || !results_ok(message)) return -1;
   client::ReceiveRequest request;
   request.data = {message.msg_iov, message.msg_iovlen};
   request.flags = flags;
@@ -249,10 +262,10 @@ ssize_t receive_message(SocketFile& file, int fd, msghdr& message, int flags) {
 FERRY_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   FileRef<SocketFile> file = data_socket_of(fd);
   if (!file) {
-    if (message != nullptr && message->msg_controllen != 0) before_sending_rights(fd, *message);
+    if (client::is_readable(message, sizeof(*message)) && message->msg_controllen != 0) before_sending_rights(fd, *message);
     return send_on_kernel(fd, message, flags);
   }
-  if (message == nullptr) return to_libc(-EFAULT);
+  if (!client::is_readable(message, sizeof(*message))) return to_libc(-EFAULT);
   return send_message(std::move(file), fd, *message, flags);
 }
 
@@ -263,16 +276,18 @@ FERRY_EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
     if (received >= 0 && message->msg_controllen != 0) after_receiving_rights(*message);
     return received;
   }
-  if (message == nullptr) return to_libc(-EFAULT);
+  if (!client::is_writable(message, sizeof(*message))) return to_libc(-EFAULT);
   return receive_message(*file, fd, *message, flags);
 }
 
 FERRY_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
+  const bool there = client::is_writable(messages, std::min<size_t>(count, IOV_MAX) * sizeof(mmsghdr));
   if (!fd_table().contains(fd)) {
-    for (unsigned i = 0; i < count && i < IOV_MAX; ++i)
+    for (unsigned i = 0; there && i < count && i < IOV_MAX; ++i)
       if (messages[i].msg_hdr.msg_controllen != 0) before_sending_rights(fd, messages[i].msg_hdr);
     return real().sendmmsg(fd, messages, count, flags);
   }
+  if (!there) return static_cast<int>(to_libc(-EFAULT));
   if (count > IOV_MAX) count = IOV_MAX;
   for (unsigned i = 0; i < count; ++i) {
     FileRef<SocketFile> file = data_socket_of(fd);
@@ -293,6 +308,8 @@ FERRY_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, 
     return received;
   }
   if (count > IOV_MAX) count = IOV_MAX;
+  if (!client::is_writable(messages, count * sizeof(mmsghdr)) || (timeout != nullptr && !client::is_readable(timeout, sizeof(*timeout))))
+    return static_cast<int>(to_libc(-EFAULT));
   RemainingTime remaining(timeout);
   int each = flags & ~MSG_WAITFORONE;
   for (unsigned i = 0; i < count; ++i) {

@@ -6,6 +6,7 @@
 
 #include <new>
 
+#include "client/guarded_copy.h"
 #include "client/process.h"
 #include "preload/epoll_marker.h"
 #include "preload/log.h"
@@ -106,7 +107,7 @@ SocketFile* EpollSet::socket_of(const Registration& r) const { return static_cas
 int EpollSet::control(int epfd, int op, int fd, epoll_event* event) {
   FileRef<> file = fd_table().get(fd);
   if (file && file->kind() == FileKind::netlink) file.reset();  // the kernel's in all that concerns readiness
-  if (op != EPOLL_CTL_DEL && event == nullptr) return -EFAULT;
+  if (op != EPOLL_CTL_DEL && !client::is_readable(event, sizeof(*event))) return -EFAULT;
   client::Guard guard(mutex_);
   if (int error = make_current(epfd); error != 0) return error;
   auto known = registrations_.find(fd);

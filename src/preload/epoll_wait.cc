@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "client/guarded_copy.h"
 #include "client/process.h"
 #include "ipc/syscall.h"
 #include "preload/epoll_marker.h"
@@ -152,6 +153,7 @@ bool EpollSet::prepare_nested(std::vector<FileRef<>>& nested) {
 
 int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
   if (capacity <= 0 || capacity > static_cast<int>(INT32_MAX / sizeof(epoll_event))) return -EINVAL;
+  if (!client::is_writable(events, sizeof(*events)) || (timeout != nullptr && !client::is_readable(timeout, sizeof(*timeout)))) return -EFAULT;
   const bool no_wait = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
   RemainingTime remaining(timeout);
   for (;;) {

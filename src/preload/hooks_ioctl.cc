@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <sys/ioctl.h>
 
+#include "client/guarded_copy.h"
 #include "preload/interfaces.h"
 #include "preload/io.h"
 #include "preload/private_fds.h"
@@ -15,7 +16,7 @@ namespace {
 
 int store(int result, void* argument) {
   if (result < 0) return result;
-  if (argument == nullptr) return -EFAULT;
+  if (!client::is_writable(argument, sizeof(int))) return -EFAULT;
   *static_cast<int*>(argument) = result;
   return 0;
 }
@@ -27,11 +28,11 @@ int ferry_ioctl(SocketFile& file, int fd, unsigned long request, void* argument)
     case SIOCOUTQ: return store(file.socket.bytes_unsent(fd), argument);
     case SIOCATMARK: return store(file.socket.at_mark(fd), argument);
     case FIONBIO:
-      if (argument == nullptr) return -EFAULT;
+      if (!client::is_readable(argument, sizeof(int))) return -EFAULT;
       file.nonblocking = *static_cast<int*>(argument) != 0;
       return 1;
     case FIOSETOWN: case SIOCSPGRP:
-      if (argument == nullptr) return -EFAULT;
+      if (!client::is_readable(argument, sizeof(int))) return -EFAULT;
       return file.socket.set_owner(fd, *static_cast<int*>(argument));
   }
   return is_interface_ioctl(request) ? interface_ioctl(request, argument) : 1;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "client/guarded_copy.h"
 #include "preload/io.h"
 #include "preload/log.h"
 #include "preload/real.h"
@@ -44,8 +45,9 @@ bool is_idle_flag(const SocketFile& file, int level, int name) {
 }
 
 int get_option(SocketFile& file, int fd, int level, int name, void* value, socklen_t* length) {
-  if (length == nullptr || value == nullptr) return -EFAULT;
+  if (!client::is_writable(length, sizeof(*length))) return -EFAULT;
   if (static_cast<int>(*length) < 0) return -EINVAL;
+  if (value == nullptr || !client::is_writable(value, *length)) return -EFAULT;
   if (level == SOL_SOCKET)
     if (int result = get_descriptor_option(file, name, value, length); result <= 0) return result;
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && file.v6()) return give_int(value, length, file.v6_only ? 1 : 0);
@@ -84,7 +86,7 @@ int set_here(SocketFile& file, int fd, int level, int name, const void* value, s
 }
 
 int set_option(SocketFile& file, int fd, int level, int name, const void* value, socklen_t length) {
-  if (value == nullptr && length != 0) return -EFAULT;
+  if (!client::is_readable(value, length)) return -EFAULT;
   int result = set_here(file, fd, level, name, value, length);
   if (result == 1) result = file.socket.set_option(fd, level, name, value, length);
   if (result == -EINVAL && level == IPPROTO_TCP && name == TCP_CONGESTION && length > 0) result = -ENOENT;  // no such algorithm

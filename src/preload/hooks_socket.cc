@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/channel.h"
+#include "client/guarded_copy.h"
 #include "preload/destinations.h"
 #include "preload/handover.h"
 #include "preload/log.h"
@@ -85,6 +86,18 @@ int accept_either(SocketFile& listener, int fd, int flags, client::Address* remo
   }
 }
 
+// An address that the program gives: move_addr_to_kernel's checks.
+int check_address(const sockaddr* address, socklen_t length) {
+  if (length > sizeof(sockaddr_storage)) return -EINVAL;
+  return client::is_readable(address, length) ? 0 : -EFAULT;
+}
+
+// Where an address is wanted: as much of it as can be written.
+bool can_tell(const sockaddr* address, const socklen_t* length) {
+  if (!client::is_writable(const_cast<socklen_t*>(length), sizeof(*length))) return false;
+  return client::is_writable(const_cast<sockaddr*>(address), *length < sizeof(sockaddr_in6) ? *length : sizeof(sockaddr_in6));
+}
+
 int accept_call(int fd, sockaddr* address, socklen_t* length, int flags) {
   FileRef<SocketFile> listener = socket_of(fd);
   if (!listener) {
@@ -93,7 +106,7 @@ int accept_call(int fd, sockaddr* address, socklen_t* length, int flags) {
     return k;
   }
   if ((flags & ~kTypeFlags) != 0) return static_cast<int>(to_libc(-EINVAL));
-  if (address != nullptr && length == nullptr) return static_cast<int>(to_libc(-EFAULT));
+  if (address != nullptr && !can_tell(address, length)) return static_cast<int>(to_libc(-EFAULT));
   client::Address remote{};
   int k = listener->twin.load() >= 0 ? accept_either(*listener, fd, flags, &remote, address, length)
                                      : accept_ferry(*listener, fd, listener->nonblocking, flags, &remote);
@@ -103,7 +116,7 @@ int accept_call(int fd, sockaddr* address, socklen_t* length, int flags) {
 }
 
 int connect_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, socklen_t length) {
-  if (address == nullptr) return -EFAULT;
+  if (const int error = check_address(address, length); error != 0) return error;
   if (length < sizeof(sa_family_t)) return -EINVAL;
   if (address->sa_family == AF_UNSPEC) return file->socket.disconnect(fd);
   client::Address remote{};
@@ -126,7 +139,7 @@ int connect_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, so
 }
 
 int bind_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, socklen_t length) {
-  if (address == nullptr) return -EFAULT;
+  if (const int error = check_address(address, length); error != 0) return error;
   client::Address local{};
   int error = client::parse_address(address, length, file->v6(), local);
   Destination where = error == -ENETUNREACH ? Destination::kernel_ipv6 : Destination::ferry;
@@ -152,7 +165,7 @@ int bind_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, sockl
 int name_call(int fd, sockaddr* address, socklen_t* length, bool peer) {
   FileRef<SocketFile> file = socket_of(fd);
   if (!file) return peer ? real().getpeername(fd, address, length) : real().getsockname(fd, address, length);
-  if (length == nullptr || (address == nullptr && *length != 0)) return static_cast<int>(to_libc(-EFAULT));
+  if (!can_tell(address, length)) return static_cast<int>(to_libc(-EFAULT));
   client::Address name{};
   int error = peer ? file->socket.remote_address(fd, name) : file->socket.local_address(fd, name);
   if (error == 0) *length = client::write_address(name, file->v6(), address, *length);

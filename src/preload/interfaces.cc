@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/channel.h"
+#include "client/guarded_copy.h"
 #include "ipc/owned_fd.h"
 #include "preload/real.h"
 
@@ -145,7 +146,7 @@ bool is_interface_ioctl(unsigned long request) {
 }
 
 int interface_ioctl(unsigned long request, void* argument) {
-  if (argument == nullptr) return -EFAULT;
+  if (!client::is_writable(argument, request == SIOCGIFCONF ? sizeof(ifconf) : sizeof(ifreq))) return -EFAULT;
   auto& r = *static_cast<ifreq*>(argument);
   if (request != SIOCGIFCONF) {
     std::vector<InterfaceInfo> all = ferry_interfaces();

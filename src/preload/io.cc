@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <signal.h>
 
+#include "client/guarded_copy.h"
 #include "ipc/syscall.h"
 #include "preload/datagram.h"
 #include "preload/netlink.h"
@@ -27,7 +28,7 @@ ssize_t receive_one(SocketFile& file, int fd, void* data, size_t size, int flags
 
 ssize_t receive_from(SocketFile& file, int fd, void* data, size_t size, int flags, sockaddr* address, socklen_t* length) {
   if (address == nullptr) return receive_one(file, fd, data, size, flags);
-  if (length == nullptr) return to_libc(-EFAULT);
+  if (!client::is_writable(length, sizeof(*length))) return to_libc(-EFAULT);
   iovec v{data, size};
   msghdr message{};
   message.msg_name = address;
@@ -41,7 +42,7 @@ ssize_t receive_from(SocketFile& file, int fd, void* data, size_t size, int flag
 
 // readv(2)'s checks of the vector.
 bool vector_ok(const iovec* data, int count) {
-  if (count >= 0 && count <= IOV_MAX && (data != nullptr || count == 0)) return true;
+  if (count >= 0 && count <= IOV_MAX && client::is_readable(data, static_cast<size_t>(count) * sizeof(iovec))) return true;
   errno = count < 0 || count > IOV_MAX ? EINVAL : EFAULT;
   return false;
 }

@@ -1,5 +1,6 @@
 // Owns poll and ppoll. Ferry sockets are asked through shared memory; only when nothing is ready does the thread sleep, in the
 // kernel's ppoll on the kernel descriptors and on the thread's event queue, which every Ferry socket then reports to.
+#include "client/guarded_copy.h"
 #include "preload/poll.h"
 
 #include <errno.h>
@@ -15,6 +16,8 @@
 
 namespace ferry::preload {
 namespace {
+
+constexpr nfds_t kMostDescriptors = 1 << 20;  // the kernel's limit on open files bounds it at most so
 
 // The queue of a thread that polls; kept until the thread ends.
 thread_local client::EventQueue t_queue;
@@ -258,7 +261,9 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
 
 int poll_files(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
   bool ours = false;
-  if (fds != nullptr)
+  const bool there = count <= kMostDescriptors && client::is_writable(fds, count * sizeof(pollfd)) &&
+                     (timeout == nullptr || client::is_readable(timeout, sizeof(*timeout)));
+  if (there)  // else the kernel says what is wrong
     for (nfds_t i = 0; i < count && !ours; ++i) ours = fd_table().contains(fds[i].fd);
   if (!ours) return real().ppoll(fds, count, timeout, mask);
   return PollCall(fds, count).run(timeout, mask);
@@ -270,7 +275,7 @@ FERRY_EXPORT int poll(pollfd* fds, nfds_t count, int timeout_ms) {
 }
 
 FERRY_EXPORT int ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
-  if (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999'999'999)) {
+  if (timeout != nullptr && client::is_readable(timeout, sizeof(*timeout)) && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999'999'999)) {
     errno = EINVAL;
     return -1;
   }

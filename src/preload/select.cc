@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/select.h>
 
+#include "client/guarded_copy.h"
 #include "preload/fd_table.h"
 #include "preload/poll.h"
 #include "preload/real.h"
@@ -15,6 +16,10 @@ namespace {
 constexpr short kReadBits = POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR;
 constexpr short kWriteBits = POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR;
 
+bool is_there(const fd_set* set, int count) {
+  return set == nullptr || client::is_writable(const_cast<fd_set*>(set), static_cast<size_t>((count + 63) / 64) * 8);
+}
+
 // Programs may pass larger arrays than fd_set: test bits without the checks of FD_ISSET.
 bool has(const fd_set* set, int fd) {
   return set != nullptr && (reinterpret_cast<const unsigned long*>(set)[fd / 64] >> (fd % 64) & 1) != 0;
@@ -25,6 +30,7 @@ void clear(fd_set* set, int count) {
 }
 
 bool names_ours(int count, const fd_set* in, const fd_set* out, const fd_set* other) {
+  if (!is_there(in, count) || !is_there(out, count) || !is_there(other, count)) return false;  // for the kernel to say
   for (int fd = 0; fd < count; ++fd)
     if ((has(in, fd) || has(out, fd) || has(other, fd)) && fd_table().contains(fd)) return true;
   return false;
@@ -84,6 +90,10 @@ int select_files(int count, fd_set* in, fd_set* out, fd_set* other, const timesp
 FERRY_EXPORT int select(int count, fd_set* in, fd_set* out, fd_set* other, timeval* timeout) {
   if (count < 0 || !names_ours(count, in, out, other)) return real().select(count, in, out, other, timeout);
   if (timeout == nullptr) return select_files(count, in, out, other, nullptr, nullptr);
+  if (!client::is_writable(timeout, sizeof(*timeout))) {
+    errno = EFAULT;
+    return -1;
+  }
   if (timeout->tv_sec < 0 || timeout->tv_usec < 0) {
     errno = EINVAL;
     return -1;
@@ -98,6 +108,10 @@ FERRY_EXPORT int select(int count, fd_set* in, fd_set* out, fd_set* other, timev
 
 FERRY_EXPORT int pselect(int count, fd_set* in, fd_set* out, fd_set* other, const timespec* timeout, const sigset_t* mask) {
   if (count < 0 || !names_ours(count, in, out, other)) return real().pselect(count, in, out, other, timeout, mask);
+  if (timeout != nullptr && !client::is_readable(timeout, sizeof(*timeout))) {
+    errno = EFAULT;
+    return -1;
+  }
   if (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999'999'999)) {
     errno = EINVAL;
     return -1;

@@ -9,6 +9,7 @@
 
 #include "client/channel.h"
 #include "client/critical.h"
+#include "client/guarded_copy.h"
 #include "ipc/syscall.h"
 #include "preload/real.h"
 
@@ -47,7 +48,22 @@ bool is_fault(int number, const siginfo_t* info) {
           number == SIGSYS) && info->si_code > 0;
 }
 
+// The signals of bad pointers have the trampoline whatever the program asks for.
+bool is_guarded(int number) { return number == SIGSEGV || number == SIGBUS; }
+
+// What the kernel would have done with a guarded signal that the program leaves to it or ignores.
+void act_by_default(int number, const siginfo_t* info, bool ignored) {
+  if (ignored && info->si_code <= 0) return;  // sent by somebody; a fault cannot be ignored
+  struct sigaction standard = {};
+  standard.sa_handler = SIG_DFL;
+  real().sigaction(number, &standard, nullptr);
+  // A fault comes again at once, as the instruction is tried again; what was sent is sent again.
+  if (info->si_code <= 0)
+    ipc::raw_syscall(SYS_rt_tgsigqueueinfo, ipc::raw_syscall(SYS_getpid), ipc::raw_syscall(SYS_gettid), number, ipc::arg(info));
+}
+
 void trampoline(int number, siginfo_t* info, void* context) {
+  if (is_guarded(number) && info->si_code > 0 && client::fix_guarded_fault(context)) return;
   Disposition& d = g_dispositions[number];
   if (client::in_critical_section() && !is_fault(number, info)) {
     auto* c = static_cast<ucontext_t*>(context);
@@ -61,11 +77,14 @@ void trampoline(int number, siginfo_t* info, void* context) {
   Handler handler;
   __atomic_load(&d.handler.plain, &handler.plain, __ATOMIC_ACQUIRE);
   const uint32_t flags = __atomic_load_n(&d.flags, __ATOMIC_RELAXED);
-  if (handler.plain == SIG_DFL || handler.plain == SIG_IGN) return;  // changed while the signal was under way
+  if (handler.plain == SIG_DFL || handler.plain == SIG_IGN) {  // guarded, or changed while the signal was under way
+    if (is_guarded(number)) act_by_default(number, info, handler.plain == SIG_IGN);
+    return;
+  }
   if ((flags & SA_RESETHAND) != 0) {
     struct sigaction standard = {};
     standard.sa_handler = SIG_DFL;
-    real().sigaction(number, &standard, nullptr);
+    if (!is_guarded(number)) real().sigaction(number, &standard, nullptr);
     void (*none)(int) = SIG_DFL;
     __atomic_store(&d.handler.plain, &none, __ATOMIC_RELEASE);
     __atomic_store_n(&d.ours, false, __ATOMIC_RELAXED);
@@ -92,7 +111,7 @@ int change(int number, const struct sigaction* action, struct sigaction* old) {
   struct sigaction ours;
   const struct sigaction* given = action;
   if (action != nullptr) {
-    const bool handled = action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN;
+    const bool handled = (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN) || is_guarded(number);
     if (handled) {
       ours = *action;
       ours.sa_sigaction = trampoline;
@@ -128,8 +147,18 @@ sighandler_t set_simple(int number, sighandler_t handler, int flags) {
 
 }  // namespace
 
+namespace {
+// Bad pointers in calls on Ferry sockets give EFAULT: the trampoline stands ready from the start.
+void guard_signal(int number) {
+  struct sigaction present = {};
+  if (real().sigaction(number, nullptr, &present) == 0 && present.sa_sigaction != trampoline) change(number, &present, nullptr);
+}
+}  // namespace
+
 int start_signals() {
   client::g_on_critical_leave = on_critical_leave;
+  guard_signal(SIGSEGV);
+  guard_signal(SIGBUS);
   const int number = SIGRTMAX - kLifelineFromEnd;
   struct sigaction present = {};
   if (real().sigaction(number, nullptr, &present) != 0 || present.sa_handler != SIG_DFL) return 0;  // somebody has it already

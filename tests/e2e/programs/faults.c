@@ -1,0 +1,146 @@
+/* Bad pointers: every call says EFAULT as the kernel does, nothing is lost that the kernel keeps, and real faults still end a program. */
+#include "say.h"
+#include <sys/mman.h>
+#include <sys/select.h>
+
+static char* bad;       /* nothing is there */
+static char* edge;      /* one page is there, the next is not */
+static char* constant;  /* can be read only */
+static char* volatile nowhere = (char*)8;
+enum { kPage = 4096 };
+
+static void streams(void) {
+  int p[2];
+  char b[64] = "";
+  tcp_pair(p);
+  SAY("send from nowhere", send(p[0], bad, 100, 0));
+  SAY("write from nowhere", write(p[0], nowhere, 100));
+  SAY("send over the edge of one page only", send(p[0], edge + kPage, 1, 0));
+  SAY("send from a constant", send(p[0], constant, 5, 0));
+  MUST(recv(p[1], b, 5, MSG_WAITALL));
+  struct iovec both[2] = {{"good", 4}, {bad, 4}};
+  SAY("writev, second piece bad", writev(p[0], both, 2));
+  SAY("nothing came", recv(p[1], b, 4, MSG_DONTWAIT));
+  MUST(send(p[0], "hello", 5, 0));
+  arrived(p[1]);
+  SAY("recv to nowhere", recv(p[1], bad, 5, 0));
+  SAY("recv to a constant", recv(p[1], constant, 5, 0));
+  SAY("read to nowhere", read(p[1], nowhere, 5));
+  SAY("peek to nowhere", recv(p[1], bad, 5, MSG_PEEK));
+  SAY("all is still there", recv(p[1], b, 64, 0));
+  printf("%.5s\n", b);
+  MUST(send(p[0], "hello", 5, 0));
+  arrived(p[1]);
+  SAY("recv of nothing to nowhere", recv(p[1], bad, 0, MSG_DONTWAIT));
+  SAY("recv up to the edge", recv(p[1], edge + kPage - 5, 5, 0));
+  SAY("readv, bad list", readv(p[1], (struct iovec*)bad, 2));
+  SAY("writev, bad list", writev(p[0], (struct iovec*)bad, 2));
+  SAY("sendmsg, bad header", sendmsg(p[0], (struct msghdr*)bad, 0));
+  SAY("recvmsg, bad header", recvmsg(p[1], (struct msghdr*)bad, MSG_DONTWAIT));
+  struct msghdr m = {.msg_iov = (struct iovec*)bad, .msg_iovlen = 1};
+  SAY("sendmsg, bad list", sendmsg(p[0], &m, 0));
+  SAY("recvmsg, bad list", recvmsg(p[1], &m, MSG_DONTWAIT));
+  SAY("the connection is well", send(p[0], "x", 1, 0));
+  SAY("in both directions", recv(p[1], b, 1, MSG_WAITALL));
+  close(p[0]);
+  close(p[1]);
+}
+
+static void datagrams(void) {
+  int p[2];
+  char b[64] = "";
+  udp_pair(p);
+  SAY("send from nowhere", send(p[0], bad, 10, 0));
+  SAY("begin from nowhere", send(p[0], bad, 10, MSG_MORE));
+  SAY("good", send(p[0], "good", 4, 0));
+  arrived(p[1]);
+  SAY("recv", recv(p[1], b, 64, 0));
+  MUST(send(p[0], "lost", 4, 0));
+  MUST(send(p[0], "next", 4, 0));
+  arrived(p[1]);
+  SAY("recv to nowhere", recv(p[1], bad, 4, 0));
+  arrived(p[1]);
+  SAY("the next one", recv(p[1], b, 64, 0));
+  printf("%.4s\n", b);
+  SAY("sendto, bad address", sendto(p[0], "x", 1, 0, (struct sockaddr*)bad, sizeof(struct sockaddr_in)));
+}
+
+static void names(void) {
+  int l = listener(), s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), n = 16;
+  struct sockaddr_in a = loopback(port_of(l));
+  SAY("bind", bind(s, (struct sockaddr*)bad, sizeof a));
+  SAY("connect", connect(s, (struct sockaddr*)bad, sizeof a));
+  SAY("getsockname", getsockname(l, (struct sockaddr*)bad, (socklen_t*)&n));
+  SAY("getsockname, bad length", getsockname(l, (struct sockaddr*)&a, (socklen_t*)bad));
+  SAY("setsockopt", setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, bad, 4));
+  n = 4;
+  SAY("getsockopt", getsockopt(s, SOL_SOCKET, SO_KEEPALIVE, bad, (socklen_t*)&n));
+  SAY("getsockopt, bad length", getsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &n, (socklen_t*)bad));
+  SAY("FIONREAD", ioctl(s, FIONREAD, bad));
+  SAY("FIONBIO", ioctl(s, FIONBIO, bad));
+  close(s);
+  close(l);
+}
+
+static void waiting(void) {
+  int p[2], e = (int)MUST(epoll_create1(0));
+  tcp_pair(p);
+  struct epoll_event event = {.events = EPOLLOUT};
+  SAY("epoll_ctl", epoll_ctl(e, EPOLL_CTL_ADD, p[0], (struct epoll_event*)bad));
+  SAY("epoll_ctl", epoll_ctl(e, EPOLL_CTL_ADD, p[0], &event));
+  SAY("epoll_wait", epoll_wait(e, (struct epoll_event*)bad, 4, 0));
+  SAY("epoll_wait", epoll_wait(e, &event, 1, 0));
+  SAY("poll", poll((struct pollfd*)bad, 2, 0));
+  SAY("select", select(p[1] + 1, (fd_set*)bad, NULL, NULL, NULL));
+  close(p[0]);
+  close(p[1]);
+}
+
+static volatile int caught;
+static void on_segv(int number, siginfo_t* info, void* context) {
+  (void)context;
+  caught = number == SIGSEGV && info->si_addr == bad;
+  mprotect(bad, kPage, PROT_READ);
+}
+
+static void faults_of_the_program(void) {
+  struct sigaction action = {.sa_flags = SA_SIGINFO}, old;
+  SAY("sigaction", sigaction(SIGSEGV, NULL, &old));
+  printf("default %d\n", old.sa_handler == SIG_DFL);
+  action.sa_sigaction = on_segv;
+  SAY("sigaction", sigaction(SIGSEGV, &action, NULL));
+  int p[2];
+  tcp_pair(p);
+  SAY("a call does not reach the handler", send(p[0], bad, 10, 0));
+  printf("caught %d\n", caught);
+  char value = *(volatile char*)bad;
+  printf("read %d caught %d\n", value, caught);
+  SAY("sigaction", sigaction(SIGSEGV, NULL, &old));
+  printf("ours %d\n", old.sa_sigaction == on_segv);
+  for (int how = 0; how < 3; ++how) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+      signal(SIGSEGV, how == 1 ? SIG_IGN : SIG_DFL);
+      if (how == 2) raise(SIGSEGV);
+      *(volatile char*)16 = 1;
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    printf("way %d: signal %d\n", how, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+  }
+}
+
+int main(void) {
+  edge = mmap(NULL, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  munmap(edge + kPage, kPage);
+  bad = mmap(NULL, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  constant = mmap(NULL, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  streams();
+  datagrams();
+  names();
+  waiting();
+  faults_of_the_program();
+  return 0;
+}
