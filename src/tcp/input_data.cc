@@ -152,6 +152,10 @@ void Connection::on_fin(SeqNum fin) {
   rcv_nxt_ = fin + 1;
   if (rcv_adv_ < rcv_nxt_) rcv_adv_ = rcv_nxt_;
   fin_received_ = true;
+  if (!reassembly_.empty()) {  // what a peer sent behind its own FIN is no part of the stream
+    discard_reassembly();
+    sack_.clear();
+  }
   ack_now_ = true;
   raise(Event::peer_closed);
   switch (state_) {
