@@ -115,6 +115,7 @@ def killed_clients(net):
         net.client.ferryd.stop(patience=60)
         if net.client.ferryd.popen.returncode != 0 or reports_of(net.client):
             raise Failed(f"ferryd ended with {net.client.ferryd.popen.returncode}\n{net.client.ferryd.tail(60)}")
+        net.client.kernel_use_expected = True  # the next ferryd may not receive a frame
         return net.client.start_ferryd("eth0")
     # What they closed lingers in TIME_WAIT for a minute (RFC 9293 section 3.6.1), half a KiB each. A channel or pool that stays would be
     # megabytes each.
