@@ -64,7 +64,9 @@ int Socket::put_datagram(Home& h, const SendRequest& request, IovCursor& data) {
 }
 
 bool Socket::is_corked(const SendRequest& request) const {
-  return (request.flags & MSG_MORE) != 0 || (local_options() & kOptCork) != 0 || load_acquire(cork_) != nullptr;
+  if ((request.flags & MSG_MORE) != 0 || (local_options() & kOptCork) != 0) return true;
+  DatagramCork* c = load_acquire(cork_);
+  return c != nullptr && !c->is_empty();
 }
 
 DatagramCork& Socket::cork() {
@@ -76,7 +78,8 @@ DatagramCork& Socket::cork() {
 
 // Sends what waits in the cork; 0 if nothing does.
 long Socket::send_corked(int k, bool nonblocking) {
-  auto parcel = cork().take();
+  DatagramCork* c = load_acquire(cork_);
+  auto parcel = c != nullptr ? c->take() : std::nullopt;
   if (!parcel) return 0;
   const iovec data{parcel->bytes.data(), parcel->bytes.size()};
   SendRequest whole;

@@ -1,7 +1,7 @@
 // Memory that the program names and that may not be there: copies that end in `false` instead of SIGSEGV or SIGBUS, so that a bad
 // pointer gives EFAULT as from the kernel.
 //
-//   copy: remembers its stack pointer in t_guard --fault--> the process's signal handler calls fix_guarded_fault(), which sends the
+//   copy: remembers its stack pointer in ferry_guard --fault--> the process's signal handler calls fix_guarded_fault(), which sends the
 //   thread to the exit of the copy --> false
 //
 // Works where a handler for SIGSEGV and SIGBUS calls fix_guarded_fault() first (preload/signals.cc). A thread that blocks these signals

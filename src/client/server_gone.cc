@@ -10,7 +10,6 @@
 
 #include "base/atomics.h"
 #include "client/deadline.h"
-#include "client/errno.h"
 #include "client/socket.h"
 #include "client/sys.h"
 #include "ipc/futex.h"

@@ -145,14 +145,12 @@ sighandler_t set_simple(int number, sighandler_t handler, int flags) {
   return change(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
-}  // namespace
-
-namespace {
 // Bad pointers in calls on Ferry sockets give EFAULT: the trampoline stands ready from the start.
 void guard_signal(int number) {
   struct sigaction present = {};
   if (real().sigaction(number, nullptr, &present) == 0 && present.sa_sigaction != trampoline) change(number, &present, nullptr);
 }
+
 }  // namespace
 
 int start_signals() {
