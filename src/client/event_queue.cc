@@ -45,6 +45,7 @@ int EventQueue::open() {
   fd_ = channel->keep_private(fds.take(0));
   ipc::raw_syscall(SYS_fcntl, fd_.get(), F_SETFL, O_NONBLOCK);
   sleepers_ = 0;
+  spin_.reset();
   return 0;
 }
 
@@ -109,6 +110,10 @@ uint32_t EventQueue::take(uint32_t* slots, uint32_t capacity) {
 }
 
 void EventQueue::repost(uint32_t slot) { ipc::set_slot(shared().ready, slot); }
+
+bool EventQueue::spin() {
+  return spin_.run([this] { return channel_->server_awake(0); }, [this] { return ipc::any_slot(shared().ready); });
+}
 
 bool EventQueue::prepare_sleep() {
   Guard guard(mutex_);

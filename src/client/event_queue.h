@@ -12,6 +12,7 @@
 
 #include <cstdint>
 
+#include "client/adaptive_spin.h"
 #include "client/channel.h"
 #include "client/mutex.h"
 
@@ -49,6 +50,8 @@ class EventQueue {
   // Which socket is in that slot: Channel::socket_at.
   Socket* socket_at(uint32_t slot) const { return channel_->socket_at(slot); }
 
+  // Waits in user space, adaptively, for a bit to be set. True: one is. Call it before prepare_sleep().
+  bool spin();
   // True: nothing is set; the caller may sleep. Pair every call with finish_sleep().
   bool prepare_sleep();
   void finish_sleep();
@@ -63,6 +66,7 @@ class EventQueue {
   Channel* channel_ = nullptr;
   uint32_t index_ = 0;
   ipc::OwnedFd fd_;          // read end of the server's pipe
+  AdaptiveSpin spin_;
   Mutex mutex_;              // sleepers_, draining fd_
   uint32_t sleepers_ = 0;
 };

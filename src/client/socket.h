@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <span>
 
+#include "client/adaptive_spin.h"
 #include "client/address.h"
 #include "client/datagram_cork.h"
 #include "client/home.h"
@@ -242,7 +243,6 @@ class Socket {
   // --- waiting.cc ---
   // Sleeps until the socket's event_seq differs from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
   int wait_for_event(Home& h, uint32_t seen, Deadline& deadline);
-  bool spin_for_event(Home& h, uint32_t seen);
   int wait_a_little(Home& h, uint32_t seen);
 
   struct ErrorNode {
@@ -261,7 +261,7 @@ class Socket {
   int receive_low_water_ = 1;      // SO_RCVLOWAT, bytes
   int64_t receive_timeout_ns_ = 0; // SO_RCVTIMEO, 0 none
   int64_t send_timeout_ns_ = 0;
-  uint32_t spin_ns_ = 0;           // what spinning has been worth lately
+  AdaptiveSpin spin_;              // before a blocking call sleeps
   uint32_t gone_told_ = 0;         // the end of ferryd has been told once (server_gone.cc); atomic
   ErrorNode* errors_ = nullptr;    // oldest first; under rx_lock
   uint32_t error_count_ = 0;

@@ -150,7 +150,8 @@ void Socket::close() {
   local_options_ = 0;
   receive_low_water_ = 1;
   receive_timeout_ns_ = send_timeout_ns_ = 0;
-  spin_ns_ = error_count_ = gone_told_ = 0;
+  error_count_ = gone_told_ = 0;
+  spin_.reset();
   for (EventQueue*& w : watches_) w = nullptr;
 }
 

@@ -100,6 +100,7 @@ class EpollSet final : public OpenFile {
   int filter(epoll_event* events, int count);
   int poll_kernel(int epfd, epoll_event* events, int capacity);
   int sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
+  bool may_spin() const;
   bool prepare_nested(std::vector<FileRef<>>& nested);
 
   client::Mutex mutex_;

@@ -139,6 +139,11 @@ int EpollSet::sleep(int epfd, epoll_event* events, int capacity, const timespec*
   return count < 0 ? -errno : count;
 }
 
+// One thread of a set, and not while kernel descriptors of it are busy.
+bool EpollSet::may_spin() const {
+  return queue_.is_open() && !kernel_busy_ && __atomic_load_n(&queue_sleepers_, __ATOMIC_RELAXED) == 0;
+}
+
 bool EpollSet::prepare_nested(std::vector<FileRef<>>& nested) {
   client::Guard guard(mutex_);
   bool quiet = true;
@@ -156,6 +161,7 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
   if (!client::is_writable(events, sizeof(*events)) || (timeout != nullptr && !client::is_readable(timeout, sizeof(*timeout)))) return -EFAULT;
   const bool no_wait = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
   RemainingTime remaining(timeout);
+  bool spun = false;
   for (;;) {
     int found = 0;
     bool pure_kernel = false;
@@ -186,6 +192,10 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       return harvest(epfd, events, capacity);
     }
     if (remaining.expired()) return 0;
+    if (!spun && may_spin() && queue_.spin()) {
+      spun = true;  // once a call: kernel descriptors must be asked as well
+      continue;
+    }
     std::vector<FileRef<>> nested;
     __atomic_fetch_add(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
     bool quiet = nested_count_ == 0 || prepare_nested(nested);

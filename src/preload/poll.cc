@@ -66,6 +66,7 @@ class PollCall {
   nfds_t used_ = 0;
   pollfd* kernel_ = nullptr;  // behind items_: count_ entries, twins, the queue
   nfds_t kernel_count_ = 0;   // without the queue
+  bool spun_ = false;           // a spin of this call has ended a wait
   bool kernel_wanted_ = false;  // some descriptor is the kernel's
   alignas(8) char small_[kSmall * (sizeof(Item) + 2 * sizeof(pollfd)) + sizeof(pollfd)];
 };
@@ -186,6 +187,10 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   if (queue)
     while (t_queue.take(slots, 64) == 64) {}
   if (watching != Watching::impossible && evaluate() != 0) return 0;  // after watching, and after the bits were cleared
+  if (queue && !spun_ && t_queue.spin()) {
+    spun_ = true;  // once a call: kernel descriptors must be asked as well
+    return 0;
+  }
   if (queue) quiet = t_queue.prepare_sleep();
   for (nfds_t i = 0; i < used_; ++i)
     if (items_[i].file->kind() == FileKind::epoll)
