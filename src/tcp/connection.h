@@ -186,7 +186,7 @@ class Connection {
   enum Timer : uint8_t {
     kRetransmit,   // RFC 6298; also zero-window probes' place is kPersist
     kPersist,      // RFC 9293 3.8.6.1, and the bound of TCP_CORK
-    kDelayedAck,   // RFC 9293 3.8.6.3
+    kDelayedAck,   // RFC 9293 3.8.6.3; at once: when the host has handled what came with the last segment
     kReordering,   // RFC 8985 6.2: a run is lost unless it is acknowledged by then
     kTailLoss,     // RFC 8985 7: probe
     kKeepAlive,    // RFC 9293 3.8.4
@@ -261,6 +261,8 @@ class Connection {
   void deliver(const buf::IoDesc& d);
   void note_urgent(const InputSegment& segment);
   void on_fin(SeqNum fin);
+  void note_data();
+  bool owes_ack() const;
   void schedule_ack(const InputSegment& segment);
   void measure_receive_rtt(const InputSegment& segment);
   void discard_reassembly();

@@ -32,8 +32,7 @@ bool Connection::fast_path(const InputSegment& s) {
   if (s.ack != snd_una_) acknowledge(s);
   else update_send_window(s);
   if (!s.payload.empty()) {
-    ++data_segments_in_;
-    last_data_received_ = now_;
+    note_data();
     measure_receive_rtt(s);
     if (take_in_order(s.payload)) schedule_ack(s);
   }

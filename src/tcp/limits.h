@@ -21,6 +21,7 @@ inline constexpr uint32_t kMaxSend = 1u << 30;                 // one send(): th
 inline constexpr uint8_t kReceiveScale = 7;                    // 65535 << 7 is more than kMaxReceiveBuffer
 
 inline constexpr Duration kDelayedAckTime = Duration::ms(40);      // Linux's TCP_DELACK_MIN; RFC 9293 3.8.6.3 allows 500 ms
+inline constexpr uint32_t kMaxUnacknowledged = 256u << 10;     // bytes that may wait for the end of a turn
 inline constexpr Duration kCorkLimit = Duration::ms(200);      // tcp(7), TCP_CORK
 inline constexpr Duration kChallengeInterval = Duration::ms(500);  // RFC 5961 section 7, Linux's tcp_invalid_ratelimit
 inline constexpr Duration kFinWait2 = Duration::seconds(60);   // Linux's tcp_fin_timeout

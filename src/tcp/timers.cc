@@ -14,7 +14,7 @@ void Connection::on_timer(Instant now) {
   };
   if (due(kLinger)) enter_closed();
   if (due(kDelayedAck)) {
-    interactive_ = false;  // no answer came that could have carried it
+    if (!owes_ack()) interactive_ = false;  // no answer came that could have carried it
     ack_now_ = true;
     output();
   }

@@ -173,6 +173,7 @@ Wire TcpScript::parse(const Words& w) {
     else if (w[i] == "ws") s.options.window_scale = static_cast<int8_t>(std::stoi(w.at(++i)));
     else if (w[i] == "sackOK") s.options.sack_permitted = true;
     else if (w[i] == "nots") ts = false;
+    else if (w[i] == "more") continue;
     else if (w[i] == "gso") s.gso_size = static_cast<uint16_t>(std::stoul(w.at(++i)));
     else if (w[i] == "ts") {
       size_t slash = w.at(++i).find('/');
@@ -205,6 +206,7 @@ void TcpScript::inject(const Words& w) {
   } else {
     end_.receive(now_, s);
   }
+  if (w.back() != "more") advance({});  // the turn ends: what is due by now is done
 }
 
 uint32_t TcpScript::scaled(const Wire& w) const {
