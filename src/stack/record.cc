@@ -11,6 +11,13 @@ void RecordWriter::number(uint64_t v, size_t bytes) {
   for (size_t i = 0; i < bytes; ++i) out_[used_++] = std::byte{static_cast<uint8_t>(v >> (8 * i))};
 }
 
+void RecordWriter::head(SocketType type, RecordKind kind) {
+  u32(kRecordMagic);
+  u16(kRecordVersion);
+  u8(static_cast<uint8_t>(type));
+  u8(static_cast<uint8_t>(kind));
+}
+
 void RecordWriter::address(const wire::IpAddress& a) {
   for (uint8_t octet : a.octets) u8(octet);
 }

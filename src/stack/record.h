@@ -1,21 +1,22 @@
 // Records of sockets: what Stack::save() writes and restore() reads. Versioned, without pointers, little-endian by construction.
 //
-//   magic u32 | version u16 | kind u8 | common fields | fields of the kind | (connections) the record of tcp/record.h
+//   magic u32 | version u16 | type u8 (SocketType: says whose) | kind u8 | what its server writes (port_record.h; tcp/record.h)
 //
-// Owns: the byte order and bounds of reading and writing, the kinds. Does not own: what is saved (save.cc, restore.cc).
+// Owns: the byte order and bounds of reading and writing, the kinds. Does not own: what is saved (ProtocolServer::save, restore).
 #pragma once
 
 #include <cstdint>
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "stack/stack.h"
 #include "tcp/options.h"
 #include "wire/address.h"
 
 namespace ferry::stack {
 
 inline constexpr uint32_t kRecordMagic = 0x4b434f53;  // "SOCK"
-inline constexpr uint16_t kRecordVersion = 1;
+inline constexpr uint16_t kRecordVersion = 2;
 
 enum class RecordKind : uint8_t { tcp_plain = 1, tcp_listener, tcp_connecting, tcp_connection, datagram, time_wait };
 
@@ -23,6 +24,8 @@ enum class RecordKind : uint8_t { tcp_plain = 1, tcp_listener, tcp_connecting, t
 class RecordWriter {
  public:
   explicit RecordWriter(MutableByteSpan out) : out_(out) {}
+  // What every record begins with.
+  void head(SocketType type, RecordKind kind);
   void u8(uint8_t v) { number(v, 1); }
   void u16(uint16_t v) { number(v, 2); }
   void u32(uint32_t v) { number(v, 4); }

@@ -21,6 +21,8 @@ Result<Stack*> Stack::create(const Config& config, Host& host) {
 
 Stack::~Stack() { ferry::destroy(&engine_); }
 
+Status Stack::add_server(ProtocolServer& server) { return engine_.add_server(server); }
+
 CallResult Stack::handle(const Input& input) {
   if (observer_ != nullptr) observer_->on_input(input);
   return engine_.handle(input);
@@ -78,6 +80,7 @@ CallResult Stack::restore(Instant now, ByteSpan record) {
   return handle(in);
 }
 
+const Service* Stack::service(SocketType type) const { return engine_.service(type); }
 Result<size_t> Stack::save(SocketId socket, MutableByteSpan out) const { return engine_.save(socket, out); }
 Status Stack::for_each_record(RecordSink& sink) const { return engine_.for_each_record(sink); }
 void Stack::for_each_socket(SocketVisitor& visitor, Instant now) const { engine_.for_each_socket(visitor, now); }

@@ -21,6 +21,7 @@ namespace ferry::stack {
 
 class Engine;
 class InputObserver;
+class ProtocolServer;
 
 using wire::Endpoint;
 using LinkIndex = uint32_t;
@@ -28,7 +29,22 @@ using LinkIndex = uint32_t;
 using SocketId = uint64_t;
 using Owner = uint64_t;
 
+// A kind of socket: what family, type and protocol of socket(2) name together. Recordings and records hold the numbers.
 enum class SocketType : uint8_t { tcp, udp, icmp_echo };
+inline constexpr uint32_t kMaxSocketTypes = 16;
+
+// How data passes between a socket and its owner.
+//   stream    bytes: Host::place and deliver, Call send and consumed; connects, listens, accepts
+//   datagram  Host::deliver_datagram, which may refuse; Call send_datagram
+enum class Style : uint8_t { stream, datagram };
+
+// What a protocol server offers.
+struct Service {
+  SocketType type;
+  Style style;
+  uint8_t protocol;            // IP protocol number whose datagrams it gets, 0: none
+  const char* name;            // "tcp"; constant
+};
 
 struct DatagramInfo {
   Endpoint remote;
@@ -107,6 +123,7 @@ struct Config {
   uint16_t ephemeral_first = 32768, ephemeral_last = 60999;  // as Linux's ip_local_port_range
   uint32_t max_backlog = 4096;           // of one listener: half-open and waiting connections, each
   uint32_t max_time_wait = 65536;        // compact TIME_WAIT records; beyond it the oldest is forgotten
+  bool own_tcp = true;                   // false: some other server is added for TCP
   uint32_t loopback_bytes = 8u << 20;    // queue of packets to ourselves; beyond it they are dropped
 };
 
@@ -190,6 +207,10 @@ class Stack {
   Stack(const Stack&) = delete;
   Stack& operator=(const Stack&) = delete;
 
+  // Installs a protocol server beside Ferry's own (protocol_server.h), before the first input; it outlives the stack. Errc::address_in_use:
+  // a type or protocol of it is served already; invalid, too_many.
+  Status add_server(ProtocolServer& server);
+
   // The one entry of all inputs. The result belongs to calls, interfaces (`socket` = LinkIndex) and restored records.
   CallResult handle(const Input& input);
   // When handle() wants a timer input; Instant::never() if not at all. May change with every input.
@@ -220,6 +241,8 @@ class Stack {
   };
   Status for_each_record(RecordSink& sink) const;
 
+  // nullptr: no server offers such sockets.
+  const Service* service(SocketType type) const;
   void for_each_socket(SocketVisitor& visitor, Instant now) const;
   void for_each_counter(CounterVisitor& visitor) const;
   void for_each_neighbor(NeighborVisitor& visitor) const;

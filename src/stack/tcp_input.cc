@@ -1,5 +1,5 @@
 // Segments on their way in: the connection, TIME_WAIT or listener that they are for (RFC 9293 section 3.10.7).
-#include "stack/engine.h"
+#include "stack/tcp_server.h"
 #include "tcp/isn.h"
 #include "tcp/reset.h"
 #include "wire/checksum.h"
@@ -15,21 +15,21 @@ constexpr Duration kTimeToAnswer = Duration::ms(500);
 
 }  // namespace
 
-void Engine::on_tcp(const net::Datagram& datagram) {
-  ++counters_.tcp_segments_in;
-  if (datagram.broadcast) return counters_.drop(Drop::tcp_broadcast);  // RFC 1122 section 4.2.3.10
+void TcpServer::on_segment(const net::Datagram& datagram) {
+  ++counters().tcp_segments_in;
+  if (datagram.broadcast) return counters().drop(Drop::tcp_broadcast);  // RFC 1122 section 4.2.3.10
   const ByteSpan bytes = datagram.payload();
   auto view = wire::TcpView::parse(bytes);
-  if (!view) return counters_.drop(Drop::tcp_malformed);
+  if (!view) return counters().drop(Drop::tcp_malformed);
   const wire::Ipv4Address source = datagram.ip.source(), destination = datagram.ip.destination();
   if (!datagram.detached.empty()) {
     // It was trusted, and its header seen whole, when its owner was looked for.
-    if (!datagram.checksum_trusted() || !view->payload().empty()) return counters_.drop(Drop::tcp_malformed);
+    if (!datagram.checksum_trusted() || !view->payload().empty()) return counters().drop(Drop::tcp_malformed);
   } else if (!datagram.checksum_trusted()) {
-    counters_.payload_bytes_summed += bytes.size();
+    counters().payload_bytes_summed += bytes.size();
     const auto length = static_cast<uint32_t>(bytes.size());
     if (!wire::checksum_ok(wire::pseudo_header(source, destination, wire::kProtocolTcp, length), bytes))
-      return counters_.drop(Drop::tcp_checksum);
+      return counters().drop(Drop::tcp_checksum);
   }
   tcp::InputSegment s;
   s.seq = view->sequence();
@@ -42,13 +42,13 @@ void Engine::on_tcp(const net::Datagram& datagram) {
   s.ecn = datagram.ip.ecn();
   if (const ByteSpan option_bytes = view->option_bytes(); !option_bytes.empty()) {
     auto options = wire::TcpOptions::parse(option_bytes);
-    if (!options) return counters_.drop(Drop::tcp_malformed);
+    if (!options) return counters().drop(Drop::tcp_malformed);
     s.options = *options;
   }
   const Endpoint local{wire::IpAddress::from(destination), view->destination_port()};
   const Endpoint remote{wire::IpAddress::from(source), view->source_port()};
   if (Flow* flow = flows_.find(wire::kProtocolTcp, local, remote)) {
-    if (flow->flow_kind == FlowKind::connection) return static_cast<TcpSocket*>(flow)->connection->on_segment(now_, s);
+    if (flow->flow_kind == FlowKind::connection) return static_cast<TcpSocket*>(flow)->connection->on_segment(now(), s);
     return on_time_wait(*static_cast<TimeWaitEntry*>(flow), datagram, s);
   }
   TcpSocket* listener = find_listener(local, remote);
@@ -56,10 +56,10 @@ void Engine::on_tcp(const net::Datagram& datagram) {
   on_listener(*listener, datagram, s, local, remote, {}, false);
 }
 
-void Engine::on_time_wait(TimeWaitEntry& entry, const net::Datagram& datagram, const tcp::InputSegment& segment) {
+void TcpServer::on_time_wait(TimeWaitEntry& entry, const net::Datagram& datagram, const tcp::InputSegment& segment) {
   tcp::OutputSegment answer;
   const Instant expires = entry.state.expires;
-  switch (entry.state.on_segment(now_, segment, answer)) {
+  switch (entry.state.on_segment(now(), segment, answer)) {
     case tcp::TimeWait::Verdict::drop: break;
     case tcp::TimeWait::Verdict::answer: send_segment(entry.path, entry.local, entry.remote, 0, 64, answer); break;
     case tcp::TimeWait::Verdict::closed: return forget_time_wait(entry);
@@ -79,8 +79,8 @@ void Engine::on_time_wait(TimeWaitEntry& entry, const net::Datagram& datagram, c
 }
 
 // The listener with the most specific address; those that share a port by SO_REUSEPORT take turns by the flow's hash.
-TcpSocket* Engine::find_listener(const Endpoint& local, const Endpoint& remote) const {
-  PortBucket* bucket = tcp_ports_.find(local.port);
+TcpSocket* TcpServer::find_listener(const Endpoint& local, const Endpoint& remote) const {
+  PortBucket* bucket = ports_.find(local.port);
   if (bucket == nullptr) return nullptr;
   TcpSocket* best = nullptr;
   bool best_exact = false;
@@ -103,46 +103,45 @@ TcpSocket* Engine::find_listener(const Endpoint& local, const Endpoint& remote) 
   return best;
 }
 
-void Engine::answer_reset(const net::Datagram& datagram, const tcp::InputSegment& segment, const Endpoint& local,
+void TcpServer::answer_reset(const net::Datagram& datagram, const tcp::InputSegment& segment, const Endpoint& local,
                           const Endpoint& remote) {
-  counters_.drop(Drop::tcp_no_socket);
+  counters().drop(Drop::tcp_no_socket);
   tcp::OutputSegment reset;
   if (!tcp::make_reset(segment, reset)) return;
-  auto path = network_.find_path(datagram.ip.source(), datagram.ip.destination());
+  auto path = network().find_path(datagram.ip.source(), datagram.ip.destination());
   if (path) send_segment(*path, local, remote, 0, 64, reset);
 }
 
 // Whether the listener may have one more child. When too many are half open the oldest gives way, if it has had time to answer: so
 // forged SYNs do not shut out the honest, and a burst of honest ones beyond the bound is told nothing and comes again.
-bool Engine::make_room_for_child(TcpSocket& listener) {
+bool TcpServer::make_room_for_child(TcpSocket& listener) {
   Listening& l = *listener.queues;
   if (l.waiting_count > l.backlog) return false;
   if (l.half_open_count < (l.backlog > kHalfOpen ? l.backlog : kHalfOpen)) return true;
   TcpSocket& oldest = *l.half_open.front();
-  if (now_ - oldest.began < kTimeToAnswer) return false;
-  counters_.drop(Drop::tcp_backlog_full);
+  if (now() - oldest.began < kTimeToAnswer) return false;
+  counters().drop(Drop::tcp_backlog_full);
   reset_child(oldest);
   return true;
 }
 
-void Engine::on_listener(TcpSocket& listener, const net::Datagram& datagram, const tcp::InputSegment& segment,
+void TcpServer::on_listener(TcpSocket& listener, const net::Datagram& datagram, const tcp::InputSegment& segment,
                          const Endpoint& local, const Endpoint& remote, tcp::SeqNum least_iss, bool has_least_iss) {
-  if ((segment.flags & tcp::kRst) != 0) return counters_.drop(Drop::tcp_no_socket);
+  if ((segment.flags & tcp::kRst) != 0) return counters().drop(Drop::tcp_no_socket);
   if ((segment.flags & tcp::kAck) != 0) return answer_reset(datagram, segment, local, remote);
-  if ((segment.flags & (tcp::kSyn | tcp::kFin)) != tcp::kSyn) return counters_.drop(Drop::tcp_no_socket);
-  auto path = network_.find_path(datagram.ip.source(), datagram.ip.destination());
-  if (!path || path->broadcast || path->multicast) return counters_.drop(Drop::ip_no_route);
-  if (!make_room_for_child(listener)) return counters_.drop(Drop::tcp_backlog_full);
-  if (is_full() || !reserve_connection()) return counters_.drop(Drop::tcp_no_memory);
+  if ((segment.flags & (tcp::kSyn | tcp::kFin)) != tcp::kSyn) return counters().drop(Drop::tcp_no_socket);
+  auto path = network().find_path(datagram.ip.source(), datagram.ip.destination());
+  if (!path || path->broadcast || path->multicast) return counters().drop(Drop::ip_no_route);
+  if (!make_room_for_child(listener)) return counters().drop(Drop::tcp_backlog_full);
+  if (services().is_full() || !reserve_connection()) return counters().drop(Drop::tcp_no_memory);
 
   TcpSocket* child = make<TcpSocket>();
-  if (child == nullptr) return counters_.drop(Drop::tcp_no_memory);
-  ++socket_count_;
+  if (child == nullptr) return counters().drop(Drop::tcp_no_memory);
   child->local = local;
   child->remote = remote;
   child->flow_kind = FlowKind::connection;
   child->path = *path;
-  child->path_generation = path_generation_;
+  child->path_generation = services().path_generation();
   child->options = listener.options;
   child->tos = listener.tos;
   child->ttl = listener.ttl;
@@ -154,20 +153,19 @@ void Engine::on_listener(TcpSocket& listener, const net::Datagram& datagram, con
   child->reuse_port = listener.reuse_port;
   tcp::Setup setup = setup_for(*child);
   if (has_least_iss && setup.iss < least_iss) setup.iss = least_iss;
-  auto id = sockets_.add(*child);
-  if (id) child->id = *id;
-  if (!id || !tcp_ports_.join(*child, local.port) || !flows_.insert(*child) ||
+  child->server = this;
+  if (!services().add(*child) || !ports_.join(*child, local.port) || !flows_.insert(*child) ||
       (child->connection = make<tcp::Connection>(*this, setup)) == nullptr) {
     drop_socket(*child);
-    return counters_.drop(Drop::tcp_no_memory);
+    return counters().drop(Drop::tcp_no_memory);
   }
   ++connection_count_;
   child->parent = &listener;
   child->place = Place::half_open;
-  child->began = now_;
+  child->began = now();
   listener.queues->half_open.push_back(*child);
   ++listener.queues->half_open_count;
-  child->connection->open_passive(now_, segment);
+  child->connection->open_passive(now(), segment);
 }
 
 }  // namespace ferry::stack

@@ -1,5 +1,5 @@
 // Segments on their way out: header, checksum, and segmentation in software for links that do none.
-#include "stack/engine.h"
+#include "stack/tcp_server.h"
 #include "wire/checksum.h"
 #include "wire/tcp.h"
 
@@ -24,21 +24,21 @@ void append_range(buf::Packet& packet, const tcp::OutputSegment& s, uint32_t off
 
 }  // namespace
 
-void Engine::emit(tcp::Connection& c, const tcp::OutputSegment& segment) {
+void TcpServer::emit(tcp::Connection& c, const tcp::OutputSegment& segment) {
   TcpSocket& socket = socket_of(c);
-  if (socket.path_generation != path_generation_ && !refresh_path(socket)) return;
+  if (socket.path_generation != services().path_generation() && !refresh_path(socket)) return;
   send_segment(socket.path, socket.local, socket.remote, socket.tos, socket.ttl, segment);
 }
 
-bool Engine::refresh_path(TcpSocket& socket) {
-  auto path = network_.find_path(socket.remote.address.v4(), socket.local.address.v4());
+bool TcpServer::refresh_path(TcpSocket& socket) {
+  auto path = network().find_path(socket.remote.address.v4(), socket.local.address.v4());
   if (!path) return false;
   socket.path = *path;
-  socket.path_generation = path_generation_;
+  socket.path_generation = services().path_generation();
   return true;
 }
 
-void Engine::send_segment(const net::Path& path, const Endpoint& local, const Endpoint& remote, uint8_t tos, uint8_t ttl,
+void TcpServer::send_segment(const net::Path& path, const Endpoint& local, const Endpoint& remote, uint8_t tos, uint8_t ttl,
                           const tcp::OutputSegment& segment) {
   const uint32_t total = segment.payload_length;
   uint32_t step = total;
@@ -52,7 +52,7 @@ void Engine::send_segment(const net::Path& path, const Endpoint& local, const En
   } while (offset < total);
 }
 
-void Engine::send_slice(const net::Path& path, const Endpoint& local, const Endpoint& remote, uint8_t tos, uint8_t ttl,
+void TcpServer::send_slice(const net::Path& path, const Endpoint& local, const Endpoint& remote, uint8_t tos, uint8_t ttl,
                         const tcp::OutputSegment& segment, uint32_t offset, uint32_t length) {
   wire::TcpFields tcp;
   tcp.source_port = local.port;
@@ -75,21 +75,22 @@ void Engine::send_slice(const net::Path& path, const Endpoint& local, const Endp
   tcp.checksum = wire::pseudo_header(ip.source, ip.destination, wire::kProtocolTcp,
                                      static_cast<uint32_t>(header_length) + length).partial();
 
-  net::Network::begin(packet_);
-  tcp.emit(packet_.append_header(header_length));
-  append_range(packet_, segment, offset, length);
-  packet_.offload.needs_checksum = true;
-  packet_.offload.checksum_start = net::Network::kTransportOffset;
-  packet_.offload.checksum_offset = wire::kTcpChecksumOffset;
+  buf::Packet& packet = services().packet();
+  net::Network::begin(packet);
+  tcp.emit(packet.append_header(header_length));
+  append_range(packet, segment, offset, length);
+  packet.offload.needs_checksum = true;
+  packet.offload.checksum_start = net::Network::kTransportOffset;
+  packet.offload.checksum_offset = wire::kTcpChecksumOffset;
   if (length > segment.mss && segment.mss > 0) {
-    packet_.offload.gso_type = buf::GsoType::tcp_v4;
-    packet_.offload.gso_size = segment.mss;
-    packet_.offload.ecn = (tcp.flags & tcp::kCwr) != 0;
+    packet.offload.gso_type = buf::GsoType::tcp_v4;
+    packet.offload.gso_size = segment.mss;
+    packet.offload.ecn = (tcp.flags & tcp::kCwr) != 0;
   }
-  ++counters_.tcp_segments_out;
-  if ((tcp.flags & tcp::kRst) != 0) ++counters_.tcp_resets_out;
+  ++counters().tcp_segments_out;
+  if ((tcp.flags & tcp::kRst) != 0) ++counters().tcp_resets_out;
   // A packet that cannot be sent is lost: the connection's timers bring it back (counted by the network).
-  (void)network_.send(now_, path, ip, packet_);
+  (void)network().send(now(), path, ip, packet);
 }
 
 }  // namespace ferry::stack

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "stack/socket.h"
+#include "stack/tcp_server.h"
 
 namespace ferry::stack {
 namespace {
