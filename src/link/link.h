@@ -31,6 +31,9 @@ struct Counters {
 class FrameSink {
  public:
   virtual void on_frame(const buf::Frame& frame) = 0;
+  // As on_frame(), but the frame's bytes stay until on_batch_end(), which comes before receive() returns: frames can be joined.
+  virtual void on_lasting_frame(const buf::Frame& frame) { on_frame(frame); }
+  virtual void on_batch_end() {}
 
  protected:
   ~FrameSink() = default;

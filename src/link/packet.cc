@@ -99,6 +99,10 @@ class PacketLink final : public Link {
   uint32_t receive(FrameSink& sink, uint32_t budget) override {
     uint32_t received = 0;
     while (received < budget && (ring_ ? receive_from_ring(sink) : receive_plain(sink))) ++received;
+    if (ring_) {
+      sink.on_batch_end();
+      ring_->release();
+    }
     if (received != 0) {
       empty_turns_ = 0;
     } else if (++empty_turns_ >= kEmptyTurnsBeforeCheck) {
@@ -126,9 +130,9 @@ class PacketLink final : public Link {
       receive_queued(sink, frame, slot.length);
     } else {
       count(slot.length);
-      sink.on_frame(frame);
+      sink.on_lasting_frame(frame);
     }
-    ring_->pop();
+    ring_->pass_over();
     return true;
   }
 

@@ -41,13 +41,14 @@ Outcome<PacketRing> PacketRing::map(int fd, uint32_t slots) {
 }
 
 PacketRing::PacketRing(PacketRing&& other) noexcept
-    : memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_), slots_(other.slots_), at_(other.at_) {}
+    : memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_), slots_(other.slots_), at_(other.at_), held_(other.held_) {}
 
 PacketRing::~PacketRing() {
   if (memory_ != nullptr) ::munmap(memory_, bytes_);
 }
 
 bool PacketRing::front(Slot& slot) const {
+  if (held_ == slots_) return false;
   std::byte* raw = memory_ + size_t{at_} * kSlotBytes;
   const auto& header = *reinterpret_cast<const tpacket2_hdr*>(raw);
   const uint32_t status = load_acquire(header.tp_status);
@@ -61,10 +62,16 @@ bool PacketRing::front(Slot& slot) const {
   return true;
 }
 
-void PacketRing::pop() {
-  auto& header = *reinterpret_cast<tpacket2_hdr*>(memory_ + size_t{at_} * kSlotBytes);
-  store_release(header.tp_status, uint32_t{TP_STATUS_KERNEL});
+void PacketRing::pass_over() {
+  ++held_;
   at_ = at_ + 1 == slots_ ? 0 : at_ + 1;
+}
+
+void PacketRing::release() {
+  for (uint32_t slot = (at_ + slots_ - held_) % slots_; held_ > 0; --held_, slot = slot + 1 == slots_ ? 0 : slot + 1) {
+    auto& header = *reinterpret_cast<tpacket2_hdr*>(memory_ + size_t{slot} * kSlotBytes);
+    store_release(header.tp_status, uint32_t{TP_STATUS_KERNEL});
+  }
 }
 
 }  // namespace ferry::link

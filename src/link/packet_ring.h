@@ -32,9 +32,11 @@ class PacketRing {
   PacketRing& operator=(PacketRing&&) = delete;
   ~PacketRing();
 
-  // The oldest frame; false when there is none. Valid until pop().
+  // The oldest frame that was not passed over; false when there is none. Its bytes are valid until release().
   bool front(Slot& slot) const;
-  void pop();
+  void pass_over();
+  // Gives the slots that were passed over back to the kernel.
+  void release();
 
  private:
   PacketRing(std::byte* memory, size_t bytes, uint32_t slots) : memory_(memory), bytes_(bytes), slots_(slots) {}
@@ -42,6 +44,7 @@ class PacketRing {
   size_t bytes_;
   uint32_t slots_;
   uint32_t at_ = 0;
+  uint32_t held_ = 0;  // slots before at_ that were passed over and not released
 };
 
 }  // namespace ferry::link

@@ -18,6 +18,8 @@ struct Counters {
   // Payload bytes forwarded by reference.
   uint64_t forwarded_out = 0;
 
+  uint64_t joined_frames = 0, joined_segments = 0;  // frames that the server joined, and into how many super-segments
+
   uint64_t turns = 0, idle_turns = 0, sleeps = 0;
   uint64_t futex_wakes = 0, pipe_wakes = 0, kicks = 0;
   uint64_t clients = 0, clients_total = 0, clients_refused = 0;
@@ -41,6 +43,8 @@ void for_each_counter(const Counters& c, Visit visit) {
   FERRY_COUNTER(kernel_mode_in);
   FERRY_COUNTER(kernel_mode_out);
   FERRY_COUNTER(forwarded_out);
+  FERRY_COUNTER(joined_frames);
+  FERRY_COUNTER(joined_segments);
   FERRY_COUNTER(turns);
   FERRY_COUNTER(idle_turns);
   FERRY_COUNTER(sleeps);

@@ -2,7 +2,7 @@
 
 namespace ferry::server {
 
-MutableByteSpan EarlyPlacement::prepare(Socket& socket, uint32_t length) {
+MutableByteSpan EarlyPlacement::prepare(Socket& socket, uint32_t length, Filled filled) {
   finish();
   auto room = socket.allocate_input(length);
   if (!room) return {};
@@ -11,6 +11,7 @@ MutableByteSpan EarlyPlacement::prepare(Socket& socket, uint32_t length) {
   room_ = *room;
   bytes_ = ctx_.memory.write(*room);
   taken_ = 0;
+  filled_ = filled;
   return bytes_;
 }
 
@@ -22,7 +23,7 @@ buf::IoDesc EarlyPlacement::take(stack::Owner owner, ByteSpan payload) {
   FERRY_ASSERT(length <= room_.length - from);  // what lies in the room ends in it
   give_back(taken_, from);
   taken_ = from + length;
-  ctx_.counters.received_in_place += length;
+  (filled_ == Filled::by_link ? ctx_.counters.received_in_place : ctx_.counters.copied_in_shared) += length;
   return room_.without_prefix(from).prefix(length);
 }
 

@@ -18,8 +18,10 @@ class EarlyPlacement {
  public:
   explicit EarlyPlacement(Context& context) : ctx_(context) {}
 
+  // Who will write to the room: decides how it is counted.
+  enum class Filled : uint8_t { by_link, by_copy };
   // Room for `length` bytes of payload for the socket; empty: let the frame come whole.
-  MutableByteSpan prepare(Socket& socket, uint32_t length);
+  MutableByteSpan prepare(Socket& socket, uint32_t length, Filled filled);
   // The room. The client may write to it at any time.
   ByteSpan bytes() const { return bytes_; }
   // `payload` lies in the room and is for this owner: the descriptor of it, which is the stack's now. Empty: copy it. Parts of the
@@ -36,6 +38,7 @@ class EarlyPlacement {
   buf::IoDesc room_;       // empty: there is none
   MutableByteSpan bytes_;  // of it
   uint32_t taken_ = 0;     // what lies before this has been taken or given back
+  Filled filled_ = Filled::by_link;
 };
 
 }  // namespace ferry::server

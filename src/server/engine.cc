@@ -35,7 +35,8 @@ Engine::Engine(const EngineConfig& config)
       ctx_{*this, memory_, poller_, holder_, counters_, config.limits, nullptr, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}},
       sockets_(ctx_),
       host_(ctx_, sockets_),
-      captures_(ctx_, host_) {
+      captures_(ctx_, host_),
+      receiver_(ctx_, host_, sockets_, captures_) {
   read_clock();
   started_ = ctx_.now;
 }
@@ -46,6 +47,11 @@ Engine::~Engine() {
   for (auto& port : ports_)
     if (port->link != nullptr && port->link->poll_fd() >= 0) poller_.remove(port->link->poll_fd(), *port);
   ferry::destroy(stack_);
+}
+
+void Engine::set_stack(stack::Stack* stack) {
+  stack_ = stack;
+  receiver_.set_stack(stack);
 }
 
 void Engine::set_links(std::vector<std::unique_ptr<link::Link>> links) {
@@ -60,7 +66,7 @@ void Engine::set_links(std::vector<std::unique_ptr<link::Link>> links) {
     port->index = static_cast<stack::LinkIndex>(i);
     if (int fd = port->link->poll_fd(); fd >= 0 && !poller_.add(fd, *port, EPOLLIN))
       port::log(port::LogLevel::error, "%s cannot be polled", port->link->name().c_str());
-    port->link->set_placer(this);  // a link that cannot will not ask
+    port->link->set_placer(&receiver_);  // a link that cannot will not ask
     ports_.push_back(std::move(port));
   }
   host_.set_links(std::move(plain));
@@ -104,28 +110,6 @@ void Engine::refuse_client() {
   listener_.spare.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
-void Engine::on_frame(const buf::Frame& frame) {
-  if (__builtin_expect(captures_.active(), 0)) captures_.on_received(receiving_, frame);
-  stack_->on_frame(ctx_.now, receiving_, frame);
-}
-
-bool Engine::place(const buf::Frame& head, uint32_t frame_length, Place& place) {
-  auto who = stack_->payload_owner(receiving_, head, frame_length);
-  Socket* socket = who ? sockets_.find(who->owner) : nullptr;
-  if (socket == nullptr || who->header_length >= frame_length) return false;
-  place.header_length = who->header_length;
-  place.first = host_.early().prepare(*socket, frame_length - who->header_length);
-  place.second = {};
-  return !place.first.empty();
-}
-
-void Engine::on_placed(const buf::Frame& headers, uint32_t) {
-  buf::Frame frame = headers;
-  frame.detached = host_.early().bytes();
-  on_frame(frame);
-  host_.early().finish();
-}
-
 void Engine::read_clock() {
   ctx_.now = clock_now(CLOCK_MONOTONIC);
   if (ctx_.now < realtime_read_ + Duration::ms(10)) return;
@@ -136,9 +120,8 @@ void Engine::read_clock() {
 bool Engine::receive() {
   bool any = false;
   for (auto& port : ports_) {
-    receiving_ = port->index;
     port->link->advance(ctx_.now);
-    any |= port->link->receive(*this, kReceiveBudget) > 0;
+    any |= receiver_.receive(*port->link, port->index, kReceiveBudget) > 0;
   }
   return any;
 }

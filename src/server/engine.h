@@ -10,11 +10,8 @@
 #include <memory>
 #include <vector>
 
-#include "link/link.h"
-#include "server/capture.h"
 #include "server/client.h"
-#include "server/host.h"
-#include "server/sockets.h"
+#include "server/receiver.h"
 
 namespace ferry::server {
 
@@ -34,14 +31,14 @@ struct EngineConfig {
   bool busy_poll = false;                // never sleep
 };
 
-class Engine final : public Protocols, private link::FrameSink, private link::PayloadPlacer {
+class Engine final : public Protocols {
  public:
   explicit Engine(const EngineConfig& config);
   ~Engine();
 
   // --- set-up, in this order ---
   // The stack must have been created with host(); the engine destroys it.
-  void set_stack(stack::Stack* stack) { stack_ = stack; }
+  void set_stack(stack::Stack* stack);
   // The links by LinkIndex; nullptr for a loopback interface.
   void set_links(std::vector<std::unique_ptr<link::Link>> links);
   // Takes connections from this listening socket.
@@ -99,10 +96,6 @@ class Engine final : public Protocols, private link::FrameSink, private link::Pa
   void destroy_gone_clients();
   void accept_clients();
   void refuse_client();
-  void on_frame(const buf::Frame& frame) override;
-  bool place(const buf::Frame& head, uint32_t frame_length, Place& place) override;
-  void on_placed(const buf::Frame& headers, uint32_t frame_length) override;
-  void on_abandoned() override { host_.early().finish(); }
 
   EngineConfig config_;
   LocalHolder holder_;
@@ -113,10 +106,10 @@ class Engine final : public Protocols, private link::FrameSink, private link::Pa
   Sockets sockets_;
   Host host_;
   Captures captures_;
+  Receiver receiver_;
   stack::Stack* stack_ = nullptr;
   std::vector<std::unique_ptr<link::Link>> links_;
   std::vector<std::unique_ptr<LinkPort>> ports_;
-  stack::LinkIndex receiving_ = 0;
   Listener listener_;
   RequestHandler* handler_ = nullptr;
   TurnPart* part_ = nullptr;

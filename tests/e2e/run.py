@@ -97,7 +97,7 @@ def run_case(case, stacks, options):
         if case.bare:
             case.function(options)
             return
-        with Network(client, server, options, relay=case.relay) as net:
+        with Network(client, server, options, relay=case.relay, offloads=case.offloads) as net:
             try:
                 case.function(net)
                 net.check()

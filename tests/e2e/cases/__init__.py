@@ -5,16 +5,16 @@ FERRY_KERNEL, KERNEL_FERRY, FERRY_FERRY, LOOPBACK, SELF = "ferry-kernel", "kerne
 CLIENT_AND_SERVER = (FERRY_KERNEL, KERNEL_FERRY, FERRY_FERRY)
 EVERYWHERE = CLIENT_AND_SERVER + (LOOPBACK, SELF)
 
-Case = collections.namedtuple("Case", "name function stacks timeout needs serial relay bare")
+Case = collections.namedtuple("Case", "name function stacks timeout needs serial relay bare offloads")
 ALL = {}
 
 
-def case(stacks=CLIENT_AND_SERVER, timeout=60, needs=(), serial=False, relay=None, bare=False, name=None):
+def case(stacks=CLIENT_AND_SERVER, timeout=60, needs=(), serial=False, relay=None, bare=False, offloads=True, name=None):
     """Registers a test. `timeout`: seconds for everything; `needs`: programs; `serial`: runs alone (it measures CPU);
-    `bare`: gets the Options and makes no network."""
+    `bare`: gets the Options and makes no network; `offloads` and `relay` as for Network."""
     def register(function):
         known = name or function.__name__.replace("_", "-")
         assert known not in ALL, known
-        ALL[known] = Case(known, function, stacks, timeout, needs, serial, relay, bare)
+        ALL[known] = Case(known, function, stacks, timeout, needs, serial, relay, bare, offloads)
         return function
     return register

@@ -23,6 +23,19 @@ def transfer_clean(net):
     transfer(net, 128, 4, 70)
 
 
+@case(timeout=90, offloads=False)
+def transfer_plain(net):
+    """Over a veth that neither segments nor joins, ferryd joins what comes in a row."""
+    transfer(net, 64, 4, 70)
+    for side in (net.client, net.server):
+        if not side.on_ferry():
+            continue
+        counters = side.stat()["server"]
+        frames, segments = counters["joined_frames"], counters["joined_segments"]
+        if side is net.server and (frames < 1000 or frames < 2 * segments):
+            raise Failed(f"{frames} frames were joined into {segments} segments")
+
+
 @case(timeout=150, relay=BAD_PATH)
 def transfer_bad_path(net):
     """2% loss, 1% duplicates, 2% out of order, both ways: every byte right."""

@@ -7,12 +7,14 @@
 namespace ferry::server {
 namespace {
 
+constexpr auto kByLink = EarlyPlacement::Filled::by_link;
+
 class EarlyPlacementTest : public ServerTest {
  protected:
   EarlyPlacementTest() : client(connect_client()), socket(open(client)), early(ctx) {}
   uint64_t used() { return client.channel()->input_used(); }
   ByteSpan fill(std::string_view text) {
-    MutableByteSpan room = early.prepare(socket, static_cast<uint32_t>(text.size()));
+    MutableByteSpan room = early.prepare(socket, static_cast<uint32_t>(text.size()), kByLink);
     EXPECT_EQ(room.size(), text.size());
     std::memcpy(room.data(), text.data(), text.size());
     return room;
@@ -32,6 +34,14 @@ TEST_F(EarlyPlacementTest, WhatIsThereIsTakenWithoutACopy) {
   EXPECT_EQ(counters.copied_in_shared, 0u);
   ring(socket);
   EXPECT_EQ(used(), 0u);
+}
+
+TEST_F(EarlyPlacementTest, WhatWasCopiedThereCountsAsCopied) {
+  MutableByteSpan room = early.prepare(socket, 5, EarlyPlacement::Filled::by_copy);
+  socket.deliver(early.take(socket.owner(), room));
+  early.finish();
+  EXPECT_EQ(counters.received_in_place, 0u);
+  EXPECT_EQ(counters.copied_in_shared, 5u);
 }
 
 TEST_F(EarlyPlacementTest, WhatIsNotTakenGoesBack) {
@@ -78,15 +88,15 @@ TEST_F(EarlyPlacementTest, AFrameThatNeverCameLeavesNothing) {
 }
 
 TEST_F(EarlyPlacementTest, NoRoomForSocketsWithoutAHome) {
-  EXPECT_TRUE(early.prepare(socket, 2 << 20).empty());  // larger than the pool
+  EXPECT_TRUE(early.prepare(socket, 2 << 20, kByLink).empty());  // larger than the pool
   ks.back().reset();
   run();
-  EXPECT_TRUE(early.prepare(socket, 100).empty());
+  EXPECT_TRUE(early.prepare(socket, 100, kByLink).empty());
 }
 
 TEST_F(EarlyPlacementTest, PlaceFindsIt) {
   Host host(ctx, sockets);
-  MutableByteSpan room = host.early().prepare(socket, 3);
+  MutableByteSpan room = host.early().prepare(socket, 3, kByLink);
   std::memcpy(room.data(), "abc", 3);
   auto there = host.place(socket.owner(), room);
   ASSERT_TRUE(there.ok());

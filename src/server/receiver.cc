@@ -1,0 +1,73 @@
+#include "server/receiver.h"
+
+namespace ferry::server {
+
+uint32_t Receiver::receive(link::Link& link, stack::LinkIndex index, uint32_t budget) {
+  index_ = index;
+  const uint32_t received = link.receive(*this, budget);
+  FERRY_ASSERT(joiner_.empty());
+  return received;
+}
+
+// Frames that do not stay end what is held: so nothing overtakes.
+void Receiver::on_frame(const buf::Frame& frame) {
+  joiner_.flush();
+  if (__builtin_expect(captures_.active(), 0)) captures_.on_received(index_, frame);
+  on_single(frame);
+}
+
+void Receiver::on_lasting_frame(const buf::Frame& frame) {
+  if (__builtin_expect(captures_.active(), 0)) captures_.on_received(index_, frame);
+  joiner_.add(frame);
+}
+
+void Receiver::on_single(const buf::Frame& frame) { stack_->on_frame(ctx_.now, index_, frame); }
+
+Socket* Receiver::owner_of(const buf::Frame& head, uint32_t frame_length, uint32_t& header_length) {
+  auto who = stack_->payload_owner(index_, head, frame_length);
+  if (!who || who->header_length >= frame_length) return nullptr;
+  header_length = who->header_length;
+  return sockets_.find(who->owner);
+}
+
+bool Receiver::place(const buf::Frame& head, uint32_t frame_length, Place& place) {
+  joiner_.flush();
+  Socket* socket = owner_of(head, frame_length, place.header_length);
+  if (socket == nullptr) return false;
+  place.first = host_.early().prepare(*socket, frame_length - place.header_length, EarlyPlacement::Filled::by_link);
+  place.second = {};
+  return !place.first.empty();
+}
+
+void Receiver::on_placed(const buf::Frame& headers, uint32_t) {
+  buf::Frame frame = headers;
+  frame.detached = host_.early().bytes();
+  on_frame(frame);
+  host_.early().finish();
+}
+
+void Receiver::on_joined(const link::Joined& joined) {
+  const auto frame_length = static_cast<uint32_t>(joined.head.bytes.size()) + joined.payload_length;
+  uint32_t header_length = 0;
+  Socket* socket = owner_of(joined.head, frame_length, header_length);
+  MutableByteSpan room;
+  if (socket != nullptr && header_length == joined.head.bytes.size())
+    room = host_.early().prepare(*socket, joined.payload_length, EarlyPlacement::Filled::by_copy);
+  if (room.empty()) {  // of nobody yet, or of somebody without memory: one by one
+    for (const link::JoinedPiece& piece : joined.pieces) on_single(piece.frame);
+    return;
+  }
+  MutableByteSpan to = room;
+  for (const link::JoinedPiece& piece : joined.pieces) {
+    copy_bytes(to, piece.payload);
+    to = to.subspan(piece.payload.size());
+  }
+  ctx_.counters.joined_frames += joined.pieces.size();
+  ++ctx_.counters.joined_segments;
+  buf::Frame frame = joined.head;
+  frame.detached = room;
+  on_single(frame);
+  host_.early().finish();
+}
+
+}  // namespace ferry::server
