@@ -2,10 +2,12 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "ipc/control.h"
 #include "link/open.h"
+#include "server/foreign.h"
 
 namespace ferry::server {
 namespace {
@@ -18,6 +20,7 @@ const std::vector<SettingInfo> kSettings = {
     {"gateway", SettingKind::text, "ADDRESS", "Router for everything outside that network"},
     {"mac", SettingKind::text, "MAC", "Ferry's own MAC address, or 'interface' to share that of the interface"},
     {"loopback", SettingKind::flag, "", "Serve 127.0.0.0/8 inside this ferryd as well"},
+    {"server", SettingKind::list, "NAME", "Protocol server besides Ferry's own: tcp=lwip"},
     {"socket", SettingKind::text, "PATH", "Control socket that clients connect to"},
     {"record", SettingKind::text, "FILE", "Record every input of the stack, for ferry replay"},
     {"user", SettingKind::text, "NAME", "User to become once the links are open"},
@@ -89,6 +92,25 @@ void read_addresses(Reader& r, Config& c) {
   }
 }
 
+void read_servers(Reader& r, Config& c) {
+  auto named = r.settings.find("server");
+  if (named == r.settings.end()) return;
+  for (const std::string& name : named->second) {
+    const ForeignKind* kind = find_foreign(name);
+    if (kind == nullptr) {
+      std::string known;
+      for (const ForeignKind& k : foreign_kinds()) known += (known.empty() ? "" : " or ") + std::string(k.name);
+      return r.fail("server must be " + known + ", not '" + name + "'");
+    }
+    if (std::find(c.servers.begin(), c.servers.end(), name) != c.servers.end()) return r.fail("the server " + name + " is named twice");
+    if (c.loopback && !kind->serves_loopback)
+      return r.fail("the server " + name + " cannot serve 127.0.0.0/8: it and loopback exclude each other");
+    c.servers.push_back(name);
+  }
+  if (!c.servers.empty() && r.text("record") != nullptr)
+    r.fail("a recording needs Ferry's own protocol servers: record and server exclude each other");
+}
+
 void read_log_level(Reader& r, Config& c) {
   const std::string* level = r.text("log-level");
   if (level == nullptr) return;
@@ -114,6 +136,7 @@ Outcome<Config> make_config(const Settings& settings) {
   c.loopback = r.flag("loopback");
   if (c.link.empty() && !c.loopback) r.fail("nothing to serve: give --link with --address, or --loopback");
   read_addresses(r, c);
+  read_servers(r, c);
   const std::string* path = r.text("socket");
   c.socket_path = path != nullptr ? *path : ipc::control::kDefaultSocketPath;
   if (c.socket_path.empty() || c.socket_path.size() > 107) r.fail("the path of the control socket must have 1 to 107 bytes");

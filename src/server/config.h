@@ -24,6 +24,7 @@ struct Config {
   std::optional<wire::MacAddress> mac;
   bool interface_mac = false;                 // --mac interface
   bool loopback = false;
+  std::vector<std::string> servers;           // foreign protocol servers, by name (foreign.h)
   std::string socket_path;
   std::string record_path;                    // empty: not recorded
   std::string user, group;                    // to become; empty: stay

@@ -59,6 +59,7 @@ class Control final : public RequestHandler {
   // --- on a socket: control_sockets.cc ---
   Errc on_socket(Client& client, Socket& socket, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc bind(Client& client, Socket& socket, const Request& request, Reply& reply);
+  Errc call_for_port(const stack::Call& call, uint16_t port);
   Errc listen(Socket& socket, const Request& request, Reply& reply);
   Errc connect(Socket& socket, const Request& request, Reply& reply);
   Errc disconnect(Socket& socket);

@@ -100,19 +100,22 @@ void Control::refresh_addresses(Socket& socket, Reply& reply) {
   reply.remote = to_address(info->remote);
 }
 
+// A program that has closed its listener expects the port to be free when close() returns.
+Errc Control::call_for_port(const stack::Call& call, uint16_t port) {
+  const Errc error = ctx_.protocols.call(call).error;
+  if (error != Errc::address_in_use) return error;
+  sockets_.for_each([port](Socket& other) {
+    if (other.local().port == port) other.look_for_hang_up();
+  });
+  return ctx_.protocols.call(call).error;
+}
+
 Errc Control::bind(Client& client, Socket& socket, const Request& request, Reply& reply) {
   stack::Call call = make_call(stack::CallOp::bind, socket);
   call.local = to_endpoint(request.address);
   const ipc::Credentials& who = client.credentials();
   if (call.local.port != 0 && call.local.port < 1024 && !may_bind_privileged_ports(who.pid, who.uid)) return Errc::access;
-  Errc error = ctx_.protocols.call(call).error;
-  if (error == Errc::address_in_use) {
-    // A program that has closed its listener expects the port to be free when close() returns.
-    sockets_.for_each([&call](Socket& other) {
-      if (other.local().port == call.local.port) other.look_for_hang_up();
-    });
-    error = ctx_.protocols.call(call).error;
-  }
+  const Errc error = call_for_port(call, call.local.port);
   if (error == Errc::ok) refresh_addresses(socket, reply);
   return error;
 }
@@ -121,8 +124,7 @@ Errc Control::listen(Socket& socket, const Request& request, Reply& reply) {
   if (socket.type() != stack::SocketType::tcp) return Errc::not_supported;
   stack::Call call = make_call(stack::CallOp::listen, socket);
   call.number = static_cast<int32_t>(request.value);
-  Errc error = ctx_.protocols.call(call).error;
-  if (error != Errc::ok) return error;
+  if (const Errc error = call_for_port(call, socket.local().port); error != Errc::ok) return error;
   socket.on_listening();
   refresh_addresses(socket, reply);
   return Errc::ok;

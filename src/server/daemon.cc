@@ -13,6 +13,7 @@
 #include "link/open.h"
 #include "server/admin.h"
 #include "server/control_path.h"
+#include "server/foreign.h"
 #include "server/privileges.h"
 #include "server/version.h"
 #include "stack/recording.h"
@@ -117,6 +118,18 @@ void publish(const control::InterfaceInfo& info, stack::LinkIndex link, Engine& 
   identity.interfaces.push_back(info);
 }
 
+// Makes the foreign servers that the configuration names. Empty, or why it cannot be.
+std::string make_servers(const Config& config, std::vector<std::unique_ptr<ForeignServer>>& servers, stack::Config& stack) {
+  for (const std::string& name : config.servers) {
+    const ForeignKind& kind = *find_foreign(name);
+    if (kind.make == nullptr) return "this ferryd was built without the server " + name;
+    servers.push_back(kind.make());
+    if (servers.back() == nullptr) return "the server " + name + " cannot be had twice";
+    if (kind.replaces_tcp) stack.own_tcp = false;
+  }
+  return {};
+}
+
 std::string add_interfaces(const Config& config, Engine& engine, ServerIdentity& identity) {
   stack::Stack& stack = engine.stack();
   Instant now = engine.context().now;
@@ -196,18 +209,23 @@ int serve(const Config& config) {
     if (!opened) return fail(opened.error());
     links.push_back(std::move(*opened));
   }
+  stack::Config stack_config;
+  stack_config.seed = random_number();
+  std::vector<std::unique_ptr<ForeignServer>> servers;  // outlive the engine's stack
+  if (std::string why = make_servers(config, servers, stack_config); !why.empty()) return fail(why);
   RecordingFile recording(config.record_path);
   Engine engine(config.engine);
   StopSignals signals(engine);
   stack::Recorder recorder(engine.host(), recording);
-  stack::Config stack_config;
-  stack_config.seed = random_number();
   if (recording.is_open()) recorder.start(stack_config);
   stack::Host& stack_host = recording.is_open() ? static_cast<stack::Host&>(recorder) : engine.host();
   auto stack = stack::Stack::create(stack_config, stack_host);
   if (!stack) return fail(std::string("no stack: ") + errc_name(stack.error()));
   if (recording.is_open()) (*stack)->set_observer(&recorder);
   engine.set_stack(*stack);
+  for (auto& server : servers)
+    if (Status added = (*stack)->add_server(server->server()); !added)
+      return fail(std::string("a protocol server is refused: ") + errc_name(added.error()));
   engine.set_links(std::move(links));
 
   ServerIdentity who;

@@ -49,8 +49,9 @@ void Host::on_events(stack::Owner owner, uint32_t events) {
 
 stack::Owner Host::on_incoming(stack::Owner listener, stack::SocketId child, const stack::Endpoint& local,
                                const stack::Endpoint& remote) {
-  if (sockets_.find(listener) == nullptr) return 0;
-  Socket& s = sockets_.create(stack::SocketType::tcp);
+  Socket* l = sockets_.find(listener);
+  if (l == nullptr) return 0;
+  Socket& s = sockets_.create(l->type());
   s.set_id(child);
   s.set_pending();
   s.set_addresses(local, remote);

@@ -84,7 +84,9 @@ bool Socket::feed_stream(Output& o) {
     // What waits behind it will follow at once: no reason for a small segment in between.
     bool more = (o.flags & abi::kMore) != 0 || backlog_.size() > 1;
     call.flags = (more ? uint32_t{stack::kSendMore} : 0) | ((o.flags & abi::kUrgent) != 0 ? uint32_t{stack::kSendUrgent} : 0);
+    in_stack_ += o.data.length;  // a server that copies completes some of it within the call
     Errc error = ctx_.protocols.call(call).error;
+    if (error != Errc::ok) in_stack_ -= o.data.length;
     if (error == Errc::again) return false;
     if (error != Errc::ok) {
       ready_ |= abi::kWriteClosed;
@@ -93,7 +95,6 @@ bool Socket::feed_stream(Output& o) {
       drop_output();
       return true;
     }
-    in_stack_ += o.data.length;
     ctx_.counters.forwarded_out += o.data.length;
     o.data.length = 0;
   }

@@ -102,10 +102,9 @@ bool Socket::read_stream() {
   span_bytes_ += got;
   call.op = stack::CallOp::send;
   call.data = d->prefix(got);
-  if (ctx_.protocols.call(call).error == Errc::ok) {
-    in_stack_ += got;
-    return true;
-  }
+  in_stack_ += got;
+  if (ctx_.protocols.call(call).error == Errc::ok) return true;
+  in_stack_ -= got;
   ready_ |= abi::kWriteClosed;
   state_changed_ = true;
   drop_output();

@@ -31,6 +31,10 @@ PREFIX = "ferry-"
 CLIENT_ADDRESS, SERVER_ADDRESS = "10.9.0.1", "10.9.0.2"
 
 
+class Skipped(Exception):
+    """It cannot be tried here."""
+
+
 class Failed(Exception):
     """What was tested does not work; the message is for the reader of the test's output."""
 
@@ -146,6 +150,8 @@ class Side:
         eventually(lambda: not self.ferryd.running() or self.ferry("version").out.count("ferryd ") == 1
                    and "ferryd: " not in self.ferry("version").out, 10, "ferryd answers")
         if not self.ferryd.running():
+            if "was built without" in self.ferryd.tail():
+                raise Skipped(self.ferryd.tail().strip().splitlines()[-1].strip())
             raise Failed(f"ferryd ended at once\n{self.ferryd.tail()}")
         self.watch = KernelTableWatch(self.ferryd.pid)
 

@@ -28,10 +28,6 @@ class Interrupted(BaseException):
     pass
 
 
-class Skipped(Exception):
-    pass
-
-
 class Options:
     """What a test needs to know of its surroundings."""
 
@@ -40,7 +36,7 @@ class Options:
         self.logs = os.path.join(os.path.abspath(arguments.logs), name)
         self.scheme = arguments.scheme
         self.full = arguments.full
-        self.ferryd_extra = arguments.ferryd_option or []
+        self.ferryd_extra = list(arguments.ferryd_option or [])
         self.ferryd = arguments.ferryd
         self.copied = None
 
@@ -82,12 +78,14 @@ def end_on(number, frame):
 
 
 def run_case(case, stacks, options):
-    from harness import Failed, Network
+    from harness import Failed, Network, Skipped
     if os.geteuid() != 0:
         raise Skipped("it needs root, to make network namespaces")
     missing = [p for p in case.needs if not shutil.which(p, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")]
     if missing:
         raise Skipped(f"not installed: {', '.join(missing)}")
+    for name in case.servers:
+        options.ferryd_extra += ["--server", name]
     client, server = (stacks, stacks) if stacks in ("loopback", "self") else stacks.split("-")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, end_on)
@@ -140,13 +138,13 @@ def main():
     options = Options(arguments, f"{arguments.case}.{arguments.stacks}")
     shutil.rmtree(options.logs, ignore_errors=True)
     started = time.monotonic()
+    from harness import Failed, Skipped
     try:
         run_case(cases[arguments.case], arguments.stacks, options)
     except Skipped as reason:
         print(f"SKIPPED: {reason}")
         return SKIPPED
     except Exception as error:  # pylint: disable=broad-except
-        from harness import Failed
         print(f"FAILED after {time.monotonic() - started:.1f} s: {error}")
         if not isinstance(error, Failed):
             traceback.print_exc()

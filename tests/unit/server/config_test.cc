@@ -67,6 +67,20 @@ TEST(ConfigTest, MacAddresses) {
   EXPECT_EQ(why_not("mac", "interface"), "");
 }
 
+TEST(ConfigTest, ForeignServers) {
+  EXPECT_EQ(why_not("server", "tcp=lwip"), "");
+  EXPECT_TRUE(mentions(why_not("server", "tcp=other"), "tcp=other"));
+  Settings s = good();
+  s["server"] = {"tcp=lwip", "tcp=lwip"};
+  EXPECT_TRUE(mentions(why_not(s), "twice"));
+  s["server"] = {"tcp=lwip"};
+  s["loopback"] = {"true"};
+  EXPECT_TRUE(mentions(why_not(s), "127.0.0.0/8"));
+  s["loopback"] = {"false"};
+  s["record"] = {"/tmp/r"};
+  EXPECT_TRUE(mentions(why_not(s), "record"));
+}
+
 TEST(ConfigTest, NumbersHaveBounds) {
   EXPECT_TRUE(mentions(why_not("spin-us", "1001"), "spin-us"));
   EXPECT_TRUE(mentions(why_not("spin-us", "-1"), "spin-us"));
