@@ -4,13 +4,10 @@
 
 #include <algorithm>
 
-#include "client/channel.h"
 #include "ipc/syscall.h"
 
 namespace ferry::client {
-namespace {
 
-// Whether the process may run on more than one CPU: spinning on the only one keeps the server from answering.
 bool has_cpus_to_spin() {
   static const bool several = [] {
     cpu_set_t set;
@@ -21,21 +18,10 @@ bool has_cpus_to_spin() {
   return several;
 }
 
-}  // namespace
-
-uint32_t AdaptiveSpin::take_budget() {
-  if (Channel::config().spin_ns == 0 || !has_cpus_to_spin()) return 0;
-  const uint32_t budget = load_relaxed(budget_);
-  if (budget == 0) return kFirst;
-  if (budget >= kLeast) return budget;
-  store_relaxed(budget_, budget > 1 ? budget - 1 : kFirst / 2);
-  return 0;
-}
-
-void AdaptiveSpin::learn(uint32_t budget, bool hit) {
-  const uint32_t most = Channel::config().spin_ns;
-  if (hit) store_relaxed(budget_, std::min(budget * 2, most));
-  else store_relaxed(budget_, budget / 2 >= kLeast ? budget / 2 : kProbeEvery);
+void AdaptiveSpin::learn(uint64_t took, uint32_t most) {
+  const uint32_t old = budget();
+  if (took <= most) store_relaxed(budget_, std::min(std::max(old * 2, kFirst), most));
+  else store_relaxed(budget_, old / 2 < kLeast ? 0 : old / 2);
 }
 
 }  // namespace ferry::client

@@ -1,10 +1,14 @@
-// A short wait in user space before a sleep: as long as that has paid off lately, and only while ferryd is awake on another CPU.
+// A short wait in user space before a sleep, as long as that would have paid off lately, and only while ferryd is awake on another CPU.
 //
-// A hit allows twice as much next time, up to Config::spin_ns; a miss half, down to none with a probe now and then. So a
-// program whose answers come at once never sleeps, and one that waits for long never burns CPU. One per place that waits; several
-// threads may use one (what they learn may be lost, nothing else).
+// The rule is the engine's (server/engine.cc): a wait that ended within the limit, spun or slept, allows twice as much next time; a longer one
+// half, down to none. So a program whose answers come at once never sleeps, and one that waits for long never burns CPU.
+//
+//   run() true: it came while spinning          run() false, sleep, slept()
+//
+// One per place that waits. Several threads may use one: what they learn may be lost, nothing else.
 #pragma once
 
+#include <sched.h>
 #include <x86intrin.h>
 
 #include <cstdint>
@@ -15,40 +19,52 @@ namespace ferry::client {
 
 class AdaptiveSpin {
  public:
-  // Spins until `ready()`, the budget is used up, or `awake()` (whether who is waited for runs) is no longer true. True: ready() was.
+  struct Limit {
+    uint32_t most;  // ns; 0: do not spin
+    bool yields;    // gives the CPU to whoever else wants it: with a ferryd that keeps one busy, those are on this one
+  };
+  // Spins until `ready()`, the budget is used up, or `awake()`, whether who is waited for runs, is no longer true.
+  // True: ready() was. Otherwise slept() must follow the sleep.
   template <typename Awake, typename Ready>
-  bool run(Awake&& awake, Ready&& ready);
+  bool run(Limit limit, Awake&& awake, Ready&& ready);
+  void slept(uint32_t most) { learn(clock() - load_relaxed(began_), most); }
   // Forgets what it has learned.
-  void reset() { store_relaxed(budget_, 0u); }
+  void reset() { store_relaxed(budget_, kFirst); }
+  uint32_t budget() const { return load_relaxed(budget_); }  // ns
+
+  // `took`: ns from the beginning of a wait to its end.
+  void learn(uint64_t took, uint32_t most);
 
  private:
-  static constexpr uint32_t kFirst = 2'000;    // ns; what it starts with
-  static constexpr uint32_t kLeast = 250;      // below it, do not spin but probe now and then
-  static constexpr uint32_t kProbeEvery = 64;  // waits
+  static constexpr uint32_t kFirst = 2'000;  // ns; what it starts with, and starts again with
+  static constexpr uint32_t kLeast = 250;    // below it, nothing
 
   // Nanoseconds of time stamp counter; only the scale matters.
   static uint64_t clock() { return __rdtsc() >> 1; }
-  // What this wait may take; 0: nothing.
-  uint32_t take_budget();
-  void learn(uint32_t budget, bool hit);
 
-  uint32_t budget_ = 0;  // ns; below kLeast waits left until the next probe
+  uint32_t budget_ = kFirst;
+  uint64_t began_ = 0;  // the latest wait; clock()
 };
 
+// Whether this process may run on more than one CPU: spinning on the only one keeps the server from answering.
+bool has_cpus_to_spin();
+
 template <typename Awake, typename Ready>
-bool AdaptiveSpin::run(Awake&& awake, Ready&& ready) {
-  const uint32_t budget = awake() ? take_budget() : 0;
-  if (budget == 0) return false;
-  const uint64_t start = clock();
-  bool hit = false;
+bool AdaptiveSpin::run(Limit limit, Awake&& awake, Ready&& ready) {
+  const uint64_t began = clock();
+  store_relaxed(began_, began);
+  const uint32_t left = budget() < limit.most ? budget() : limit.most;
+  if (left == 0 || !has_cpus_to_spin()) return false;
   for (uint32_t i = 0;; ++i) {
-    hit = ready();
-    if (hit) break;
+    const uint64_t took = clock() - began;
+    if (ready()) {
+      learn(took, limit.most);
+      return true;
+    }
+    if (took > left || ((i & 15) == 0 && !awake())) return false;
+    if (limit.yields && (i & 7) == 7) sched_yield();
     cpu_relax();
-    if (clock() - start > budget || ((i & 15) == 0 && !awake())) break;
   }
-  learn(budget, hit);
-  return hit;
 }
 
 }  // namespace ferry::client

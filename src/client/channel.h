@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "client/adaptive_spin.h"
 #include "client/mutex.h"
 #include "ipc/block_fifo.h"
 #include "ipc/channel_layout.h"
@@ -24,7 +25,6 @@ struct Home;
 struct Config {
   std::string path = ipc::control::kDefaultSocketPath;
   bool kernel_mode = false;         // --scheme copy: sockets are opened in kernel mode
-  uint32_t spin_ns = 20'000;        // longest adaptive spin before a blocking call sleeps; 0 never. Ignored on one CPU
   int private_fd_floor = 0;         // own descriptors are moved to at least this number (0: stay where they are)
   // Signal that tells this process of ferryd's death while its threads sleep without time-out; libferry has installed a handler
   // that calls Channel::on_lifeline_signal(). 0: sleepers look every now and then (1 s, growing to 32 s), and calls that
@@ -111,6 +111,7 @@ class Channel final : public ipc::BlockFifo::Source {
   bool check_alive();
   void mark_dead();
   const ipc::control::ServerInfo& server() const { return info_; }
+  AdaptiveSpin::Limit spin_limit() const { return {info_.client_spin_ns, info_.busy_poll != 0}; }
 
   // Interface `index` of the server. 0, -EINVAL past the last, -errno.
   int interface(uint32_t index, ipc::control::InterfaceInfo& out);

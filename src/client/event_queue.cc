@@ -111,8 +111,9 @@ uint32_t EventQueue::take(uint32_t* slots, uint32_t capacity) {
 
 void EventQueue::repost(uint32_t slot) { ipc::set_slot(shared().ready, slot); }
 
-bool EventQueue::spin() {
-  return spin_.run([this] { return channel_->server_awake(0); }, [this] { return ipc::any_slot(shared().ready); });
+bool EventQueue::spin(bool allowed) {
+  return spin_.run(allowed ? channel_->spin_limit() : AdaptiveSpin::Limit{}, [this] { return channel_->server_awake(0); },
+                   [this] { return ipc::any_slot(shared().ready); });
 }
 
 bool EventQueue::prepare_sleep() {
@@ -122,6 +123,7 @@ bool EventQueue::prepare_sleep() {
 }
 
 void EventQueue::finish_sleep() {
+  spin_.slept(channel_->spin_limit().most);
   Guard guard(mutex_);
   store_relaxed(sleepers_, sleepers_ - 1);
   ipc::end_sleep(shared());

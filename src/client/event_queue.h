@@ -50,8 +50,8 @@ class EventQueue {
   // Which socket is in that slot: Channel::socket_at.
   Socket* socket_at(uint32_t slot) const { return channel_->socket_at(slot); }
 
-  // Waits in user space, adaptively, for a bit to be set. True: one is. Call it before prepare_sleep().
-  bool spin();
+  // Begins a wait: in user space first, adaptively, if `allowed`. True: a bit is set; otherwise go on with prepare_sleep().
+  bool spin(bool allowed);
   // True: nothing is set; the caller may sleep. Pair every call with finish_sleep().
   bool prepare_sleep();
   void finish_sleep();

@@ -243,6 +243,7 @@ class Socket {
   // --- waiting.cc ---
   // Sleeps until the socket's event_seq differs from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
   int wait_for_event(Home& h, uint32_t seen, Deadline& deadline);
+  int sleep_for_event(Home& h, uint32_t seen, Deadline& deadline);
   int wait_a_little(Home& h, uint32_t seen);
 
   struct ErrorNode {

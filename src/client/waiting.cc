@@ -33,7 +33,14 @@ int Socket::wait_a_little(Home& h, uint32_t seen) {
 
 int Socket::wait_for_event(Home& h, uint32_t seen, Deadline& deadline) {
   if (load_acquire(h.shared->event_seq) != seen) return 0;
-  if (spin_.run([&] { return h.channel->server_awake(h.engine); }, [&] { return load_acquire(h.shared->event_seq) != seen; })) return 0;
+  if (spin_.run(h.channel->spin_limit(), [&] { return h.channel->server_awake(h.engine); }, [&] { return load_acquire(h.shared->event_seq) != seen; }))
+    return 0;
+  const int error = sleep_for_event(h, seen, deadline);
+  spin_.slept(h.channel->spin_limit().most);
+  return error;
+}
+
+int Socket::sleep_for_event(Home& h, uint32_t seen, Deadline& deadline) {
   const Waiting waiting(h.shared->waiters);
   const bool guarded = Channel::config().lifeline_signal != 0;
   for (int64_t slice = 1'000'000'000;; slice = std::min<int64_t>(slice * 2, int64_t{32} * 1'000'000'000)) {

@@ -80,6 +80,8 @@ struct ServerInfo {
   uint32_t server_pid;
   uint32_t interface_count;
   uint32_t serves_loopback;   // --loopback
+  uint32_t busy_poll;         // --busy-poll: ferryd never sleeps
+  uint32_t client_spin_ns;    // the longest that a client may spin before it sleeps; 0: never
   char version[32];           // "0.1.0"
 };
 static_assert(sizeof(ServerInfo) <= kMaxData);

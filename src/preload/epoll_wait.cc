@@ -141,7 +141,7 @@ int EpollSet::sleep(int epfd, epoll_event* events, int capacity, const timespec*
 
 // One thread of a set, and not while kernel descriptors of it are busy.
 bool EpollSet::may_spin() const {
-  return queue_.is_open() && !kernel_busy_ && __atomic_load_n(&queue_sleepers_, __ATOMIC_RELAXED) == 0;
+  return !kernel_busy_ && __atomic_load_n(&queue_sleepers_, __ATOMIC_RELAXED) == 0;
 }
 
 bool EpollSet::prepare_nested(std::vector<FileRef<>>& nested) {
@@ -192,7 +192,7 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       return harvest(epfd, events, capacity);
     }
     if (remaining.expired()) return 0;
-    if (!spun && may_spin() && queue_.spin()) {
+    if (queue_.is_open() && queue_.spin(!spun && may_spin())) {
       spun = true;  // once a call: kernel descriptors must be asked as well
       continue;
     }

@@ -187,7 +187,7 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   if (queue)
     while (t_queue.take(slots, 64) == 64) {}
   if (watching != Watching::impossible && evaluate() != 0) return 0;  // after watching, and after the bits were cleared
-  if (queue && !spun_ && t_queue.spin()) {
+  if (queue && t_queue.spin(!spun_)) {
     spun_ = true;  // once a call: kernel descriptors must be asked as well
     return 0;
   }

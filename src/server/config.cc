@@ -28,6 +28,7 @@ const std::vector<SettingInfo> kSettings = {
     {"log-level", SettingKind::text, "LEVEL", "debug, info, warning or error"},
     {"busy-poll", SettingKind::flag, "", "Never sleep: lowest latency, one CPU always busy"},
     {"spin-us", SettingKind::number, "MICROSECONDS", "Longest spin before sleeping, 0 to 1000 (default 50)"},
+    {"client-spin-us", SettingKind::number, "MICROSECONDS", "The same for clients (default 20, with busy-poll 100)"},
     {"quota-clients", SettingKind::number, "N", "Processes that may be clients at once (default 1024)"},
     {"quota-clients-per-user", SettingKind::number, "N", "The same for one user (default 512)"},
     {"quota-sockets", SettingKind::number, "N", "Sockets of one client, up to 16384 (default 4096)"},
@@ -148,6 +149,8 @@ Outcome<Config> make_config(const Settings& settings) {
   uint64_t spin_us = 50;
   r.number("spin-us", 0, 1000, spin_us);
   c.engine.spin_max = Duration::us(static_cast<int64_t>(spin_us));
+  if (c.engine.busy_poll) c.client_spin_us = 100;
+  r.number("client-spin-us", 0, 1000, c.client_spin_us);
   Limits& l = c.engine.limits;
   r.number("quota-clients", 1, 30000, l.clients);
   r.number("quota-clients-per-user", 1, 30000, l.clients_per_uid);

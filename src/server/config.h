@@ -25,6 +25,7 @@ struct Config {
   bool interface_mac = false;                 // --mac interface
   bool loopback = false;
   std::vector<std::string> servers;           // foreign protocol servers, by name (foreign.h)
+  uint32_t client_spin_us = 20;               // longest spin of clients before they sleep
   std::string socket_path;
   std::string record_path;                    // empty: not recorded
   std::string user, group;                    // to become; empty: stay

@@ -233,6 +233,8 @@ int serve(const Config& config) {
   who.info.abi_version = ipc::abi::kVersion;
   who.info.server_pid = static_cast<uint32_t>(getpid());
   who.info.serves_loopback = config.loopback;
+  who.info.busy_poll = config.engine.busy_poll;
+  who.info.client_spin_ns = config.client_spin_us * 1000;
   std::strncpy(who.info.version, kVersion, sizeof who.info.version - 1);
   if (std::string why = add_interfaces(config, engine, who); !why.empty()) return fail(why);
 

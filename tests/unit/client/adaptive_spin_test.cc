@@ -1,86 +1,73 @@
-// The wait in user space before a sleep: what it learns. Counted in looks, never timed.
+// The wait in user space before a sleep: what it learns, and when it looks. Nothing here is timed.
 #include "client/adaptive_spin.h"
 
 #include <gtest/gtest.h>
-#include <sched.h>
-
-#include "client/channel.h"
 
 namespace ferry::client {
 namespace {
 
-class AdaptiveSpinTest : public testing::Test {
- protected:
-  void SetUp() override {
-    cpu_set_t cpus;
-    sched_getaffinity(0, sizeof cpus, &cpus);
-    if (CPU_COUNT(&cpus) < 2) GTEST_SKIP() << "on one CPU nothing spins";
-    Channel::configure(Config{});
-  }
-  bool hit() {
-    return spin_.run([] { return true; }, [this] { return ++looks_ > 0; });
-  }
-  bool miss() {
-    return spin_.run([] { return true; }, [this] { return ++looks_ < 0; });
-  }
-  // Misses until the spin looks no more.
-  int misses_until_quiet() {
-    for (int n = 0;; ++n) {
-      looks_ = 0;
-      EXPECT_FALSE(miss());
-      if (looks_ == 0) return n;
-    }
-  }
+constexpr uint32_t kMost = 20'000;
+constexpr auto kAwake = [] { return true; };
 
-  AdaptiveSpin spin_;
-  int looks_ = 0;
-};
-
-TEST_F(AdaptiveSpinTest, FindsWhatIsThereAtTheFirstLook) {
-  EXPECT_TRUE(hit());
-  EXPECT_EQ(looks_, 1);
+TEST(AdaptiveSpin, ShortWaitsAllowMoreUpToTheLimit) {
+  AdaptiveSpin spin;
+  uint32_t before = spin.budget();
+  EXPECT_GT(before, 0u);
+  for (int i = 0; i < 10; ++i) {
+    spin.learn(kMost, kMost);
+    EXPECT_GE(spin.budget(), before);
+    before = spin.budget();
+  }
+  EXPECT_EQ(spin.budget(), kMost);
 }
 
-TEST_F(AdaptiveSpinTest, GivesUpAfterMissesAndProbesNowAndThen) {
-  EXPECT_EQ(misses_until_quiet(), 4);  // 2,000 ns, 1,000, 500, 250
-  looks_ = 0;
+TEST(AdaptiveSpin, LongWaitsAllowLessDownToNothing) {
+  AdaptiveSpin spin;
+  for (int i = 0; i < 10; ++i) spin.learn(kMost, kMost);
   int waits = 0;
-  for (; looks_ == 0 && waits < 1000; ++waits) miss();
-  EXPECT_EQ(waits, 64);  // one went by above, the last one looked
+  for (; spin.budget() != 0; ++waits) spin.learn(kMost + 1, kMost);
+  EXPECT_EQ(waits, 7);  // 20,000 down to 312
 }
 
-TEST_F(AdaptiveSpinTest, HitsMakeItMorePatientUpToTheLimit) {
-  for (int i = 0; i < 100; ++i) EXPECT_TRUE(hit());
-  EXPECT_EQ(misses_until_quiet(), 7);  // 20,000 ns down to 312
+TEST(AdaptiveSpin, OneShortSleepIsEnoughToSpinAgain) {
+  AdaptiveSpin spin;
+  while (spin.budget() != 0) spin.learn(kMost + 1, kMost);
+  spin.learn(1, kMost);
+  EXPECT_EQ(spin.budget(), 2'000u);
 }
 
-TEST_F(AdaptiveSpinTest, OneHitAfterAProbeIsEnoughToGoOn) {
-  misses_until_quiet();
-  for (int i = 0; i < 63; ++i) miss();
-  EXPECT_TRUE(hit());
-  looks_ = 0;
-  EXPECT_TRUE(hit());
-  EXPECT_EQ(looks_, 1);
+TEST(AdaptiveSpin, FindsWhatIsThereAtTheFirstLook) {
+  if (!has_cpus_to_spin()) GTEST_SKIP() << "on one CPU nothing spins";
+  AdaptiveSpin spin;
+  int looks = 0;
+  EXPECT_TRUE(spin.run({kMost, false}, kAwake, [&] { return ++looks > 0; }));
+  EXPECT_EQ(looks, 1);
 }
 
-TEST_F(AdaptiveSpinTest, NobodyWaitsForASleeper) {
-  EXPECT_FALSE(spin_.run([] { return false; }, [this] { return ++looks_ > 0; }));
-  EXPECT_EQ(looks_, 0);
+TEST(AdaptiveSpin, EndsWithNothingAndThenLearnsFromTheSleep) {
+  AdaptiveSpin spin;
+  const uint32_t before = spin.budget();
+  EXPECT_FALSE(spin.run({kMost, false}, kAwake, [] { return false; }));
+  EXPECT_EQ(spin.budget(), before);  // the sleep has not ended
+  spin.slept(0);
+  EXPECT_EQ(spin.budget(), before / 2);
 }
 
-TEST_F(AdaptiveSpinTest, StopsWhenTheOtherFallsAsleep) {
-  int turns = 0;
-  for (int i = 0; i < 100; ++i) hit();
-  EXPECT_FALSE(spin_.run([&] { return ++turns < 2; }, [this] { return ++looks_ < 0; }));
-  EXPECT_EQ(turns, 2);
+TEST(AdaptiveSpin, StopsWhenTheOtherFallsAsleep) {
+  AdaptiveSpin spin;
+  for (int i = 0; i < 30; ++i) spin.learn(1, 1'000'000'000);
+  int asked = 0;
+  EXPECT_FALSE(spin.run({1'000'000'000, true}, [&] { return ++asked < 3; }, [] { return false; }));
+  EXPECT_EQ(asked, has_cpus_to_spin() ? 3 : 0);
 }
 
-TEST_F(AdaptiveSpinTest, CanBeSwitchedOff) {
-  Config config;
-  config.spin_ns = 0;
-  Channel::configure(config);
-  EXPECT_FALSE(hit());
-  EXPECT_EQ(looks_, 0);
+TEST(AdaptiveSpin, LooksNotAtAllWithoutABudget) {
+  AdaptiveSpin spin;
+  int looks = 0;
+  EXPECT_FALSE(spin.run({0, false}, kAwake, [&] { return ++looks > 0; }));
+  while (spin.budget() != 0) spin.learn(kMost + 1, kMost);
+  EXPECT_FALSE(spin.run({kMost, false}, kAwake, [&] { return ++looks > 0; }));
+  EXPECT_EQ(looks, 0);
 }
 
 }  // namespace

@@ -378,6 +378,7 @@ class FakeServer {
         out.emplace_back(fcntl(channel->kick.get(), F_DUPFD_CLOEXEC, 0));
         out.emplace_back(ends[0]);
         control::ServerInfo info{};
+        info.client_spin_ns = 20'000;
         info.server_pid = static_cast<uint32_t>(getpid());
         reply.data_length = sizeof info;
         std::memcpy(reply.data, &info, sizeof info);

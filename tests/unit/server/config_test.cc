@@ -84,6 +84,7 @@ TEST(ConfigTest, ForeignServers) {
 TEST(ConfigTest, NumbersHaveBounds) {
   EXPECT_TRUE(mentions(why_not("spin-us", "1001"), "spin-us"));
   EXPECT_TRUE(mentions(why_not("spin-us", "-1"), "spin-us"));
+  EXPECT_TRUE(mentions(why_not("client-spin-us", "1001"), "client-spin-us"));
   EXPECT_TRUE(mentions(why_not("quota-sockets", "16385"), "quota-sockets"));
   EXPECT_TRUE(mentions(why_not("quota-sockets", "12x"), "'12x'"));
   EXPECT_TRUE(mentions(why_not("log-level", "loud"), "log-level"));
