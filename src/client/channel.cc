@@ -93,6 +93,7 @@ int Channel::open(Channel*& out) {
     return error;
   }
   channel->arm_lifeline();
+  if (Channel* last = load_acquire(g_current); last != nullptr && last->is_mine()) last->stock_.drop();
   channel->next_ = g_channels;
   store_release(g_channels, channel);
   store_release(g_current, channel);
@@ -206,6 +207,7 @@ int Channel::call(control::Request& request, control::Reply& reply, const int* f
     return -ENETDOWN;
   }
   if (r != 0) return static_cast<int>(r);
+  if (reply.op == static_cast<uint32_t>(control::Op::stock) && received != nullptr) stock_.receive(reply, *received);
   if (reply.data_length > control::kMaxData) reply.data_length = control::kMaxData;
   return -to_errno(reply.error);
 }

@@ -13,6 +13,7 @@
 
 #include "client/adaptive_spin.h"
 #include "client/mutex.h"
+#include "client/stock.h"
 #include "ipc/block_fifo.h"
 #include "ipc/channel_layout.h"
 #include "ipc/control_socket.h"
@@ -95,6 +96,9 @@ class Channel final : public ipc::BlockFifo::Source {
   // of the pool each, and none starves (dynamic thresholds). Never less than a page.
   uint64_t output_limit() const;
 
+  // Descriptors for sockets to come.
+  Stock& stock() { return stock_; }
+
   // --- libferry's own descriptors ---
   // Moves the descriptor to Config::private_fd_floor or above and announces it.
   static ipc::OwnedFd keep_private(ipc::OwnedFd fd);
@@ -149,6 +153,7 @@ class Channel final : public ipc::BlockFifo::Source {
   Mutex slots_mutex_;        // retired_, slots_[].home
   RetiredOutput* retired_ = nullptr;
   std::vector<SlotEntry> slots_;
+  Stock stock_{*this};
   Channel* next_ = nullptr;  // all channels of this process and its ancestors
 };
 

@@ -36,11 +36,22 @@ int probe_number(int k) {
   return 0;
 }
 
-}  // namespace
+// K of a socket that the server has made: one that is kept here, or one that came with the reply. 0 or -errno.
+int take_handed(Channel& channel, const control::Reply& reply, ipc::DescriptorList& fds, Stock::Flags flags, Stock::Taken& out) {
+  if (reply.slot >= channel.map().layout().max_sockets) return -EPROTO;
+  if (fds.count == 1) {
+    out.fd = fds.take(0).release();
+    set_flags(out.fd, flags.nonblocking, flags.close_on_exec);
+  } else if (const int error = channel.stock().take(reply.value, flags, out); error != 0) {
+    return error;
+  }
+  out.slot = reply.slot;
+  out.generation = reply.generation;
+  return 0;
+}
 
-int Socket::open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec) {
-  Channel* channel = nullptr;
-  if (const int error = Channel::current(channel); error != 0) return error;
+// A socket that the server opens now. 0 or -errno.
+int open_one(Channel& channel, abi::SocketKind kind, bool v6, Stock::Flags flags, Stock::Taken& out) {
   control::Request request;
   control::Reply reply;
   ipc::DescriptorList fds;
@@ -48,14 +59,24 @@ int Socket::open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec)
   request.value = kind;
   if (Channel::config().kernel_mode) request.flags |= control::kOpenKernelMode;
   if (v6) request.flags |= control::kOpenV6;
-  if (const int error = channel->call(request, reply, nullptr, 0, &fds); error != 0) return error;
-  if (fds.count != 1 || reply.slot >= channel->map().layout().max_sockets) return -EPROTO;
-  const int k = fds.take(0).release();
-  set_flags(k, nonblocking, close_on_exec);
+  if (const int error = channel.call(request, reply, nullptr, 0, &fds); error != 0) return error;
+  return take_handed(channel, reply, fds, flags, out);
+}
+
+}  // namespace
+
+int Socket::open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec) {
+  Channel* channel = nullptr;
+  if (const int unopened = Channel::current(channel); unopened != 0) return unopened;
+  Stock::Taken taken;
+  const Stock::Flags flags{nonblocking, close_on_exec};
+  int error = Channel::config().kernel_mode ? -EAGAIN : channel->stock().open(kind, flags, taken);
+  if (error == -EAGAIN) error = open_one(*channel, kind, v6, flags, taken);
+  if (error != 0) return error;
   kind_ = kind;
   v6_ = v6;
-  adopt(channel, reply.slot, reply.generation);
-  return k;
+  adopt(channel, taken);
+  return taken.fd;
 }
 
 int Socket::bind(int k, const Address& local) {
@@ -84,25 +105,27 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
       return error == -ENETDOWN ? receive_without_server(nonblocking, deadline) : error;
     const uint32_t seen = load_acquire(h->shared->event_seq);
     if ((load_acquire(h->shared->ready) & abi::kAcceptable) != 0) {
-      if (const int error = probe_number(k); error != 0) return error;
+      if (probe_number(k) != 0)
+        if (const int error = h->channel->stock().drop() ? probe_number(k) : -EMFILE; error != 0) return error;
       control::Request request;
       control::Reply reply;
       ipc::DescriptorList fds;
       if (Channel::config().kernel_mode) request.flags |= control::kOpenKernelMode;
       const int error = control(k, Op::accept, request, reply, &fds);
       if (error == 0) {
-        if (fds.count != 1 || reply.slot >= h->channel->map().layout().max_sockets) return -EPROTO;
-        const int child_k = fds.take(0).release();
-        set_flags(child_k, child_nonblocking, child_close_on_exec);
+        const Stock::Flags flags{child_nonblocking, child_close_on_exec};
+        Stock::Taken taken;
+        if (const int e = take_handed(*h->channel, reply, fds, flags, taken); e != 0) return e;
+        if (taken.pair == control::kNoPair) h->channel->stock().grow_for_accept();
         child.kind_ = abi::kKindTcp;
         child.v6_ = v6_;
         child.local_options_ = local_options() & kOptOobInline;
         child.receive_timeout_ns_ = receive_timeout_ns_;  // Linux children have their listener's
         child.send_timeout_ns_ = send_timeout_ns_;
         child.receive_low_water_ = receive_low_water_;
-        child.adopt(h->channel, reply.slot, reply.generation);
+        child.adopt(h->channel, taken);
         if (remote != nullptr) *remote = reply.remote;
-        return child_k;
+        return taken.fd;
       }
       if (error == -ENETDOWN) continue;
       if (error != -EAGAIN) return error;

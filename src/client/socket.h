@@ -105,20 +105,27 @@ class Socket {
   void close();
   bool is_open() const { return kind_ != 0; }
   // To be asked for before the last number of this process is closed, and rung afterwards: the server sees the end of K by itself, but
-  // later than its peer should see the FIN. Costs no system call.
+  // later than its peer should see the FIN.
   class CloseBell {
    public:
     CloseBell() = default;
-    CloseBell(Channel* channel, uint32_t engine, uint32_t slot) : channel_(channel), engine_(engine), slot_(slot) {}
+    // `wake`: nothing else tells the server.
+    CloseBell(Channel* channel, uint32_t engine, uint32_t slot, bool wake)
+        : channel_(channel), engine_(engine), slot_(slot), wake_(wake) {}
     void ring() const {
-      if (channel_ != nullptr) channel_->ring_if_awake(engine_, slot_);
+      if (channel_ == nullptr) return;
+      if (wake_) channel_->ring(engine_, slot_);
+      else channel_->ring_if_awake(engine_, slot_);
     }
 
    private:
     Channel* channel_ = nullptr;
     uint32_t engine_ = 0, slot_ = 0;
+    bool wake_ = false;
   };
-  CloseBell close_bell();
+  // `only_copy`: as far as is known, no other number or process has K, which is as it was made but for O_NONBLOCK: it can be kept for
+  // another socket (stock.h).
+  CloseBell close_bell(int k, bool only_copy, bool nonblocking);
 
   SocketKind kind() const { return static_cast<SocketKind>(kind_); }
   bool is_stream() const { return kind_ == ipc::abi::kKindTcp || kind_ == ipc::abi::kKindListener; }
@@ -168,6 +175,8 @@ class Socket {
 
   // The slot in the channel of this process, ~0u if not at home there; changes when the socket moves. For event queues.
   uint32_t slot() const;
+  // What K is; unknown unless it came from a stock.
+  const Identity& identity() const { return identity_; }
 
  private:
   friend class EventQueue;
@@ -185,6 +194,7 @@ class Socket {
   int rehome(Home* seen);
   static int ask_home(Channel& channel, uint32_t slot, uint32_t generation, ipc::control::Reply& reply);
   void adopt(Channel* channel, uint32_t slot, uint32_t generation);
+  void adopt(Channel* channel, const Stock::Taken& taken);
   void leave(Home& h);
   void apply_watches(Home& h);
   // A control call about this socket; fills in slot and generation. 0 or -errno.
@@ -253,6 +263,9 @@ class Socket {
   };
 
   Home* home_ = nullptr;           // newest; atomic
+  uint32_t pair_ = ipc::control::kNoPair;  // number of K in the stock of the home's channel
+  uint32_t copies_ = 0;            // Stock::Taken::copies
+  Identity identity_;
   uint32_t kind_ = 0;
   bool v6_ = false;
   bool kernel_mode_ = false;       // seen in kernel mode, which is for ever: K is used without a look at the channel

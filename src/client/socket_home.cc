@@ -92,10 +92,18 @@ void Socket::adopt(Channel* channel, uint32_t slot, uint32_t generation) {
   h->rx_bytes = load_relaxed(s.rx_consumed_bytes);
   if (!channel->reclaim_output(slot, generation, h->output)) h->output.start_at(load_acquire(s.tx_completed));
   if (const uint32_t kind = load_relaxed(s.kind); kind != 0) kind_ = kind;
+  pair_ = control::kNoPair;
   h->older = home_;
   __atomic_store_n(&home_, h, __ATOMIC_RELEASE);
   channel->set_socket(slot, this, h);
   apply_watches(*h);
+}
+
+void Socket::adopt(Channel* channel, const Stock::Taken& taken) {
+  adopt(channel, taken.slot, taken.generation);
+  pair_ = taken.pair;
+  copies_ = taken.copies;
+  identity_ = taken.identity;
 }
 
 void Socket::apply_watches(Home& h) {
@@ -114,12 +122,20 @@ void Socket::leave(Home& h) {
   h.copied_out = h.copied_in = 0;
 }
 
-Socket::CloseBell Socket::close_bell() {
+Socket::CloseBell Socket::close_bell(int k, bool only_copy, bool nonblocking) {
   Home* h = current_home();
-  if (h == nullptr || kernel_mode_ || !h->channel->is_mine() || !h->channel->is_usable()) return {};
-  if (load_acquire(h->shared->mode) != abi::kModeShared || load_relaxed(h->shared->generation) != h->generation) return {};
-  atomic_or(h->shared->wants, uint32_t{abi::kWantClose});
-  return {h->channel, h->engine, h->slot};
+  if (h == nullptr || !h->channel->is_mine() || !h->channel->is_usable()) return {};
+  const bool shared = !kernel_mode_ && load_acquire(h->shared->mode) == abi::kModeShared &&
+                      load_relaxed(h->shared->generation) == h->generation;
+  bool kept = false;
+  if (pair_ != control::kNoPair) {
+    Stock& stock = h->channel->stock();
+    kept = shared && only_copy && !is_listener() && stock.keep(pair_, k, copies_, identity_, nonblocking);
+    if (!kept) stock.lose();
+  }
+  if (!shared) return {};
+  atomic_or(h->shared->wants, uint32_t{kept ? abi::kWantGiveBack : abi::kWantClose});
+  return {h->channel, h->engine, h->slot, kept};
 }
 
 void Socket::close() {
@@ -145,6 +161,8 @@ void Socket::close() {
   delete cork_;
   cork_ = nullptr;
   home_ = nullptr;
+  pair_ = control::kNoPair;
+  identity_ = {};
   kind_ = 0;
   v6_ = connecting_ = kernel_mode_ = false;
   local_options_ = 0;

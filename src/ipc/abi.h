@@ -24,6 +24,7 @@ inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: 
 inline constexpr uint32_t kMaxEngines = 8;
 inline constexpr uint32_t kRingEntries = 32;    // descriptors per direction and socket; a power of two
 inline constexpr uint32_t kWatches = 4;         // event queues that one socket can report to
+inline constexpr uint32_t kMaxPairs = 256;      // descriptor pairs of one channel that have a number; a power of two
 
 // One bit per socket slot. A setter sets the word bit, then the summary bit; a taker clears the summary bit by exchange, then
 // takes the words it named.
@@ -94,8 +95,9 @@ enum ReadyBit : uint32_t {
   kConnected = 512,
 };
 
-// kWantClose: K has been closed by this process; look at once whether that was the last copy.
-enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2, kWantClose = 4 };
+// kWantClose: K has been closed by this process; look at once whether that was the last copy. kWantGiveBack: the socket is closed, and
+// the only copy of K is kept by this process for its next socket.
+enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2, kWantClose = 4, kWantGiveBack = 8 };
 
 // rx_lock and tx_lock: 0 free; bit 0 held; bit 1 held with waiters; bit 31 revoked by the server (the holder, on release,
 // rings the doorbell; nobody may take it until the server clears the bit or the mode has changed).
@@ -154,6 +156,24 @@ struct alignas(64) EventQueue {
 };
 static_assert(sizeof(EventQueue) == 2176);
 
+// A socket that is open already, for the client's next socket(2): its slot, and the number of the pair whose K the client keeps.
+struct Spare {
+  uint32_t slot;
+  uint32_t generation;
+  uint32_t pair;      // < kMaxPairs
+  uint32_t reserved;
+};
+static_assert(sizeof(Spare) == 16);
+
+// Written by the server, taken by the client in order. A pair is in it at most once until the client has taken the entry, so it
+// cannot overflow, and the server need not know what was taken.
+struct alignas(64) SpareRing {
+  uint32_t produced;  // entries written (free-running)
+  uint32_t reserved[15];
+  Spare entries[kMaxPairs];
+};
+static_assert(sizeof(SpareRing) == 64 + 16 * kMaxPairs);
+
 struct ChannelHeader {
   // --- constant after creation, written by the server ---
   uint32_t magic;
@@ -173,6 +193,7 @@ struct ChannelHeader {
   // --- changing ---
   alignas(64) uint32_t server_idle[kMaxEngines * 16];  // server: [engine * 16] is 1 when it needs a kick (one cache line each)
   alignas(64) SlotBitmap doorbell[kMaxEngines];        // client sets, server takes: "this socket has something for you"
+  SpareRing spares[2];                                 // streams, datagrams
 };
 
 }  // namespace ferry::ipc::abi

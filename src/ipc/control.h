@@ -7,20 +7,22 @@
 
 namespace ferry::ipc::control {
 
-inline constexpr uint32_t kVersion = 1;
-inline constexpr uint32_t kMaxDescriptors = 4;   // SCM_RIGHTS per message
+inline constexpr uint32_t kVersion = 2;
+inline constexpr uint32_t kMaxDescriptors = 16;  // SCM_RIGHTS per message
 inline constexpr uint32_t kMaxData = 256;        // bytes of option values and text
+inline constexpr uint32_t kNoPair = UINT32_MAX;  // instead of a pair's number
 inline constexpr const char* kDefaultSocketPath = "/run/ferry/ferryd.sock";
 
 enum class Op : uint32_t {
   hello = 1,      // value = abi::kVersion, flags: HelloFlag. Reply: fds {memfd, kick eventfd, lifeline}; data: ServerInfo.
                   // lifeline: read end of a pipe (one per client) whose write end only ferryd holds; its hang-up tells that
                   // ferryd is gone, or has dropped the client
-  open_socket,    // kind in `value` (abi::SocketKind), flags: OpenFlag. Reply: slot, fd {K}
+  open_socket,    // kind in `value` (abi::SocketKind), flags: OpenFlag. Reply: slot; fd {K}, or value = number of a pair whose K the
+                  // client keeps (kNoPair: fd)
   bind,           // slot, local
   listen,         // slot, value = backlog
   connect,        // slot, remote. Reply error in_progress: the outcome comes through the slot
-  accept,         // slot. Reply: slot of the new socket, fd {K}, local, remote; error again when none waits
+  accept,         // slot. Reply: slot of the new socket, K as of open_socket, local, remote; error again when none waits
   shutdown,       // slot, value = SHUT_RD | SHUT_WR | SHUT_RDWR (SHUT_WR of a shared-mode socket goes through its ring)
   set_option,     // slot, level, name, data
   get_option,     // slot, level, name. Reply: data, value = length
@@ -33,12 +35,15 @@ enum class Op : uint32_t {
                   // server makes it, because a descriptor that the client could make blocking would let it stop the server
   interfaces,     // Reply: data = InterfaceInfo of interface `value`; error invalid past the last
   send_owner,     // slot, value = pid/pgid for SIGURG, 0: nobody. The client sets it on K itself (F_SETOWN): the kernel sends the signal
+  stock,          // kind in `value`, level = how many, flags: StockFlag. Reply: value = how many, fds {K…} for the client to keep, data = the
+                  // number (uint32_t) of each one's pair
   admin = 100,    // text command in data ("ss", "stat", "capture start", "ping ADDRESS COUNT", "version"); reply: value = length,
                   // fd {memfd with JSON}; capture start: fd {read end of a pipe carrying pcapng until it is closed}
 };
 
 enum HelloFlag : uint32_t { kHelloAdmin = 1 /* no channel, only admin */ };
 enum QueueFlag : uint32_t { kQueueOpen = 1, kQueueForget = 2, kQueueWake = 4 /* write the queue's pipe now: its set changed */ };
+enum StockFlag : uint32_t { kStockSpares = 1 /* for sockets that the client opens: see abi::SpareRing */ };
 enum OpenFlag : uint32_t { kOpenKernelMode = 1 /* --scheme copy */, kOpenV6 = 2 /* AF_INET6 dual-stack, for ss */ };
 
 struct Address {

@@ -12,6 +12,7 @@
 #include "ipc/owned_fd.h"
 #include "ipc/syscall.h"
 #include "preload/exec_environment.h"
+#include "preload/fork.h"
 #include "preload/exec_target.h"
 #include "preload/fd_table.h"
 #include "preload/handover.h"
@@ -93,6 +94,7 @@ int spawn(SpawnFunction function, pid_t* pid, const char* file, const std::strin
     errno = saved_errno;
     return error;
   }
+  const UnseenCopies copies;
   return function(pid, file, actions, attributes, arguments, EnvironmentFor(file, environment).get());
 }
 

@@ -4,10 +4,13 @@
 #include "preload/fork.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "client/channel.h"
 #include "client/critical.h"
+#include "client/stock.h"
 #include "preload/epoll_set.h"
 #include "preload/fd_table.h"
 #include "preload/real.h"
@@ -29,15 +32,29 @@ pid_t fork_process() {
   return 0;
 }
 
+void before_clone(uint64_t flags) {
+  if ((flags & CLONE_FILES) == 0) client::Stock::before_clone();
+}
+
+void watch_forks() {
+  pthread_atfork(client::Stock::before_fork, client::Stock::after_fork_in_parent, client::Stock::after_fork_in_child);
+}
+
 FERRY_EXPORT pid_t fork() noexcept { return fork_process(); }
 FERRY_EXPORT pid_t vfork() noexcept { return fork_process(); }
 FERRY_EXPORT pid_t _Fork() noexcept {
   if (real()._Fork == nullptr) return fork_process();
   client::Critical critical;
   EpollSet::lock_all();
+  client::Stock::before_fork();
   pid_t child = real()._Fork();
-  if (child != 0) EpollSet::unlock_all();
-  else client::Channel::after_fork_in_child();
+  if (child != 0) {
+    client::Stock::after_fork_in_parent();
+    EpollSet::unlock_all();
+  } else {
+    client::Stock::after_fork_in_child();
+    client::Channel::after_fork_in_child();
+  }
   return child;
 }
 

@@ -24,6 +24,7 @@ int name_copy(int fresh, const FileRef<>& file) {
     fd_table().forget_stale(fresh);
     return fresh;
   }
+  if (file->kind() == FileKind::socket) static_cast<SocketFile&>(*file).copied = true;
   if (!fd_table().install(fresh, file.get())) {
     real().close(fresh);
     errno = EMFILE;
@@ -81,10 +82,11 @@ int control(int fd, int command, void* argument, decltype(&::fcntl) libc_fcntl) 
     return name_copy(libc_fcntl(fd, command, argument), file);
   }
   int result = libc_fcntl(fd, command, argument);
-  if (result < 0 || (command != F_SETFL && command != F_SETOWN)) return result;
+  if (result < 0 || command == F_GETFL || command == F_GETFD || command == F_SETFD) return result;
   FileRef<SocketFile> file = socket_of(fd);
   if (!file) return result;
   const auto number = static_cast<int>(reinterpret_cast<intptr_t>(argument));
+  if (command != F_SETFL || (number & ~(O_NONBLOCK | O_ACCMODE)) != 0) file->copied = true;
   if (command == F_SETFL) file->nonblocking = (number & O_NONBLOCK) != 0;
   if (command == F_SETOWN) file->socket.set_owner(fd, number);
   return result;
@@ -96,7 +98,10 @@ int close_descriptor(int fd) {
   if (private_fds().contains(fd)) return static_cast<int>(to_libc(-EBADF));
   FileRef<> file = fd_table().remove(fd);
   client::Socket::CloseBell bell;
-  if (file && file->kind() == FileKind::socket && file->names() == 0) bell = static_cast<SocketFile&>(*file).socket.close_bell();
+  if (file && file->kind() == FileKind::socket && file->names() == 0) {
+    auto& socket = static_cast<SocketFile&>(*file);
+    bell = socket.socket.close_bell(fd, !socket.copied, socket.nonblocking);
+  }
   file.reset();
   const int result = real().close(fd);
   bell.ring();

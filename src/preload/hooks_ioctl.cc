@@ -31,8 +31,10 @@ int ferry_ioctl(SocketFile& file, int fd, unsigned long request, void* argument)
       if (!client::is_readable(argument, sizeof(int))) return -EFAULT;
       file.nonblocking = *static_cast<int*>(argument) != 0;
       return 1;
+    case FIOASYNC: file.copied = true; return 1;
     case FIOSETOWN: case SIOCSPGRP:
       if (!client::is_readable(argument, sizeof(int))) return -EFAULT;
+      file.copied = true;
       return file.socket.set_owner(fd, *static_cast<int*>(argument));
   }
   return is_interface_ioctl(request) ? interface_ioctl(request, argument) : 1;

@@ -80,6 +80,7 @@ int set_here(SocketFile& file, int fd, int level, int name, const void* value, s
   }
   if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
     // K keeps them too: a process that gets the socket by exec reads them back from there.
+    file.copied = true;
     ipc::raw_syscall(SYS_setsockopt, fd, level, name, ipc::arg(value), length);
   }
   return 1;

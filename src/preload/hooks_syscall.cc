@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "client/guarded_copy.h"
 #include "ipc/syscall.h"
 #include "preload/descriptor.h"
 #include "preload/fd_table.h"
@@ -92,6 +93,10 @@ FERRY_EXPORT long syscall(long number, ...) noexcept {
     case SYS_dup2: return replace_descriptor(static_cast<int>(a[0]), static_cast<int>(a[1]), 0, false);
     case SYS_dup3: return replace_descriptor(static_cast<int>(a[0]), static_cast<int>(a[1]), static_cast<int>(a[2]), true);
     case SYS_fork: case SYS_vfork: return fork_process();
+    case SYS_clone: before_clone(static_cast<unsigned long>(a[0])); break;
+    case SYS_clone3:
+      if (client::is_readable(pointer<void>(a[0]), sizeof(uint64_t))) before_clone(*pointer<uint64_t>(a[0]));
+      break;
     case SYS_seccomp: before_sandbox(); break;
     case SYS_io_uring_setup:
       FERRY_LOG_WARN("io_uring is not served (its system calls cannot be intercepted): refused with ENOSYS");

@@ -64,7 +64,9 @@ bool adopt_if_ferry(int fd) {
   int error = file->socket.attach(fd, &twin);
   if (error == -EEXIST && twin != nullptr) {
     FileRef<> known = find_twin(twin);
-    return known && fd_table().install(fd, known.get());
+    if (!known) return false;
+    if (known->kind() == FileKind::socket) static_cast<SocketFile&>(*known).copied = true;
+    return fd_table().install(fd, known.get());
   }
   if (error != 0) {
     FERRY_LOG_WARN("descriptor %d came from ferryd but cannot be used: %s", fd, strerror(-error));

@@ -11,6 +11,7 @@
 #include "ipc/futex.h"
 #include "port/user/hooks.h"
 #include "preload/exec_environment.h"
+#include "preload/fork.h"
 #include "preload/inherited.h"
 #include "preload/log.h"
 #include "preload/private_fds.h"
@@ -59,6 +60,7 @@ void start() {
   config.on_private_fd = on_private_fd;
   config.lifeline_signal = start_signals();
   client::Channel::configure(config);
+  watch_forks();
   adopt_inherited();
 }
 

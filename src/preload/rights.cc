@@ -61,6 +61,7 @@ void before_sending_rights(int fd, const msghdr& message) {
   for_each_right(message, [&](int passed) {
     FileRef<SocketFile> file = socket_of(passed);
     if (!file) return;
+    file->copied = true;
     if (!asked) has_ferry = peer_has_ferry(fd);
     asked = true;
     if (!has_ferry) demote(*file, passed, "it is passed to a process without libferry");

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <new>
@@ -44,7 +43,8 @@ FileRef<SocketFile> SocketFile::create(int family, int type) {
   file->bound = false;
   file->native = false;
   file->used = false;
-  file->device_ = file->inode_ = 0;
+  file->copied = false;
+  file->identity_ = {};
   file->revive();
   return FileRef<SocketFile>(file);
 }
@@ -59,16 +59,12 @@ void SocketFile::retire() {
 }
 
 void SocketFile::remember_identity(int k) {
-  struct stat status;
-  if (ipc::raw_syscall(SYS_fstat, k, ipc::arg(&status)) != 0) return;
-  device_ = status.st_dev;
-  inode_ = status.st_ino;
+  identity_ = socket.identity().known() ? socket.identity() : client::Identity::of(k);
 }
 
 bool SocketFile::is_named_by(int fd) const {
-  struct stat status;
-  if (ipc::raw_syscall(SYS_fstat, fd, ipc::arg(&status)) != 0) return false;
-  return status.st_dev == device_ && status.st_ino == inode_;
+  const client::Identity there = client::Identity::of(fd);
+  return there.known() && there == identity_;
 }
 
 void SocketFile::record_option(int level, int name, const void* value, socklen_t length) {

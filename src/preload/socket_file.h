@@ -38,6 +38,7 @@ class SocketFile final : public OpenFile {
   std::atomic<bool> bound_any{false};    // bound to the unspecified address (or never bound): the twin's condition
   std::atomic<bool> bound{false};        // bind(2) was called
   std::atomic<bool> native{false};       // a stream in kernel mode: data calls go to K unchanged, without asking anybody
+  std::atomic<bool> copied{false};       // K has or had another name, or is not as it was made: it is not kept for another socket
   std::atomic<bool> used{false};         // connected, listening, or has sent: too late for a hand-over
 
   bool v6() const { return family == AF_INET6; }
@@ -71,7 +72,7 @@ class SocketFile final : public OpenFile {
  private:
   SocketFile() : OpenFile(FileKind::socket) {}
 
-  uint64_t device_ = 0, inode_ = 0;
+  client::Identity identity_;
   client::Mutex mutex_;  // options_
   std::vector<RecordedOption> options_;
   SocketFile* next_free_ = nullptr;

@@ -6,6 +6,7 @@
 
 #include "preload/exec_environment.h"
 #include "preload/fd_table.h"
+#include "preload/fork.h"
 #include "preload/handover.h"
 #include "preload/private_fds.h"
 #include "preload/real.h"
@@ -89,6 +90,7 @@ FERRY_EXPORT int __dprintf_chk(int fd, int flag, const char* format, ...) {
 
 FERRY_EXPORT FILE* popen(const char* command, const char* mode) {
   restore_own_environment();
+  const UnseenCopies copies;
   FILE* result = real().popen(command, mode);
   if (result != nullptr) fd_table().forget_stale(number_of(result));
   return result;
@@ -96,6 +98,7 @@ FERRY_EXPORT FILE* popen(const char* command, const char* mode) {
 
 FERRY_EXPORT int system(const char* command) {
   restore_own_environment();
+  const UnseenCopies copies;
   return real().system(command);
 }
 

@@ -29,7 +29,8 @@ Channel::Channel(Context& context, Identity identity, ipc::ChannelMap map, Uniqu
       map_(std::move(map)),
       kick_(std::move(kick)),
       region_(context.memory.add(map_.base(), map_.layout().total_size, this)),
-      input_(map_.layout().input) {}
+      input_(map_.layout().input),
+      stock_(context, *this) {}
 
 Channel::~Channel() {
   if (ListNode<HotTag>::linked()) ctx_.hot.erase(*this);
@@ -120,6 +121,11 @@ void Channel::go_hot() {
 void Channel::on_poll(uint32_t) {
   ++ctx_.counters.kicks;
   go_hot();
+}
+
+void Channel::client_gone() {
+  client_ = nullptr;
+  stock_.retire();
 }
 
 void Channel::drop_output_reference(uint64_t bytes) {

@@ -17,6 +17,7 @@
 #include "ipc/doorbell.h"
 #include "server/context.h"
 #include "server/input_pool.h"
+#include "server/stock.h"
 #include "server/unique_fd.h"
 
 namespace ferry::server {
@@ -54,6 +55,8 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   Socket* find(uint32_t slot, uint32_t generation);
   uint32_t generation(uint32_t slot) const { return slots_[slot].generation; }
   ipc::abi::SocketShared& shared(uint32_t slot) { return map_.socket(slot); }
+  Stock& stock() { return stock_; }
+  ipc::abi::SpareRing& spares(uint32_t kind) { return map_.header().spares[kind]; }
   uint32_t socket_count() const { return used_slots_; }
   template <typename Visit>
   void for_each_socket(Visit visit) {
@@ -96,7 +99,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
 
   // --- life ---
   void set_client(Client* client) { client_ = client; }
-  void client_gone() { client_ = nullptr; }
+  void client_gone();
   Client* client() { return client_; }
   bool client_alive() const { return client_ != nullptr; }
   void add_output_reference(uint64_t bytes) { output_references_ += bytes; }
@@ -130,6 +133,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   uint64_t output_references_ = 0;
   Client* client_ = nullptr;
   std::vector<UniqueFd> wake_fds_;  // write ends, by queue
+  Stock stock_;
 };
 
 }  // namespace ferry::server

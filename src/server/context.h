@@ -30,6 +30,7 @@ struct Limits {
   uint64_t output_bytes = 64u << 20;   // pools of one channel
   uint64_t input_bytes = 64u << 20;
   uint32_t sockets_per_uid = 32768;    // of all processes of one user, sockets whose process is gone included
+  uint32_t stock_per_uid = 8192;       // descriptor pairs in the stocks of all processes of one user
   uint32_t requests_per_turn = 16;     // control requests of one client before others have their turn
   uint64_t staging_bytes = 256u << 20; // the server's own memory for payload without a client
   uint32_t staged_per_socket = 512u << 10;
@@ -39,6 +40,7 @@ struct Limits {
 // What one user has, over all processes; kept as long as there is a socket of theirs.
 struct Account {
   uint32_t sockets = 0;
+  uint32_t pairs = 0;   // with a number in a stock
   uint64_t staged = 0;  // bytes of staging memory
 };
 

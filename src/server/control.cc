@@ -34,6 +34,8 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     error = Errc::invalid;
   } else if (op == Op::open_socket) {
     error = open_socket(client, request, reply, fds);
+  } else if (op == Op::stock) {
+    error = stock(client, request, reply, fds);
   } else if (op == Op::attach) {
     error = attach(client, received, reply);
   } else if (op == Op::event_queue) {
@@ -109,6 +111,23 @@ Errc Control::attach(Client& client, ipc::DescriptorList& received, Reply& reply
   reply.slot = socket->attach(*client.channel());
   if (reply.slot == Channel::kNoSlot) return Errc::too_many;
   reply.generation = client.channel()->generation(reply.slot);
+  return Errc::ok;
+}
+
+Errc Control::stock(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
+  if (request.value != ipc::abi::kKindTcp && request.value != ipc::abi::kKindUdp) return Errc::not_supported;
+  const bool stream = request.value == ipc::abi::kKindTcp;
+  Stock& stock = client.channel()->stock();
+  uint32_t wanted = request.level < 0 ? 0 : static_cast<uint32_t>(request.level);
+  for (; reply.value < wanted && reply.value < control::kMaxDescriptors; ++reply.value) {
+    UniqueFd k;
+    uint32_t number;
+    if (!stock.make(stream, k, number)) break;
+    fds.add(ipc::OwnedFd(k.release()));
+    std::memcpy(reply.data + reply.value * sizeof number, &number, sizeof number);
+  }
+  reply.data_length = reply.value * static_cast<uint32_t>(sizeof(uint32_t));
+  if ((request.flags & control::kStockSpares) != 0) stock.want_spares(stream);
   return Errc::ok;
 }
 

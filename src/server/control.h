@@ -53,6 +53,7 @@ class Control final : public RequestHandler {
 
   Errc hello(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc open_socket(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
+  Errc stock(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc attach(Client& client, ipc::DescriptorList& received, Reply& reply);
   Errc event_queue(Client& client, const Request& request, ipc::DescriptorList& fds);
   Errc interfaces(const Request& request, Reply& reply);
@@ -66,7 +67,7 @@ class Control final : public RequestHandler {
   Errc accept(Client& client, Socket& listener, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc shutdown(Socket& socket, const Request& request);
   void refresh_addresses(Socket& socket, Reply& reply);
-  // Makes K for a socket that has a stack id and gives it a slot of the client.
+  // Gives a socket that has a stack id a slot of the client and K: one of the client's stock, or a new one.
   Errc hand_over(Client& client, Socket& socket, bool kernel_mode, Reply& reply, ipc::DescriptorList& fds);
 
   Context& ctx_;

@@ -37,13 +37,20 @@ stack::Call make_call(stack::CallOp op, const Socket& socket) {
 }  // namespace
 
 Errc Control::hand_over(Client& client, Socket& socket, bool kernel_mode, Reply& reply, ipc::DescriptorList& fds) {
-  UniqueFd k = socket.make_pair();
-  if (!k) return Errc::too_many;
+  UniqueFd k;
+  reply.value = control::kNoPair;
+  auto kept = kernel_mode ? nullptr : client.channel()->stock().take(socket.type() == stack::SocketType::tcp);
+  if (kept) {
+    reply.value = kept->number();
+    socket.set_pair(std::move(kept));
+  } else if (k = socket.make_pair(); !k) {
+    return Errc::too_many;
+  }
   if (kernel_mode) socket.start_in_kernel_mode(k.get());
   reply.slot = socket.attach(*client.channel());
   if (reply.slot == Channel::kNoSlot) return Errc::too_many;
   reply.generation = client.channel()->generation(reply.slot);
-  fds.add(ipc::OwnedFd(k.release()));
+  if (k) fds.add(ipc::OwnedFd(k.release()));
   return Errc::ok;
 }
 
@@ -57,15 +64,8 @@ Errc Control::open_socket(Client& client, const Request& request, Reply& reply, 
   if (client.channel()->socket_count() >= ctx_.limits.sockets) return Errc::too_many;
   Socket& socket = sockets_.create(type);
   if (!sockets_.charge(socket, client.credentials().uid)) return socket.abandon(), Errc::too_many;
-  stack::Call call;
-  call.op = stack::CallOp::open;
-  call.type = type;
-  call.owner = socket.owner();
-  call.number = client.credentials().uid;
-  stack::CallResult opened = ctx_.protocols.call(call);
-  Errc error = opened.error;
+  Errc error = socket.come_to_use();
   if (error == Errc::ok) {
-    socket.set_id(opened.socket);
     error = hand_over(client, socket, (request.flags & control::kOpenKernelMode) != 0, reply, fds);
   }
   if (error != Errc::ok) {
@@ -76,6 +76,7 @@ Errc Control::open_socket(Client& client, const Request& request, Reply& reply, 
 }
 
 Errc Control::on_socket(Client& client, Socket& socket, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
+  if (Errc opened = socket.come_to_use(); opened != Errc::ok) return opened;
   switch (static_cast<Op>(request.op)) {
     case Op::bind: return bind(client, socket, request, reply);
     case Op::listen: return listen(socket, request, reply);

@@ -26,6 +26,7 @@ struct Counters {
   uint64_t protocol_violations = 0;   // clients thrown out for what they wrote
   uint64_t control_requests = 0, control_replies_lost = 0;
   uint64_t sockets = 0, sockets_total = 0, accepted = 0;
+  uint64_t pairs_made = 0, pairs_given_back = 0;  // descriptor pairs; given back: used again by a later socket
   uint64_t demotions = 0, moves = 0, forced_moves = 0;
   uint64_t drop_input_pool_full = 0, drop_staging_full = 0, drop_receive_buffer_full = 0, drop_kernel_mode_full = 0;
   uint64_t capture_packets = 0, capture_dropped = 0;
@@ -60,6 +61,8 @@ void for_each_counter(const Counters& c, Visit visit) {
   FERRY_COUNTER(sockets);
   FERRY_COUNTER(sockets_total);
   FERRY_COUNTER(accepted);
+  FERRY_COUNTER(pairs_made);
+  FERRY_COUNTER(pairs_given_back);
   FERRY_COUNTER(demotions);
   FERRY_COUNTER(moves);
   FERRY_COUNTER(forced_moves);

@@ -1,7 +1,6 @@
 // Life and events of a socket. See socket.h.
 #include "server/socket.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 
 #include "ipc/lock.h"
@@ -34,13 +33,37 @@ const Channel* Socket::user() const {
 }
 
 UniqueFd Socket::make_pair() {
-  SocketPair pair = ctx_.holder.make_pair(type_ == stack::SocketType::tcp);
-  if (!pair.server) return UniqueFd();
-  pair_ = std::move(pair.server);
-  cookie_ = pair.cookie;
-  ctx_.sockets->set_cookie(*this, cookie_);
-  if (!ctx_.poller.add(pair_.get(), *this, EPOLLIN | EPOLLRDHUP | EPOLLET)) return UniqueFd();
-  return std::move(pair.client);
+  UniqueFd k;
+  if (auto pair = Pair::make(ctx_, type_ == stack::SocketType::tcp, k)) set_pair(std::move(pair));
+  return k;
+}
+
+void Socket::set_pair(std::unique_ptr<Pair> pair) {
+  pair_ = std::move(pair);
+  pair_->set_user(this);
+  ctx_.sockets->set_cookie(*this, pair_->cookie());
+}
+
+void Socket::drop_pair() {
+  if (!pair_) return;
+  ctx_.sockets->forget_cookie(pair_->cookie());
+  pair_.reset();
+}
+
+Errc Socket::come_to_use() {
+  if (spare_) {
+    spare_ = false;
+    if (pair_ && pair_->stock() != nullptr) pair_->stock()->on_used(pair_->is_stream());
+  }
+  if (id_ != 0 || gone_) return Errc::ok;
+  stack::Call call;
+  call.op = stack::CallOp::open;
+  call.type = type_;
+  call.owner = owner_;
+  call.number = uid_;
+  stack::CallResult opened = ctx_.protocols.call(call);
+  if (opened.error == Errc::ok) id_ = opened.socket;
+  return opened.error;
 }
 
 uint32_t Socket::slot_in(const Channel& channel) const {
@@ -167,7 +190,10 @@ void Socket::mark() {
 void Socket::run() {
   if (finished_) return;
   ++runs_;
-  if (Attachment* h = home(); h != nullptr && (load_relaxed(h->shared().wants) & abi::kWantClose) != 0) look_whether_closed(*h);
+  if (Attachment* h = home(); h != nullptr) {
+    if (uint32_t wants = load_relaxed(h->shared().wants) & (abi::kWantClose | abi::kWantGiveBack); wants != 0)
+      look_whether_closed(*h, wants);
+  }
   if (move_ != MoveKind::none) try_move();
   if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) {
     // A client that writes as fast as this reads gets the next turn for the rest.
@@ -214,28 +240,37 @@ void Socket::on_poll(uint32_t events) {
   mark();
 }
 
-// Whether the last copy of K is gone.
-bool Socket::hung_up() const {
-  pollfd p{pair_.get(), 0, 0};
-  return pair_ && poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
-}
-
 void Socket::look_for_hang_up() {
   if (!pair_ || finished_ || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return;
-  if (!gone_ && !hung_up()) return;
+  if (!gone_ && !pair_->hung_up()) return;
   on_poll(EPOLLHUP);
   run();
 }
 
-// The home's process has closed its copy of K. The poller would tell later whether that was the last.
-void Socket::look_whether_closed(Attachment& a) {
-  atomic_and(a.shared().wants, ~uint32_t{abi::kWantClose});
-  if (!gone_ && hung_up()) on_gone();
+// The home's process has closed its copy of K, or gives back the only one. The poller would tell later of a close.
+void Socket::look_whether_closed(Attachment& a, uint32_t wants) {
+  atomic_and(a.shared().wants, ~wants);
+  if (gone_ || !pair_) return;
+  if ((wants & abi::kWantGiveBack) != 0 && can_give_back(a)) {
+    Stock& stock = *pair_->stock();
+    ctx_.sockets->forget_cookie(pair_->cookie());
+    on_gone();
+    stock.give_back(std::move(pair_));
+  } else if (pair_->hung_up()) {
+    on_gone();
+  }
+}
+
+// As far as the server can see, K is as it was when it was handed out, and nobody else uses it.
+bool Socket::can_give_back(const Attachment& a) const {
+  return pair_->stock() == &a.channel->stock() && attachments_.size() == 1 && !kernel_mode_ && move_ == MoveKind::none &&
+         !signals_owner_ && !pair_readable_;
 }
 
 void Socket::on_gone() {
   if (gone_) return;
   gone_ = true;
+  if (spare_) come_to_use();
   if (move_ != MoveKind::none) end_move(Errc::bad_socket);
   // What is in the ring was written before K was closed.
   if (Attachment* h = home(); h != nullptr && !kernel_mode_) {
@@ -258,10 +293,7 @@ void Socket::try_close() {
   drop_output();
   drop_input();
   id_dead_ = true;
-  if (pair_) {
-    ctx_.poller.remove(pair_.get(), *this);
-    pair_.reset();
-  }
+  drop_pair();
   if (id_ == 0) {
     closed_ = true;
     return;
@@ -284,10 +316,7 @@ void Socket::finish() {
     detach(attachments_.size() - 1);
     if (a.channel->client_alive()) a.channel->signal(a.slot);
   }
-  if (pair_) {
-    ctx_.poller.remove(pair_.get(), *this);
-    pair_.reset();
-  }
+  drop_pair();
   ctx_.sockets->finish(*this);
 }
 
@@ -380,7 +409,7 @@ void Socket::publish_to(Attachment& a) {
 void Socket::on_urgent(uint64_t mark) {
   urgent_mark_ = mark;
   ready_ |= abi::kUrgentPending;
-  if (signals_owner_ && !kernel_mode_ && pair_) send(pair_.get(), "!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (signals_owner_ && !kernel_mode_ && pair_) send(pair_->fd(), "!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void Socket::publish() {

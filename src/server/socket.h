@@ -19,6 +19,7 @@
 #include "server/channel.h"
 #include "server/context.h"
 #include "server/fifo.h"
+#include "server/pair.h"
 #include "stack/stack.h"
 
 namespace ferry::server {
@@ -58,7 +59,6 @@ class Socket final : public PollHandler,
   bool kernel_mode() const { return kernel_mode_; }
   bool connected() const { return (ready_ & ipc::abi::kConnected) != 0; }
   bool finished() const { return finished_; }
-  uint64_t cookie() const { return cookie_; }
   const stack::Endpoint& local() const { return local_; }
   const std::vector<Attachment>& attachments() const { return attachments_; }
   // The process that uses it; nullptr: none (any more).
@@ -72,6 +72,8 @@ class Socket final : public PollHandler,
   // --- set-up, by control requests ---
   // Makes the pair and watches S. The returned K is for the client; invalid when the process has no descriptors left.
   UniqueFd make_pair();
+  // Takes over a pair that exists already.
+  void set_pair(std::unique_ptr<Pair> pair);
   // A slot for this socket in the channel, made if there is none. Channel::kNoSlot: the channel is full.
   // Without a living home the channel becomes home.
   uint32_t attach(Channel& channel);
@@ -82,6 +84,10 @@ class Socket final : public PollHandler,
   bool begin_connecting();
   void cancel_connecting();
   void on_shutdown(bool read, bool write);
+  // It waits in a client's stock until it comes to use (stock.h).
+  void set_spare() { spare_ = true; }
+  // A call on it, or a doorbell: a spare socket is one no more, and the stack learns of it. Errors of the stack's open.
+  Errc come_to_use();
   // It could not be handed to its client: as if K had been closed.
   void abandon() { on_gone(); }
   // UDP: whether there is a default peer.
@@ -160,8 +166,9 @@ class Socket final : public PollHandler,
   void watch_pair();
   uint32_t kind() const;
 
-  void look_whether_closed(Attachment& a);
-  bool hung_up() const;
+  void look_whether_closed(Attachment& a, uint32_t wants);
+  bool can_give_back(const Attachment& a) const;
+  void drop_pair();
 
   // socket_output.cc
   void condemn(Channel& channel, const char* what);
@@ -209,8 +216,7 @@ class Socket final : public PollHandler,
   const stack::Owner owner_;
   stack::SocketId id_ = 0;
   const stack::SocketType type_;
-  UniqueFd pair_;               // S
-  uint64_t cookie_ = 0;
+  std::unique_ptr<Pair> pair_;  // S
   std::vector<Attachment> attachments_;
   int home_ = -1;               // index in attachments_
 
@@ -221,6 +227,7 @@ class Socket final : public PollHandler,
   uint32_t accept_count_ = 0;
   uint32_t runs_ = 0;
   bool listener_ = false;
+  bool spare_ = false;
   bool accepted_ = true;        // false: a child in its listener's queue
   bool kernel_mode_ = false;
   bool gone_ = false;

@@ -35,6 +35,7 @@ bool Socket::take_output(Attachment& a, bool all) {
   uint32_t count = *available;
   if (count == 0) return false;
   if (!all && backlog_.size() >= kMaxBacklog) return false;  // completions bring us back
+  if (Errc opened = come_to_use(); opened != Errc::ok) fail(opened);
   uint32_t taken = 0;
   for (; taken < count; ++taken) {
     abi::Descriptor d = a.tx.peek(s.tx, taken);

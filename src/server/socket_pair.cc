@@ -16,7 +16,7 @@ constexpr uint32_t kMaxFilling = 4u << 20;
 }  // namespace
 
 void Socket::watch_pair() {
-  if (pair_) ctx_.poller.modify(pair_.get(), *this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+  if (pair_) pair_->watch(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
 // `k` is still ours: bytes are queued on it so that it does not look writable before the connection is.
@@ -35,7 +35,7 @@ void Socket::start_in_kernel_mode(int k) {
 void Socket::drain_filling() {
   std::vector<std::byte> waste(kReadPiece);
   while (filling_ > 0) {
-    ssize_t n = recv(pair_.get(), waste.data(), filling_ < waste.size() ? filling_ : waste.size(), MSG_DONTWAIT);
+    ssize_t n = recv(pair_->fd(), waste.data(), filling_ < waste.size() ? filling_ : waste.size(), MSG_DONTWAIT);
     if (n <= 0) {
       filling_ = 0;
       break;
@@ -56,7 +56,7 @@ void Socket::read_pair() {
     pair_readable_ = true;
   }
   if (output_dead() && !pair_ended_) {
-    shutdown(pair_.get(), SHUT_RD);  // whoever writes to K is told
+    shutdown(pair_->fd(), SHUT_RD);  // whoever writes to K is told
     pair_ended_ = true;
   }
   for (int budget = kPiecesPerTurn; pair_readable_ && !pair_ended_ && backlog_.empty(); --budget) {
@@ -78,7 +78,7 @@ bool Socket::read_stream() {
     return false;
   }
   MutableByteSpan room = ctx_.memory.write(*d);
-  ssize_t n = recv(pair_.get(), room.data(), room.size(), MSG_DONTWAIT);
+  ssize_t n = recv(pair_->fd(), room.data(), room.size(), MSG_DONTWAIT);
   uint32_t got = n > 0 ? static_cast<uint32_t>(n) : 0;
   if (got < d->length) unstage(d->without_prefix(got), staged_out_);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -118,7 +118,7 @@ bool Socket::read_datagram() {
     return false;
   }
   MutableByteSpan room = ctx_.memory.write(*d);
-  ssize_t n = recv(pair_.get(), room.data(), room.size(), MSG_DONTWAIT);
+  ssize_t n = recv(pair_->fd(), room.data(), room.size(), MSG_DONTWAIT);
   if (n < 0) {
     pair_readable_ = false;
     if (errno != EAGAIN && errno != EINTR) pair_ended_ = true;
@@ -144,7 +144,7 @@ void Socket::write_pair() {
     buf::IoDesc& d = rx_.front();
     uint32_t skip = stream ? 0 : static_cast<uint32_t>(sizeof(abi::DatagramHeader));
     ByteSpan bytes = ctx_.memory.read(d).subspan(skip);
-    ssize_t n = send(pair_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = send(pair_->fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS)) {
       pair_writable_ = false;
       return;
@@ -160,7 +160,7 @@ void Socket::write_pair() {
   }
   if ((ready_ & abi::kReadClosed) != 0 && !pair_shut_ && stream) {
     pair_shut_ = true;
-    shutdown(pair_.get(), SHUT_WR);
+    shutdown(pair_->fd(), SHUT_WR);
   }
 }
 

@@ -30,6 +30,24 @@ bool Sockets::charge(Socket& socket, uid_t uid) {
   return true;
 }
 
+bool Sockets::charge_pair(uid_t uid) {
+  Account& account = accounts_[uid];
+  if (account.pairs >= ctx_.limits.stock_per_uid) return false;
+  ++account.pairs;
+  return true;
+}
+
+void Sockets::discharge_pair(uid_t uid) {
+  auto it = accounts_.find(uid);
+  if (it == accounts_.end()) return;
+  --it->second.pairs;
+  close_account_if_empty(it);
+}
+
+void Sockets::close_account_if_empty(std::unordered_map<uid_t, Account>::iterator it) {
+  if (it->second.sockets == 0 && it->second.pairs == 0) accounts_.erase(it);
+}
+
 Socket* Sockets::find(stack::Owner owner) {
   uint32_t index = static_cast<uint32_t>(owner) - 1;
   if (index >= entries_.size() || entries_[index].generation != owner >> 32) return nullptr;
@@ -52,7 +70,6 @@ Socket* Sockets::take_child(stack::SocketId id) {
 }
 
 void Sockets::finish(Socket& socket) {
-  if (socket.cookie() != 0) cookies_.erase(socket.cookie());
   children_.erase(socket.id());
   finished_.push_back(socket.owner());
 }
@@ -61,7 +78,10 @@ void Sockets::reap() {
   for (stack::Owner owner : finished_) {
     uint32_t index = static_cast<uint32_t>(owner) - 1;
     Entry& e = entries_[index];
-    if (Account* account = e.socket->account(); account != nullptr && --account->sockets == 0) accounts_.erase(e.socket->uid());
+    if (Account* account = e.socket->account(); account != nullptr) {
+      --account->sockets;
+      close_account_if_empty(accounts_.find(e.socket->uid()));
+    }
     e.socket.reset();
     ++e.generation;
     free_.push_back(index);

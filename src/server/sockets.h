@@ -20,11 +20,15 @@ class Sockets {
   Socket& create(stack::SocketType type);
   // Puts the socket on the account of a user, once. False: the user has too many.
   bool charge(Socket& socket, uid_t uid);
+  // The same for a pair of a stock.
+  bool charge_pair(uid_t uid);
+  void discharge_pair(uid_t uid);
   // nullptr: no such socket (any more).
   Socket* find(stack::Owner owner);
   // By SO_COOKIE of K.
   Socket* find_by_cookie(uint64_t cookie);
   void set_cookie(Socket& socket, uint64_t cookie);
+  void forget_cookie(uint64_t cookie) { cookies_.erase(cookie); }
   // The child with this id among those that wait to be accepted, and it waits no more; nullptr if it is gone.
   Socket* take_child(stack::SocketId id);
   void add_child(Socket& socket, stack::SocketId id) { children_[id] = socket.owner(); }
@@ -40,6 +44,7 @@ class Sockets {
   }
 
  private:
+  void close_account_if_empty(std::unordered_map<uid_t, Account>::iterator it);
   struct Entry {
     std::unique_ptr<Socket> socket;
     uint32_t generation = 1;

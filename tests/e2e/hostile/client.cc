@@ -239,7 +239,8 @@ class Hostile {
       }
     }
     static constexpr Op kOps[] = {Op::bind, Op::listen, Op::connect, Op::accept, Op::shutdown, Op::set_option, Op::get_option, Op::disconnect,
-                                  Op::attach, Op::rehome, Op::demote, Op::event_queue, Op::interfaces, Op::send_owner, Op::hello, Op::admin};
+                                  Op::attach, Op::rehome, Op::demote, Op::event_queue, Op::interfaces, Op::send_owner, Op::hello, Op::stock,
+                                  Op::admin};
     request.op = one_in(20) ? static_cast<uint32_t>(number()) : static_cast<uint32_t>(kOps[below(std::size(kOps))]);
     if (request.op == static_cast<uint32_t>(Op::demote)) return open_one();  // its reply waits for a reader of K that we are not
     request.slot = one_in(4) ? static_cast<uint32_t>(number()) : slot();
@@ -247,6 +248,7 @@ class Hostile {
     request.value = static_cast<uint32_t>(number());
     if (one_in(2)) request.flags = one_in(2) ? 1u << below(4) : static_cast<uint32_t>(number());
     request.level = one_in(2) ? 6 : static_cast<int32_t>(below(50));
+    if (request.op == static_cast<uint32_t>(Op::stock) && !one_in(4)) request.value = one_in(2) ? ipc::abi::kKindTcp : ipc::abi::kKindUdp;
     request.name = static_cast<int32_t>(below(60));
     request.data_length = one_in(3) ? static_cast<uint32_t>(number()) : 4;
     if (request.op == static_cast<uint32_t>(Op::event_queue) && !one_in(8)) request.flags = 1u << below(3);  // open, forget, wake

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "client/channel.h"
+#include "fake_socket.h"
 #include "ipc/channel_layout.h"
 #include "ipc/control_socket.h"
 #include "ipc/doorbell.h"
@@ -29,45 +30,6 @@
 #include "ipc/pool.h"
 
 namespace ferry::client::test {
-
-namespace abi = ipc::abi;
-namespace control = ipc::control;
-
-struct FakeChannel {
-  ipc::ChannelMap map;
-  ipc::OwnedFd kick, lifeline_write;
-  std::unique_ptr<ipc::Pool> input;
-  std::vector<uint32_t> generations;
-  std::vector<ipc::OwnedFd> queue_pipes;
-  control::Request last_request;
-};
-
-struct FakeSocket {
-  uint32_t kind = abi::kKindTcp;
-  ipc::OwnedFd pair;            // the server's end of K
-  uint64_t cookie = 0;          // of K
-  struct Place {
-    FakeChannel* channel;
-    uint32_t slot, generation;
-  };
-  std::vector<Place> places;
-  int home = -1;
-  uint32_t ready = 0;
-  // of the home
-  ipc::RingConsumer tx;
-  ipc::RingProducer rx;
-  uint64_t completed = 0, rx_delivered = 0, rx_freed = 0;
-  std::deque<std::pair<uint64_t, uint32_t>> runs;  // in the ring: offset, length
-  // of the test
-  std::string received;                 // bytes or datagrams (header included) that the client sent
-  std::vector<uint16_t> flags;          // of the descriptors
-  std::deque<std::string> pending;      // to be delivered, one descriptor each
-  bool echo = false, complete = true, take = true;
-  uint64_t taken_bytes = 0;
-  bool peer_closed = false, output_shut = false;
-
-  abi::SocketShared& shared() { return places[static_cast<size_t>(home)].channel->map.socket(places[static_cast<size_t>(home)].slot); }
-};
 
 class FakeServer {
  public:
@@ -112,6 +74,7 @@ class FakeServer {
   FakeSocket& last() { return *sockets.back(); }
 
   uint32_t hello_version_error = 0;
+  bool has_stock = false;  // else descriptors come one by one, with the sockets
   std::mutex mutex;
   std::vector<std::unique_ptr<FakeChannel>> channels;
   std::vector<std::unique_ptr<FakeSocket>> sockets;
@@ -154,14 +117,16 @@ class FakeServer {
       for (auto& c : channels) {
         if (read(c->kick.get(), &count, sizeof count) > 0) kicks += static_cast<uint32_t>(count);
         ipc::take_slots(c->map.header().doorbell[0], c->map.layout().max_sockets, [&](uint32_t slot) {
-          for (auto& s : sockets)
-            if (s->home >= 0 && s->places[static_cast<size_t>(s->home)].channel == c.get() &&
-                s->places[static_cast<size_t>(s->home)].slot == slot)
-              run(*s);
+          for (size_t i = 0; i < sockets.size(); ++i) {  // grows meanwhile
+            FakeSocket& s = *sockets[i];
+            if (s.home < 0) continue;
+            const auto& p = s.places[static_cast<size_t>(s.home)];
+            if (p.channel == c.get() && p.slot == slot) run(s);
+          }
         });
       }
       if (look_at_all_)
-        for (auto& s : sockets) run(*s);
+        for (size_t i = 0; i < sockets.size(); ++i) run(*sockets[i]);
       look_at_all_ = false;
     }
   }
@@ -202,11 +167,31 @@ class FakeServer {
     set_ready(s, s.ready | abi::kReadClosed | abi::kWriteClosed | abi::kHangUp | abi::kErrorPending);
   }
 
+  // A socket that is open already, around a pair whose K the client keeps.
+  void offer_spare(FakeChannel& c, ipc::OwnedFd pair, uint64_t cookie, uint32_t number) {
+    sockets.push_back(std::make_unique<FakeSocket>());
+    FakeSocket& s = *sockets.back();
+    s.pair = std::move(pair);
+    s.cookie = cookie;
+    s.number = number;
+    auto& p = place_in(s, c, true);
+    abi::SpareRing& ring = c.map.header().spares[0];
+    ring.entries[ring.produced % abi::kMaxPairs] = {p.slot, p.generation, number, 0};
+    store_release(ring.produced, ring.produced + 1);
+  }
+
   // Ring → received; pending → ring; what the client consumed → pool.
   void run(FakeSocket& s) {
     if (s.home < 0) return;
     abi::SocketShared& w = s.shared();
     FakeChannel& c = *s.places[static_cast<size_t>(s.home)].channel;
+    if ((load_relaxed(w.wants) & abi::kWantGiveBack) != 0) {
+      atomic_and(w.wants, ~uint32_t{abi::kWantGiveBack});
+      given_back.fetch_add(1);
+      s.home = -1;
+      store_release(w.mode, uint32_t{abi::kModeFree});
+      return offer_spare(c, std::move(s.pair), s.cookie, s.number);
+    }
     bool event = false;
     const auto available = s.tx.available(w.tx_produced);
     for (uint32_t i = 0; s.take && available && i < *available; ++i) {
@@ -323,7 +308,7 @@ class FakeServer {
   }
 
   uint32_t send_buffer = 256 * 1024;
-  std::atomic<uint32_t> violations{0};
+  std::atomic<uint32_t> violations{0}, given_back{0};
 
  private:
   FakeSocket* find(FakeChannel* c, uint32_t slot) {
@@ -384,6 +369,19 @@ class FakeServer {
         std::memcpy(reply.data, &info, sizeof info);
         connection.channel = channel.get();
         channels.push_back(std::move(channel));
+        return Errc::ok;
+      }
+      case Op::stock: {
+        if (!has_stock) return Errc::not_supported;
+        for (int32_t i = 0; i < q.level; ++i, ++reply.value) {
+          ipc::OwnedFd k;
+          auto made = make_socket(abi::kKindTcp, k);
+          const uint32_t number = c->pairs++;
+          std::memcpy(reply.data + reply.data_length, &number, sizeof number);
+          reply.data_length += sizeof number;
+          out.push_back(std::move(k));
+          offer_spare(*c, std::move(made->pair), made->cookie, number);
+        }
         return Errc::ok;
       }
       case Op::open_socket: {

@@ -101,7 +101,7 @@ TEST_F(ControlSocket, WrongSizesAreRefused) {
 TEST_F(ControlSocket, TooManyDescriptorsAreRefusedAndClosed) {
   const int before = dup(0);
   close(before);
-  constexpr int kCount = 5;
+  constexpr int kCount = control::kMaxDescriptors + 1;
   alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int) * kCount)] = {};
   iovec io{&request_, sizeof request_};
   msghdr message{};
@@ -120,7 +120,7 @@ TEST_F(ControlSocket, TooManyDescriptorsAreRefusedAndClosed) {
   const int after = dup(0);
   close(after);
   EXPECT_EQ(after, before);
-  EXPECT_EQ(send_request(client_.get(), request_, ancillary == nullptr ? nullptr : &after, 5), -EINVAL);
+  EXPECT_EQ(send_request(client_.get(), request_, ancillary == nullptr ? nullptr : &after, kCount), -EINVAL);
 }
 
 TEST(ControlSocketPath, ErrorsAreTheKernels) {

@@ -106,6 +106,32 @@ TEST_F(ControlTest, AnAdminHasNoChannel) {
   EXPECT_EQ(admin.commands, std::vector<std::string>{"stat"});
 }
 
+TEST_F(ControlTest, AStockIsHandedOverInBatches) {
+  Client& c = greet();
+  control::Request r = request(Op::stock, abi::kKindTcp);
+  r.level = 3;
+  control::Reply reply = ask(c, r);
+  EXPECT_EQ(error(reply), Errc::ok);
+  ASSERT_EQ(reply.value, 3u);
+  ASSERT_EQ(received.count, 3u);
+  std::vector<UniqueFd> kept;
+  for (uint32_t i = 0; i < 3; ++i) kept.emplace_back(received.take(i).release());
+  uint32_t numbers[3];
+  ASSERT_EQ(reply.data_length, sizeof numbers);
+  std::memcpy(numbers, reply.data, sizeof numbers);
+  EXPECT_NE(numbers[0], numbers[1]);
+  reply = ask(c, request(Op::open_socket, abi::kKindTcp));
+  EXPECT_EQ(error(reply), Errc::ok);
+  EXPECT_EQ(received.count, 0u) << "the client has a K for it";
+  EXPECT_LT(reply.value, 3u);
+  r.level = 1'000'000;
+  EXPECT_EQ(ask(c, r).value, control::kMaxDescriptors);
+  r.level = -1;
+  EXPECT_EQ(ask(c, r).value, 0u);
+  EXPECT_EQ(error(ask(c, request(Op::stock, abi::kKindListener))), Errc::not_supported);
+  EXPECT_EQ(error(ask(c, request(Op::stock, 12345))), Errc::not_supported);
+}
+
 TEST_F(ControlTest, OpenGivesASlotAndADescriptor) {
   Client& c = greet();
   control::Reply r = ask(c, request(Op::open_socket, abi::kKindTcp));
