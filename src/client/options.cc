@@ -86,6 +86,15 @@ int give_timeout(void* value, socklen_t* length, int64_t ns) {
 
 }  // namespace
 
+// Whether the program wants what comes along with messages: the server tells it with each, but messages may be here before the program
+// asks.
+void Socket::note_message_option(int name, const void* value, socklen_t length) {
+  constexpr int kEvents = 11, kReceiveInfo = 32;  // SCTP_EVENTS, SCTP_RECVRCVINFO of linux/sctp.h
+  if ((name != kEvents && name != kReceiveInfo) || length == 0) return;
+  if (*static_cast<const uint8_t*>(value) != 0) atomic_or(local_options_, uint32_t{kOptMessageInfo});
+  else atomic_and(local_options_, ~uint32_t{kOptMessageInfo});
+}
+
 int Socket::set_option(int k, int level, int name, const void* value, socklen_t length) {
   if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
     const int error = read_timeout(value, length, name == SO_RCVTIMEO ? receive_timeout_ns_ : send_timeout_ns_);
@@ -109,6 +118,7 @@ int Socket::set_option(int k, int level, int name, const void* value, socklen_t 
     if (flag->bit == kOptCork && !on) send_corked(k, true);  // what waited leaves; udp(7)
     if (!flag->tell_server) return 0;
   }
+  if (level == IPPROTO_SCTP) note_message_option(name, value, length);
   if (length > control::kMaxData) return -EINVAL;
   control::Request request;
   control::Reply reply;
@@ -127,6 +137,7 @@ int Socket::get_option(int k, int level, int name, void* value, socklen_t* lengt
       case SO_TYPE: return give_int(value, length, is_stream() ? SOCK_STREAM : SOCK_DGRAM);
       case SO_DOMAIN: return give_int(value, length, v6_ ? AF_INET6 : AF_INET);
       case SO_PROTOCOL:
+        if (is_message()) return give_int(value, length, IPPROTO_SCTP);
         return give_int(value, length, is_stream() ? IPPROTO_TCP : kind_ == abi::kKindUdp ? IPPROTO_UDP : IPPROTO_ICMP);
       case SO_ACCEPTCONN: return give_int(value, length, is_listener() ? 1 : 0);
       case SO_RCVLOWAT: return give_int(value, length, receive_low_water_);
@@ -142,6 +153,10 @@ int Socket::get_option(int k, int level, int name, void* value, socklen_t* lengt
   request.level = level;
   request.name = name;
   request.value = *length;
+  if (level == IPPROTO_SCTP) {  // its options are asked for with what they are about
+    request.data_length = std::min<uint32_t>(*length, control::kMaxData);
+    std::memcpy(request.data, value, request.data_length);
+  }
   if (const int error = control(k, control::Op::get_option, request, reply); error != 0) return error;
   return give(value, length, reply.data, reply.data_length);
 }

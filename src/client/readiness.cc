@@ -119,7 +119,7 @@ uint32_t Socket::readiness(int k) {
   if (entered < 0) return POLLERR | POLLHUP | kIn;
   for (bool asked = false;; asked = true) {
     if (kind_ == abi::kKindListener) return (load_acquire(h->shared->ready) & abi::kAcceptable) != 0 ? kIn : 0;
-    const uint32_t bits = kind_ == abi::kKindTcp ? stream_readiness(*h) : datagram_readiness(*h);
+    const uint32_t bits = kind_ == abi::kKindTcp || kind_ == abi::kKindMessage ? stream_readiness(*h) : datagram_readiness(*h);
     const uint32_t missing = ((bits & POLLIN) == 0 ? abi::kWantRead : 0u) | ((bits & POLLOUT) == 0 ? abi::kWantWrite : 0u);
     if (missing == 0 || asked) return bits;
     want(*h->shared, missing);
@@ -144,6 +144,7 @@ int Socket::bytes_available(int k) {
       n = mark - 1 - h->rx_bytes;
     return static_cast<int>(std::min<uint64_t>(n, INT32_MAX));
   }
+  if (kind_ == abi::kKindMessage) return static_cast<int>(message_bytes(*h));
   collect_errors(*h);
   if (entries_waiting(*h->shared) == 0) return 0;
   const uint32_t length = h->rx.peek(h->shared->rx).length;

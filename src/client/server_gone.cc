@@ -18,7 +18,7 @@ namespace ferry::client {
 
 namespace abi = ipc::abi;
 
-bool Socket::falls_silent() const { return kind_ != abi::kKindTcp; }
+bool Socket::falls_silent() const { return kind_ != abi::kKindTcp && kind_ != abi::kKindMessage; }
 
 uint32_t Socket::readiness_without_server() const {
   if (falls_silent()) return load_relaxed(gone_told_) != 0 ? 0 : POLLERR | POLLIN | POLLRDNORM;

@@ -74,6 +74,7 @@ int Socket::open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec)
   if (error == -EAGAIN) error = open_one(*channel, kind, v6, flags, taken);
   if (error != 0) return error;
   kind_ = kind;
+  message_ = kind == abi::kKindMessage;
   v6_ = v6;
   adopt(channel, taken);
   return taken.fd;
@@ -116,10 +117,11 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
         const Stock::Flags flags{child_nonblocking, child_close_on_exec};
         Stock::Taken taken;
         if (const int e = take_handed(*h->channel, reply, fds, flags, taken); e != 0) return e;
-        if (taken.pair == control::kNoPair) h->channel->stock().grow_for_accept();
-        child.kind_ = abi::kKindTcp;
+        if (taken.pair == control::kNoPair && !message_) h->channel->stock().grow_for_accept();
+        child.kind_ = message_ ? abi::kKindMessage : abi::kKindTcp;
+        child.message_ = message_;
         child.v6_ = v6_;
-        child.local_options_ = local_options() & kOptOobInline;
+        child.local_options_ = local_options() & (kOptOobInline | kOptMessageInfo);
         child.receive_timeout_ns_ = receive_timeout_ns_;  // Linux children have their listener's
         child.send_timeout_ns_ = send_timeout_ns_;
         child.receive_low_water_ = receive_low_water_;
@@ -193,7 +195,7 @@ int Socket::disconnect(int k) {
 int Socket::shutdown(int k, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   Home* h = nullptr;
-  if (kind_ == abi::kKindTcp) {
+  if (kind_ == abi::kKindTcp || kind_ == abi::kKindMessage) {
     const int entered = enter(k, h);
     if (entered < 0) return entered;
     if (entered == kKernelMode) return static_cast<int>(ipc::raw_syscall(SYS_shutdown, k, how));
@@ -271,6 +273,7 @@ int Socket::remote_address(int k, Address& out) {
 long Socket::send(int k, const SendRequest& request) {
   if (kind_ == abi::kKindTcp) return send_stream(k, request);
   if (kind_ == abi::kKindListener) return -EPIPE;
+  if (kind_ == abi::kKindMessage) return send_message(k, request);
   return send_datagram(k, request);
 }
 
@@ -279,6 +282,7 @@ long Socket::receive(int k, ReceiveRequest& request) {
   request.has_source = false;
   if (kind_ == abi::kKindTcp) return receive_stream(k, request);
   if (kind_ == abi::kKindListener) return -ENOTCONN;
+  if (kind_ == abi::kKindMessage) return receive_message(k, request);
   return receive_datagram(k, request);
 }
 

@@ -35,6 +35,13 @@ enum class Side;
 using ipc::abi::SocketKind;
 using ipc::abi::SocketMode;
 
+// A control message of the protocol's own level (sctp(7)) that goes along with a message; carried, not read.
+struct MessageControl {
+  uint16_t type = 0;
+  uint16_t length = 0;            // bytes, 0: none
+  uint8_t bytes[32] = {};
+};
+
 // One sendmsg. Stream sockets ignore the datagram part.
 struct SendRequest {
   std::span<const iovec> data;
@@ -45,6 +52,8 @@ struct SendRequest {
   const Address* source = nullptr;  // IP_PKTINFO: wanted source address, port ignored
   int tos = -1;                   // IP_TOS control message, -1: the socket's
   int ttl = 0;                    // IP_TTL control message, 0: the socket's
+  // --- messages ---
+  const MessageControl* control = nullptr;
 };
 
 // What IP_RECVERR brings (struct sock_extended_err).
@@ -68,6 +77,7 @@ struct ReceiveRequest {
   uint8_t tos = 0, ttl = 0;
   uint64_t timestamp_ns = 0;      // CLOCK_REALTIME of arrival
   QueuedError queued_error;       // MSG_ERRQUEUE
+  MessageControl control;         // messages
 };
 
 // Options that the client keeps itself; libferry reads them to decide which control messages to build (LocalOption bits).
@@ -82,6 +92,7 @@ enum LocalOption : uint32_t {
   kOptRecvPktinfo6 = 128, // IPV6_RECVPKTINFO
   kOptOrigDst = 256,      // IP_RECVORIGDSTADDR
   kOptCork = 512,         // UDP_CORK
+  kOptMessageInfo = 1024, // SCTP_EVENTS with sctp_data_io_event, or SCTP_RECVRCVINFO
 };
 
 class Socket {
@@ -128,7 +139,10 @@ class Socket {
   CloseBell close_bell(int k, bool only_copy, bool nonblocking);
 
   SocketKind kind() const { return static_cast<SocketKind>(kind_); }
-  bool is_stream() const { return kind_ == ipc::abi::kKindTcp || kind_ == ipc::abi::kKindListener; }
+  // SOCK_STREAM.
+  bool is_stream() const { return kind_ == ipc::abi::kKindTcp || kind_ == ipc::abi::kKindListener || is_message(); }
+  // Of the protocol that keeps the bounds of messages (or a listener of it).
+  bool is_message() const { return message_ || kind_ == ipc::abi::kKindMessage; }
   bool is_listener() const { return kind_ == ipc::abi::kKindListener; }
   bool v6() const { return v6_; }
 
@@ -206,7 +220,7 @@ class Socket {
   static int take_error_of(Home& h);  // positive errno, 0 none
   int error_in_kernel_mode();         // likewise, if this process has the socket's slot
 
-  // --- stream_send.cc, stream_receive.cc, datagram_send.cc, datagram_receive.cc, kernel_mode.cc ---
+  // --- stream_send.cc, stream_receive.cc, datagram_send.cc, datagram_receive.cc, message_*.cc, kernel_mode.cc ---
   long send_stream(int k, const SendRequest& request);
   long send_nothing(int k);
   uint64_t output_space(Home& h) const;
@@ -225,6 +239,12 @@ class Socket {
   long receive_datagram(int k, ReceiveRequest& request);
   long take_datagram(Home& h, ReceiveRequest& request);
   void collect_errors(Home& h);
+  long send_message(int k, const SendRequest& request);
+  int put_message(Home& h, const SendRequest& request, IovCursor& data);
+  long receive_message(int k, ReceiveRequest& request);
+  long take_message(Home& h, ReceiveRequest& request);
+  static uint32_t message_bytes(Home& h);
+  void note_message_option(int name, const void* value, socklen_t length);
   long take_queued_error(ReceiveRequest& request);
   long send_kernel(int k, IovCursor& data, const SendRequest& request);
   long receive_kernel(int k, IovCursor& to, ReceiveRequest& request);
@@ -268,6 +288,7 @@ class Socket {
   Identity identity_;
   uint32_t kind_ = 0;
   bool v6_ = false;
+  bool message_ = false;           // opened as kKindMessage: a listener's kind does not tell
   bool kernel_mode_ = false;       // seen in kernel mode, which is for ever: K is used without a look at the channel
   bool connecting_ = false;        // a connect is under way, its outcome not yet told by connect()
   Mutex mutex_;                    // changes of home_, watches_

@@ -67,6 +67,7 @@ int Socket::attach(int k, Socket** twin) {
 
 void Socket::inherit(const Socket& other) {
   kind_ = other.kind_;
+  message_ = other.message_;
   v6_ = other.v6_;
   connecting_ = other.connecting_;
   kernel_mode_ = other.kernel_mode_;
@@ -140,7 +141,7 @@ Socket::CloseBell Socket::close_bell(int k, bool only_copy, bool nonblocking) {
 
 void Socket::close() {
   Home* h = current_home();
-  if (h != nullptr && h->channel->is_mine() && h->rx_used > 0 && load_acquire(h->shared->mode) == abi::kModeShared &&
+  if (h != nullptr && kind_ == abi::kKindTcp && h->channel->is_mine() && h->rx_used > 0 && load_acquire(h->shared->mode) == abi::kModeShared &&
       load_acquire(h->shared->generation) == h->generation) {
     // Somebody else may have K and give it back to us: the entry shows what has not been read of it.
     abi::Descriptor& entry = h->shared->rx[h->rx.next() % abi::kRingEntries];
@@ -164,7 +165,7 @@ void Socket::close() {
   pair_ = control::kNoPair;
   identity_ = {};
   kind_ = 0;
-  v6_ = connecting_ = kernel_mode_ = false;
+  v6_ = message_ = connecting_ = kernel_mode_ = false;
   local_options_ = 0;
   receive_low_water_ = 1;
   receive_timeout_ns_ = send_timeout_ns_ = 0;

@@ -44,6 +44,7 @@ Identity Identity::of(int fd) {
 }
 
 int Stock::open(abi::SocketKind kind, Flags flags, Taken& out) {
+  if (kind != abi::kKindTcp && kind != abi::kKindUdp) return -EAGAIN;  // no spares of these
   const bool stream = kind == abi::kKindTcp;
   int error = open_spare(stream, flags, out);
   if (error == -EAGAIN && grow(kind, control::kStockSpares)) error = open_spare(stream, flags, out);

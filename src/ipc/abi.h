@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 3;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 4;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -71,6 +71,25 @@ enum DatagramFlag : uint32_t {
   kDatagramError = 4,    // input: an ICMP error for the error queue (IP_RECVERR); `reserved` = errno | type << 32 | code << 40
 };
 
+// The same in front of every message, or piece of one, of sockets of kKindMessage. The IPC and libferry carry `control`, they do not
+// read it.
+struct MessageHeader {
+  uint8_t remote_address[16];  // IPv4-mapped IPv6, network order; all zero in output: the connected peer
+  uint16_t remote_port;        // host order
+  uint16_t control_type;       // of the control message in `control`, at the level of the protocol
+  uint32_t payload_length;     // bytes after this header
+  uint32_t flags;              // MessageFlag
+  uint16_t control_length;     // bytes of `control`, 0: none
+  uint16_t reserved;
+  uint8_t control[32];
+};
+static_assert(sizeof(MessageHeader) == 64);
+
+enum MessageFlag : uint32_t {
+  kMessageEnd = 1,           // input: the message ends with this piece (MSG_EOR)
+  kMessageNotification = 2,  // input: MSG_NOTIFICATION
+};
+
 // How a socket slot is used; written by the server only.
 enum SocketMode : uint32_t {
   kModeFree = 0,    // no socket (any more): the server refers to none of its output
@@ -79,7 +98,7 @@ enum SocketMode : uint32_t {
   kModeMoved = 3,   // another process's channel is home now: ask for it back (Op::rehome) before using rings
 };
 
-enum SocketKind : uint32_t { kKindTcp = 1, kKindListener = 2, kKindUdp = 3, kKindIcmp = 4 };
+enum SocketKind : uint32_t { kKindTcp = 1, kKindListener = 2, kKindUdp = 3, kKindIcmp = 4, kKindMessage = 5 /* SCTP, one-to-one */ };
 
 // State bits in SocketShared::ready, the server's view; the client adds what its own indices tell.
 enum ReadyBit : uint32_t {

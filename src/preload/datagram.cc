@@ -31,6 +31,7 @@ struct SendControl {
   bool has_source = false;
   int tos = -1;
   int ttl = 0;
+  client::MessageControl message;
 };
 
 template <typename T>
@@ -40,13 +41,21 @@ bool read_control(const cmsghdr* c, T& value) {
   return true;
 }
 
-int parse_control(const msghdr& message, SendControl& out) {
+int parse_control(const msghdr& message, bool to_protocol, SendControl& out) {
   auto& m = const_cast<msghdr&>(message);
   for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
     if (c->cmsg_len < sizeof(cmsghdr)) return -EINVAL;
     if (c->cmsg_level == SOL_SOCKET) {
       if (c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_CREDENTIALS) continue;  // meaningless here, ignored by the kernel too
       return -EINVAL;
+    }
+    if (c->cmsg_level == IPPROTO_SCTP && to_protocol) {
+      const size_t size = c->cmsg_len - sizeof(cmsghdr);
+      if (size > sizeof out.message.bytes || out.message.length != 0) return -EINVAL;
+      out.message.type = static_cast<uint16_t>(c->cmsg_type);
+      out.message.length = static_cast<uint16_t>(size);
+      memcpy(out.message.bytes, CMSG_DATA(c), size);
+      continue;
     }
     int number = 0;
     in_pktinfo info4{};
@@ -169,6 +178,7 @@ void put_control(const SocketFile& file, const client::ReceiveRequest& r, msghdr
       out.put(IPPROTO_IP, IP_ORIGDSTADDR, address);
     }
   }
+  if (r.control.length != 0) out.put(IPPROTO_SCTP, r.control.type, r.control.bytes, r.control.length);
   if ((r.out_flags & MSG_ERRQUEUE) != 0) put_error(out, file, r.queued_error);
   out.finish();
 }
@@ -210,10 +220,11 @@ ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, in
   SendControl control;
   client::Address to{};
   if (message.msg_control != nullptr && message.msg_controllen != 0) {
-    if (int error = parse_control(message, control); error != 0) return to_libc(error);
+    if (int error = parse_control(message, file->socket.is_message(), control); error != 0) return to_libc(error);
     request.source = control.has_source ? &control.source : nullptr;
     request.tos = control.tos;
     request.ttl = control.ttl;
+    if (control.message.length != 0) request.control = &control.message;
   }
   if (message.msg_name != nullptr && message.msg_namelen != 0 && file->type == SOCK_DGRAM) {
     auto* name = static_cast<const sockaddr*>(message.msg_name);
@@ -231,6 +242,8 @@ ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, in
       return real().sendmsg(fd, &message, flags);
     }
     request.to = &to;
+  } else if (message.msg_name != nullptr && message.msg_namelen != 0 && file->socket.is_message()) {
+    // One-to-one: the peer is the connection's, whatever is named (RFC 6458 section 4.1.8).
   } else if (message.msg_name != nullptr && message.msg_namelen != 0 && file->type == SOCK_STREAM) {
     client::Address peer{};
     if (file->socket.remote_address(fd, peer) != 0 && (flags & MSG_FASTOPEN) == 0) return finish_send(*file, -EPIPE, flags);

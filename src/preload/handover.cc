@@ -32,7 +32,7 @@ int replay_bind(SocketFile& file, int fd, int kernel_fd) {
 int hand_over(SocketFile& file, int fd, const char* reason) {
   if (file.used && file.type == SOCK_STREAM && file.socket.is_listener()) return -EINVAL;
   FERRY_LOG_INFO("socket %d goes to the kernel: %s", fd, reason);
-  long fresh = ipc::raw_syscall(SYS_socket, file.family, file.type | SOCK_CLOEXEC, 0);
+  long fresh = ipc::raw_syscall(SYS_socket, file.family, file.type | SOCK_CLOEXEC, file.protocol());
   if (fresh < 0) return static_cast<int>(fresh);
   const int kernel_fd = static_cast<int>(fresh);
   for (const RecordedOption& option : file.recorded_options())

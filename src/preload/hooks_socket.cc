@@ -26,6 +26,7 @@ bool kind_of(int domain, int type, int protocol, client::SocketKind& kind) {
   if (domain != AF_INET && domain != AF_INET6) return false;
   if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) return kind = ipc::abi::kKindTcp, true;
   if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) return kind = ipc::abi::kKindUdp, true;
+  if (type == SOCK_STREAM && protocol == IPPROTO_SCTP) return kind = ipc::abi::kKindMessage, true;
   FERRY_LOG_WARN("socket(family %d, type %d, protocol %d) is not served by Ferry: kernel socket", domain, type, protocol);
   return false;
 }
@@ -176,8 +177,11 @@ int name_call(int fd, sockaddr* address, socklen_t* length, bool peer) {
 
 FERRY_EXPORT int socket(int domain, int type, int protocol) noexcept {
   client::SocketKind kind{};
-  if (start_process() && kind_of(domain, type & ~kTypeFlags, protocol, kind))
-    return static_cast<int>(to_libc(open_ferry(domain, type, kind)));
+  if (start_process() && kind_of(domain, type & ~kTypeFlags, protocol, kind)) {
+    const int k = open_ferry(domain, type, kind);
+    if (k != -EOPNOTSUPP) return static_cast<int>(to_libc(k));
+    FERRY_LOG_WARN("this ferryd has no server for sockets of protocol %d: kernel socket", protocol);
+  }
   int fd = real().socket(domain, type, protocol);
   if (fd >= 0) {
     fd_table().forget_stale(fd);

@@ -17,7 +17,7 @@ namespace ferry::preload {
 namespace {
 
 int open_twin(SocketFile& file, uint16_t port, int backlog) {
-  long fd = ipc::raw_syscall(SYS_socket, file.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  long fd = ipc::raw_syscall(SYS_socket, file.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, file.protocol());
   if (fd < 0) return static_cast<int>(fd);
   for (const RecordedOption& option : file.recorded_options())
     ipc::raw_syscall(SYS_setsockopt, fd, option.level, option.name, ipc::arg(option.value), option.length);

@@ -2,6 +2,7 @@
 // identity of K, options to replay on a hand-over, the twin listener on the kernel's loopback).
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/types.h>
 
 #include <atomic>
@@ -42,6 +43,8 @@ class SocketFile final : public OpenFile {
   std::atomic<bool> used{false};         // connected, listening, or has sent: too late for a hand-over
 
   bool v6() const { return family == AF_INET6; }
+  // As for socket(2); 0: the usual one of the type.
+  int protocol() const { return socket.is_message() ? IPPROTO_SCTP : 0; }
   // Whether the kernel carries the data and tells of readiness. Listeners never: they have only the server.
   bool in_kernel_mode(int fd) {
     if (native.load(std::memory_order_relaxed)) return true;

@@ -83,8 +83,11 @@ struct SocketLister final : stack::SocketVisitor {
 
   void on_socket(const stack::SocketInfo& info) override {
     auto type = static_cast<stack::SocketType>(info.type);
-    json j = {{"type", type == stack::SocketType::tcp ? "tcp" : type == stack::SocketType::udp ? "udp" : "icmp"},
-              {"state", type == stack::SocketType::tcp ? state_name_of(info.tcp_state)
+    json j = {{"type", type == stack::SocketType::tcp    ? "tcp"
+                       : type == stack::SocketType::udp  ? "udp"
+                       : type == stack::SocketType::sctp ? "sctp"
+                                                         : "icmp"},
+              {"state", type == stack::SocketType::tcp || type == stack::SocketType::sctp ? state_name_of(info.tcp_state)
                         : info.remote.port != 0        ? "ESTAB"
                                                        : "UNCONN"},
               {"receive_queue", info.receive_queue},

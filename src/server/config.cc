@@ -20,7 +20,7 @@ const std::vector<SettingInfo> kSettings = {
     {"gateway", SettingKind::text, "ADDRESS", "Router for everything outside that network"},
     {"mac", SettingKind::text, "MAC", "Ferry's own MAC address, or 'interface' to share that of the interface"},
     {"loopback", SettingKind::flag, "", "Serve 127.0.0.0/8 inside this ferryd as well"},
-    {"server", SettingKind::list, "NAME", "Protocol server besides Ferry's own: tcp=lwip"},
+    {"server", SettingKind::list, "NAME", "Foreign protocol server: tcp=lwip, sctp=usrsctp"},
     {"socket", SettingKind::text, "PATH", "Control socket that clients connect to"},
     {"record", SettingKind::text, "FILE", "Record every input of the stack, for ferry replay"},
     {"user", SettingKind::text, "NAME", "User to become once the links are open"},

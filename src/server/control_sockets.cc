@@ -39,7 +39,7 @@ stack::Call make_call(stack::CallOp op, const Socket& socket) {
 Errc Control::hand_over(Client& client, Socket& socket, bool kernel_mode, Reply& reply, ipc::DescriptorList& fds) {
   UniqueFd k;
   reply.value = control::kNoPair;
-  auto kept = kernel_mode ? nullptr : client.channel()->stock().take(socket.type() == stack::SocketType::tcp);
+  auto kept = kernel_mode ? nullptr : client.channel()->stock().take(socket.is_stream());
   if (kept) {
     reply.value = kept->number();
     socket.set_pair(std::move(kept));
@@ -59,8 +59,10 @@ Errc Control::open_socket(Client& client, const Request& request, Reply& reply, 
   switch (request.value) {
     case abi::kKindTcp: type = stack::SocketType::tcp; break;
     case abi::kKindUdp: type = stack::SocketType::udp; break;
+    case abi::kKindMessage: type = stack::SocketType::sctp; break;
     default: return Errc::not_supported;
   }
+  if (ctx_.protocols.service(type) == nullptr) return Errc::not_supported;
   if (client.channel()->socket_count() >= ctx_.limits.sockets) return Errc::too_many;
   Socket& socket = sockets_.create(type);
   if (!sockets_.charge(socket, client.credentials().uid)) return socket.abandon(), Errc::too_many;
@@ -122,7 +124,7 @@ Errc Control::bind(Client& client, Socket& socket, const Request& request, Reply
 }
 
 Errc Control::listen(Socket& socket, const Request& request, Reply& reply) {
-  if (socket.type() != stack::SocketType::tcp) return Errc::not_supported;
+  if (!socket.connects()) return Errc::not_supported;
   stack::Call call = make_call(stack::CallOp::listen, socket);
   call.number = static_cast<int32_t>(request.value);
   if (const Errc error = call_for_port(call, socket.local().port); error != Errc::ok) return error;
@@ -132,15 +134,15 @@ Errc Control::listen(Socket& socket, const Request& request, Reply& reply) {
 }
 
 Errc Control::connect(Socket& socket, const Request& request, Reply& reply) {
-  const bool tcp = socket.type() == stack::SocketType::tcp;
+  const bool connects = socket.connects();
   stack::Call call = make_call(stack::CallOp::connect, socket);
   call.remote = to_endpoint(request.address);
   if (call.remote == stack::Endpoint{}) return disconnect(socket);
-  if (tcp && socket.is_listener()) return Errc::is_connected;
-  if (tcp && !socket.begin_connecting()) return socket.connected() ? Errc::is_connected : Errc::already;
+  if (connects && socket.is_listener()) return Errc::is_connected;
+  if (connects && !socket.begin_connecting()) return socket.connected() ? Errc::is_connected : Errc::already;
   Errc error = ctx_.protocols.call(call).error;
-  if (tcp && error != Errc::ok && error != Errc::in_progress) socket.cancel_connecting();
-  if (!tcp && error == Errc::ok) socket.on_peer(true);
+  if (connects && error != Errc::ok && error != Errc::in_progress) socket.cancel_connecting();
+  if (!connects && error == Errc::ok) socket.on_peer(true);
   if (error == Errc::ok || error == Errc::in_progress) refresh_addresses(socket, reply);
   return error;
 }

@@ -67,6 +67,10 @@ class Engine final : public Protocols {
   uint32_t send_space(stack::SocketId socket) const override { return stack_->send_space(socket); }
   Result<stack::SocketInfo> info(stack::SocketId socket) const override { return stack_->socket_info(socket, ctx_.now); }
   Result<int64_t> option(stack::SocketId socket, stack::Option o) const override { return stack_->option(socket, o); }
+  Result<size_t> protocol_option(stack::SocketId socket, int name, MutableByteSpan value, size_t length) const override {
+    return stack_->protocol_option(socket, name, value, length);
+  }
+  const stack::Service* service(stack::SocketType type) const override { return stack_->service(type); }
   Result<tcp::TcpInfo> tcp_info(stack::SocketId socket) const override { return stack_->tcp_info(socket, ctx_.now); }
 
  private:

@@ -3,6 +3,9 @@
 #ifdef FERRY_LWIP
 #include "foreign/lwip_server.h"
 #endif
+#ifdef FERRY_USRSCTP
+#include "foreign/usrsctp_server.h"
+#endif
 
 namespace ferry::server {
 namespace {
@@ -29,12 +32,18 @@ constexpr auto kMakeLwip = make_foreign<foreign::LwipServer>;
 #else
 constexpr std::unique_ptr<ForeignServer> (*kMakeLwip)() = nullptr;
 #endif
+#ifdef FERRY_USRSCTP
+constexpr auto kMakeUsrsctp = make_foreign<foreign::UsrsctpServer>;
+#else
+constexpr std::unique_ptr<ForeignServer> (*kMakeUsrsctp)() = nullptr;
+#endif
 
 }  // namespace
 
 const std::vector<ForeignKind>& foreign_kinds() {
   static const std::vector<ForeignKind> kinds = {
       {"tcp=lwip", true, false, kMakeLwip},
+      {"sctp=usrsctp", false, true, kMakeUsrsctp},
   };
   return kinds;
 }

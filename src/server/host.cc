@@ -31,6 +31,11 @@ Status Host::deliver_datagram(stack::Owner owner, const stack::DatagramInfo& inf
   return s != nullptr ? s->deliver_datagram(info, payload) : Status(Errc::bad_socket);
 }
 
+Status Host::deliver_message(stack::Owner owner, const stack::MessageInfo& info, ByteSpan payload) {
+  Socket* s = sockets_.find(owner);
+  return s != nullptr ? s->deliver_message(info, payload) : Status(Errc::bad_socket);
+}
+
 void Host::deliver_icmp_error(stack::Owner owner, const stack::IcmpError& error) {
   if ((owner & kEchoOwner) != 0) {
     if (echo_ != nullptr) echo_->on_echo_error(owner, error.error);

@@ -50,6 +50,7 @@ class Host final : public stack::Host {
   void discard(stack::Owner owner, const buf::IoDesc& d) override;
   void deliver(stack::Owner owner, const buf::IoDesc& d) override;
   Status deliver_datagram(stack::Owner owner, const stack::DatagramInfo& info, ByteSpan payload) override;
+  Status deliver_message(stack::Owner owner, const stack::MessageInfo& info, ByteSpan payload) override;
   void deliver_icmp_error(stack::Owner owner, const stack::IcmpError& error) override;
   void on_completed(stack::Owner owner, uint32_t bytes) override;
   void on_events(stack::Owner owner, uint32_t events) override;

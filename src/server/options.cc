@@ -86,6 +86,9 @@ void put(control::Reply& reply, const T& value) {
   reply.data_length = reply.value = sizeof value;
 }
 
+// Options of a level that the IPC does not know: their names and bytes are the protocol's.
+bool is_of_protocol(const Socket& socket, int level) { return socket.type() == stack::SocketType::sctp && level == IPPROTO_SCTP; }
+
 tcp_info to_linux(const tcp::TcpInfo& t) {
   tcp_info i{};
   i.tcpi_state = static_cast<uint8_t>(t.state);
@@ -159,6 +162,14 @@ Status set_option(Protocols& protocols, Socket& socket, const control::Request& 
     if (!read_int(r, value) || value < IP_PMTUDISC_DONT || value > IP_PMTUDISC_OMIT) return Errc::invalid;
     return apply(protocols, socket, Option::dont_fragment, value == IP_PMTUDISC_DO || value == IP_PMTUDISC_PROBE);
   }
+  if (is_of_protocol(socket, r.level)) {
+    stack::Call call;
+    call.op = stack::CallOp::set_protocol_option;
+    call.socket = socket.id();
+    call.number = r.name;
+    call.value = ByteSpan(reinterpret_cast<const std::byte*>(r.data), r.data_length);
+    return protocols.call(call).error;
+  }
   const Mapping* m = find(r.level, r.name);
   if (m == nullptr) return Errc::no_protocol_option;
   if (!read_int(r, value)) return Errc::invalid;
@@ -208,6 +219,14 @@ Status get_option(Protocols& protocols, Socket& socket, const control::Request& 
     auto on = protocols.option(socket.id(), Option::dont_fragment);
     if (!on) return on.error();
     put(reply, *on != 0 ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT);
+    return {};
+  }
+  if (is_of_protocol(socket, r.level)) {
+    std::memcpy(reply.data, r.data, r.data_length);
+    auto length = protocols.protocol_option(socket.id(), r.name, MutableByteSpan(reinterpret_cast<std::byte*>(reply.data), sizeof reply.data),
+                                            r.data_length);
+    if (!length) return length.error();
+    reply.data_length = reply.value = static_cast<uint32_t>(*length);
     return {};
   }
   const Mapping* m = find(r.level, r.name);

@@ -13,6 +13,9 @@ class Protocols {
   virtual uint32_t send_space(stack::SocketId socket) const = 0;
   virtual Result<stack::SocketInfo> info(stack::SocketId socket) const = 0;
   virtual Result<int64_t> option(stack::SocketId socket, stack::Option option) const = 0;
+  virtual Result<size_t> protocol_option(stack::SocketId socket, int name, MutableByteSpan value, size_t length) const = 0;
+  // nullptr: no server offers such sockets.
+  virtual const stack::Service* service(stack::SocketType type) const = 0;
   virtual Result<tcp::TcpInfo> tcp_info(stack::SocketId socket) const = 0;
 
  protected:

@@ -10,8 +10,9 @@
 namespace ferry::server {
 namespace abi = ipc::abi;
 
-Socket::Socket(Context& context, stack::Owner owner, stack::SocketType type) : ctx_(context), owner_(owner), type_(type) {
-  if (type != stack::SocketType::tcp) ready_ = abi::kWritable;
+Socket::Socket(Context& context, stack::Owner owner, stack::SocketType type)
+    : ctx_(context), owner_(owner), type_(type), style_(context.protocols.service(type)->style) {
+  if (!connects()) ready_ = abi::kWritable;
   send_buffer_ = receive_buffer_ = 256 * 1024;  // until the stack says
 }
 
@@ -23,8 +24,9 @@ Socket::~Socket() {
 
 uint32_t Socket::kind() const {
   if (listener_) return abi::kKindListener;
+  if (style_ == stack::Style::message) return abi::kKindMessage;
   if (type_ == stack::SocketType::udp) return abi::kKindUdp;
-  return type_ == stack::SocketType::tcp ? abi::kKindTcp : abi::kKindIcmp;
+  return is_stream() ? abi::kKindTcp : abi::kKindIcmp;
 }
 
 const Channel* Socket::user() const {
@@ -34,7 +36,7 @@ const Channel* Socket::user() const {
 
 UniqueFd Socket::make_pair() {
   UniqueFd k;
-  if (auto pair = Pair::make(ctx_, type_ == stack::SocketType::tcp, k)) set_pair(std::move(pair));
+  if (auto pair = Pair::make(ctx_, is_stream(), k)) set_pair(std::move(pair));
   return k;
 }
 
@@ -142,7 +144,7 @@ void Socket::on_shutdown(bool read, bool write) {
 
 void Socket::on_peer(bool connected) {
   ready_ = connected ? ready_ | abi::kConnected : ready_ & ~uint32_t{abi::kConnected};
-  if (!connected && type_ == stack::SocketType::tcp) {  // as new: what was to be sent to the old peer is void
+  if (!connected && connects()) {  // as new: what was to be sent to the old peer is void
     ready_ = 0;
     if (listener_) {  // no more
       listener_ = false;
@@ -285,7 +287,7 @@ void Socket::on_gone() {
 void Socket::try_close() {
   if (id_dead_) return;
   bool unread = rx_bytes_ > 0;
-  if (!unread && type_ == stack::SocketType::tcp && !output_dead() && (!backlog_.empty() || !pair_ended_)) {
+  if (!unread && connects() && !output_dead() && (!backlog_.empty() || !pair_ended_)) {
     bool can_still_send = (ready_ & (abi::kConnected | abi::kConnecting)) != 0;
     if (can_still_send) return;
   }

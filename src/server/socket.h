@@ -48,6 +48,7 @@ class Socket final : public PollHandler,
                      public ListNode<MoveTag>,
                      public ListNode<StarvedTag> {
  public:
+  // `type` is offered by some protocol server.
   Socket(Context& context, stack::Owner owner, stack::SocketType type);
   ~Socket();
 
@@ -55,6 +56,9 @@ class Socket final : public PollHandler,
   stack::SocketId id() const { return id_; }
   void set_id(stack::SocketId id) { id_ = id; }
   stack::SocketType type() const { return type_; }
+  bool is_stream() const { return style_ == stack::Style::stream; }
+  // Whether it has a peer to connect to, and can listen.
+  bool connects() const { return style_ != stack::Style::datagram; }
   bool is_listener() const { return listener_; }
   bool kernel_mode() const { return kernel_mode_; }
   bool connected() const { return (ready_ & ipc::abi::kConnected) != 0; }
@@ -134,6 +138,7 @@ class Socket final : public PollHandler,
   void discard(const buf::IoDesc& d) { release_input(d); }
   void deliver(const buf::IoDesc& d);
   Status deliver_datagram(const stack::DatagramInfo& info, ByteSpan payload);
+  Status deliver_message(const stack::MessageInfo& info, ByteSpan payload);
   void deliver_icmp_error(const stack::IcmpError& error);
   void on_completed(uint32_t bytes);
   void on_events(uint32_t events);
@@ -175,11 +180,16 @@ class Socket final : public PollHandler,
   bool take_output(Attachment& a, bool all = false);
   void feed();
   bool feed_stream(Output& o);
+  bool feed_message(const Output& o);
+  bool gather(const Output& o, uint32_t bound);
   void feed_datagram(const Output& o);
   void send_datagram(const buf::IoDesc& whole);
+  Errc send_message(const buf::IoDesc& whole);
   void complete(uint64_t bytes);
   void drop_output();
   void offer_space();
+  // In front of every entry of its rings.
+  uint32_t header_size() const { return is_stream() ? 0 : sizeof(ipc::abi::DatagramHeader); }
   bool output_dead() const { return (ready_ & ipc::abi::kWriteClosed) != 0 || id_dead_; }
 
   // Staging memory, on the account of the user. Errc::no_buffers beyond a bound.
@@ -216,6 +226,7 @@ class Socket final : public PollHandler,
   const stack::Owner owner_;
   stack::SocketId id_ = 0;
   const stack::SocketType type_;
+  const stack::Style style_;
   std::unique_ptr<Pair> pair_;  // S
   std::vector<Attachment> attachments_;
   int home_ = -1;               // index in attachments_

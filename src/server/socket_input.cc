@@ -117,9 +117,39 @@ Status Socket::deliver_datagram(const stack::DatagramInfo& info, ByteSpan payloa
   return {};
 }
 
+// Refused while the receive buffer is full: the protocol keeps it until something was read.
+Status Socket::deliver_message(const stack::MessageInfo& info, ByteSpan payload) {
+  if (gone_) return Errc::bad_socket;
+  static_assert(sizeof(abi::MessageHeader) == sizeof(abi::DatagramHeader) && sizeof info.control == sizeof(abi::MessageHeader::control));
+  const auto length = static_cast<uint32_t>(sizeof(abi::MessageHeader) + payload.size());
+  if (rx_bytes_ > 0 && rx_bytes_ + length > receive_buffer_) sync_input();
+  if (rx_bytes_ > 0 && rx_bytes_ + length > receive_buffer_) return Errc::no_buffers;
+  Attachment* h = home();
+  const bool shared = h != nullptr && !kernel_mode_;
+  auto d = shared ? h->channel->place(length, alignof(abi::MessageHeader)) : stage(length, staged_in_);
+  if (!d) return Errc::no_buffers;
+  abi::MessageHeader header{};
+  __builtin_memcpy(header.remote_address, info.remote.address.octets.data(), 16);
+  header.remote_port = info.remote.port;
+  header.control_type = info.control_type;
+  header.control_length = info.control_length;
+  header.payload_length = static_cast<uint32_t>(payload.size());
+  header.flags = ((info.flags & stack::MessageInfo::kEnd) != 0 ? uint32_t{abi::kMessageEnd} : 0) |
+                 ((info.flags & stack::MessageInfo::kNotification) != 0 ? uint32_t{abi::kMessageNotification} : 0);
+  __builtin_memcpy(header.control, info.control, sizeof header.control);
+  MutableByteSpan bytes = ctx_.memory.write(*d);
+  __builtin_memcpy(bytes.data(), &header, sizeof header);
+  copy_bytes(bytes.subspan(sizeof header), payload);
+  (shared ? ctx_.counters.copied_in_shared : ctx_.counters.copied_in_staged) += payload.size();
+  rx_bytes_ += length;
+  rx_.push_back(*d);
+  mark();
+  return {};
+}
+
 void Socket::deliver_icmp_error(const stack::IcmpError& error) {
   // As Linux: an unconnected datagram socket hears of errors only through its error queue; a connection fails by on_events().
-  if (!receive_errors_ && (type_ == stack::SocketType::tcp || !connected())) return;
+  if (!receive_errors_ && (connects() || !connected())) return;
   fail(error.error);
   state_changed_ = event_ = true;
   mark();
@@ -157,7 +187,7 @@ void Socket::sync_input() {
   if (bytes < h->rx_released_bytes) bytes = h->rx_released_bytes;
   if (bytes > h->rx_bytes) bytes = h->rx_bytes;
   if (bytes <= h->rx_reported) return;
-  if (type_ == stack::SocketType::tcp) credit_ += bytes - h->rx_reported;
+  if (connects()) credit_ += bytes - h->rx_reported;
   h->rx_reported = bytes;
   mark();
 }
@@ -165,7 +195,7 @@ void Socket::sync_input() {
 // Makes sure that the descriptor is in memory which the home's client can read: copies it otherwise.
 bool Socket::bring_home(Attachment& a, buf::IoDesc& d) {
   if (d.region == a.channel->region()) return true;
-  auto copy = a.channel->place(d.length, type_ == stack::SocketType::tcp ? 1 : alignof(abi::DatagramHeader));
+  auto copy = a.channel->place(d.length, is_stream() ? 1 : alignof(abi::DatagramHeader));
   if (!copy) return false;
   copy_bytes(ctx_.memory.write(*copy), ctx_.memory.read(d));
   ctx_.counters.copied_in_again += d.length;
@@ -204,7 +234,7 @@ void Socket::report_consumed() {
   if (credit_ == 0) return;
   uint64_t credit = credit_;
   credit_ = 0;
-  if (id_ == 0 || id_dead_ || !accepted_ || type_ != stack::SocketType::tcp) return;
+  if (id_ == 0 || id_dead_ || !accepted_ || !connects()) return;
   stack::Call call;
   call.op = stack::CallOp::consumed;
   call.socket = id_;

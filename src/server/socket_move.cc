@@ -30,7 +30,7 @@ Status Socket::start_move(MoveKind kind, Channel& channel) {
     return {};
   }
   // Datagram sockets keep moving: kernel mode has no addresses for them, and who shares one (fork per datagram) takes turns.
-  if (kind == MoveKind::rehome && type_ == stack::SocketType::tcp && moved_too_often()) {
+  if (kind == MoveKind::rehome && is_stream() && moved_too_often()) {
     port::log(port::LogLevel::info, "socket goes to kernel mode: several processes use it at once");
     kind = MoveKind::demote;
   }
@@ -104,7 +104,7 @@ void Socket::cancel_move(const Channel& channel) {
 void Socket::leave_home(Attachment& a, uint32_t mode) {
   sync_input();
   uint64_t partial = a.rx_reported - a.rx_released_bytes;
-  if (type_ == stack::SocketType::tcp) {
+  if (is_stream()) {
     while (partial > 0 && !rx_.empty()) {
       buf::IoDesc& d = rx_.front();
       auto n = static_cast<uint32_t>(partial < d.length ? partial : d.length);
@@ -176,7 +176,7 @@ void Socket::enter_kernel_mode() {
 
 // Received data waits in the server's own memory from now on: no larger a window is announced than a socket may have of it.
 void Socket::bound_window() {
-  if (type_ != stack::SocketType::tcp || id_ == 0 || id_dead_) return;
+  if (!is_stream() || id_ == 0 || id_dead_) return;
   stack::Call call;
   call.op = stack::CallOp::set_option;
   call.socket = id_;

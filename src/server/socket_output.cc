@@ -12,6 +12,7 @@ namespace abi = ipc::abi;
 namespace {
 constexpr uint32_t kMaxBacklog = abi::kRingEntries;
 constexpr uint32_t kMaxDatagram = 65507;  // payload bytes: 65535 - IPv4 header - UDP header
+constexpr uint32_t kMaxMessage = 1u << 20;
 }  // namespace
 
 void Socket::condemn(Channel& channel, const char* what) {
@@ -34,7 +35,7 @@ bool Socket::take_output(Attachment& a, bool all) {
   }
   uint32_t count = *available;
   if (count == 0) return false;
-  if (!all && backlog_.size() >= kMaxBacklog) return false;  // completions bring us back
+  if (!all && backlog_.size() >= kMaxBacklog) return true;  // completions, or the next turn, bring us back
   if (Errc opened = come_to_use(); opened != Errc::ok) fail(opened);
   uint32_t taken = 0;
   for (; taken < count; ++taken) {
@@ -61,9 +62,9 @@ bool Socket::take_output(Attachment& a, bool all) {
 
 void Socket::feed() {
   while (!backlog_.empty()) {
-    if (type_ != stack::SocketType::tcp) {
+    if (style_ == stack::Style::datagram) {
       feed_datagram(backlog_.front());
-    } else if (!feed_stream(backlog_.front())) {
+    } else if (!(is_stream() ? feed_stream(backlog_.front()) : feed_message(backlog_.front()))) {
       break;
     }
     if (!backlog_.empty()) backlog_.pop_front();
@@ -113,12 +114,17 @@ bool Socket::feed_stream(Output& o) {
   return true;
 }
 
+// Adds a piece of what comes in several descriptors, at most `bound` bytes. False: it came in one.
+bool Socket::gather(const Output& o, uint32_t bound) {
+  if ((o.flags & abi::kContinues) == 0 && gather_.empty()) return false;
+  ByteSpan piece = ctx_.memory.read(o.data);
+  if (gather_.size() + piece.size() <= bound + header_size()) gather_.insert(gather_.end(), piece.begin(), piece.end());
+  return true;
+}
+
 void Socket::feed_datagram(const Output& o) {
   uint64_t done = o.data.length;
-  if ((o.flags & abi::kContinues) != 0 || !gather_.empty()) {
-    ByteSpan piece = ctx_.memory.read(o.data);
-    if (gather_.size() + piece.size() <= kMaxDatagram + sizeof(abi::DatagramHeader))
-      gather_.insert(gather_.end(), piece.begin(), piece.end());
+  if (gather(o, kMaxDatagram)) {
     if ((o.flags & abi::kContinues) == 0) {
       if (auto staged = stage(static_cast<uint32_t>(gather_.size()), staged_out_)) {
         copy_bytes(ctx_.memory.write(*staged), gather_);
@@ -132,6 +138,66 @@ void Socket::feed_datagram(const Output& o) {
     send_datagram(o.data);
   }
   complete(done);
+}
+
+// True: the entry is done with. The protocol has copied it, or refused it for good.
+bool Socket::feed_message(const Output& o) {
+  if (o.data.length > 0 && !output_dead()) {
+    Errc error = Errc::ok;
+    if ((o.flags & abi::kContinues) != 0) {
+      gather(o, kMaxMessage);
+    } else if (gather_.empty()) {
+      error = send_message(o.data);
+    } else if (ctx_.protocols.send_space(id_) == 0) {
+      return false;
+    } else {
+      gather(o, kMaxMessage);
+      if (auto staged = stage(static_cast<uint32_t>(gather_.size()), staged_out_)) {
+        copy_bytes(ctx_.memory.write(*staged), gather_);
+        ctx_.counters.copied_out_staged += gather_.size();
+        error = send_message(*staged);
+        unstage(*staged, staged_out_);
+      }
+      gather_.clear();
+    }
+    if (error == Errc::again) return false;
+  }
+  complete(o.data.length);
+  if ((o.flags & abi::kShutdown) == 0 || output_dead()) return true;
+  stack::Call call;
+  call.op = stack::CallOp::shutdown;
+  call.socket = id_;
+  call.number = 2;
+  if (ctx_.protocols.call(call).error == Errc::ok) on_shutdown(false, true);
+  return true;
+}
+
+Errc Socket::send_message(const buf::IoDesc& whole) {
+  ByteSpan bytes = ctx_.memory.read(whole);
+  abi::MessageHeader header;
+  if (bytes.size() < sizeof header) return Errc::invalid;
+  __builtin_memcpy(&header, bytes.data(), sizeof header);  // once: the client may go on writing
+  stack::MessageInfo info;
+  __builtin_memcpy(info.remote.address.octets.data(), header.remote_address, 16);
+  info.remote.port = header.remote_port;
+  info.control_type = header.control_type;
+  info.control_length = header.control_length < sizeof info.control ? header.control_length : uint16_t{sizeof info.control};
+  __builtin_memcpy(info.control, header.control, sizeof info.control);
+  stack::Call call;
+  call.op = stack::CallOp::send_message;
+  call.socket = id_;
+  call.message = &info;
+  call.data = whole.without_prefix(sizeof header);
+  const Errc error = ctx_.protocols.call(call).error;
+  if (error == Errc::ok) ctx_.counters.forwarded_out += call.data.length;
+  if (error == Errc::ok || error == Errc::again) return error;
+  if (error == Errc::broken_pipe || error == Errc::not_connected) {
+    ready_ = (ready_ | abi::kWriteClosed) & ~uint32_t{abi::kWritable};
+  } else {
+    fail(error);
+  }
+  state_changed_ = event_ = true;
+  return error;
 }
 
 // `whole`: header and payload. A datagram that makes no sense is dropped: its sender harms nobody else.

@@ -22,7 +22,7 @@ void Socket::watch_pair() {
 // `k` is still ours: bytes are queued on it so that it does not look writable before the connection is.
 void Socket::start_in_kernel_mode(int k) {
   enter_kernel_mode();
-  if (type_ != stack::SocketType::tcp || connected()) return;
+  if (!is_stream() || connected()) return;
   std::vector<std::byte> filler(kReadPiece);
   pollfd p{k, POLLOUT, 0};
   while (filling_ < kMaxFilling && poll(&p, 1, 0) > 0) {
@@ -64,7 +64,7 @@ void Socket::read_pair() {
       if (!ListNode<RunTag>::linked()) ctx_.run_next.push_back(*this);
       return;
     }
-    if (!(type_ == stack::SocketType::tcp ? read_stream() : read_datagram())) return;
+    if (!(is_stream() ? read_stream() : read_datagram())) return;
   }
 }
 
@@ -127,9 +127,11 @@ bool Socket::read_datagram() {
   } else {
     ctx_.counters.kernel_mode_out += static_cast<uint64_t>(n);
     stack::Call call;
-    call.op = stack::CallOp::send_datagram;
+    const stack::MessageInfo plain;
+    call.op = style_ == stack::Style::message ? stack::CallOp::send_message : stack::CallOp::send_datagram;
     call.socket = id_;
     call.data = d->prefix(static_cast<uint32_t>(n));
+    call.message = &plain;
     ctx_.protocols.call(call);
   }
   unstage(*d, staged_out_);
@@ -139,7 +141,7 @@ bool Socket::read_datagram() {
 // From the stack to the pair.
 void Socket::write_pair() {
   if (!pair_) return;
-  bool stream = type_ == stack::SocketType::tcp;
+  bool stream = is_stream();
   while (!rx_.empty()) {
     buf::IoDesc& d = rx_.front();
     uint32_t skip = stream ? 0 : static_cast<uint32_t>(sizeof(abi::DatagramHeader));
@@ -152,7 +154,7 @@ void Socket::write_pair() {
     // Nobody reads any more (shutdown(K, SHUT_RD), or closed): what is left counts as read, as Linux does after SHUT_RD.
     uint32_t done = n < 0 ? d.length : static_cast<uint32_t>(n) + skip;
     if (n > 0) ctx_.counters.kernel_mode_in += static_cast<uint64_t>(n);
-    if (stream) credit_ += done;
+    if (connects()) credit_ += done;
     release_input(d.prefix(done));
     rx_bytes_ -= done;
     d = d.without_prefix(done);

@@ -75,6 +75,10 @@ class ProtocolServer {
   // Fills in what it knows; number, owner and type are there.
   virtual void describe(const Socket& socket, Instant now, SocketInfo& info) const = 0;
   virtual Result<int64_t> option(const Socket& /*socket*/, Option /*option*/) const { return Errc::no_protocol_option; }
+  // See Stack::protocol_option.
+  virtual Result<size_t> protocol_option(const Socket& /*socket*/, int /*name*/, MutableByteSpan /*value*/, size_t /*length*/) const {
+    return Errc::no_protocol_option;
+  }
   // Bytes that Call send (or one message of send_message) may hand over now.
   virtual uint32_t send_space(const Socket& /*socket*/) const { return 0; }
   virtual Result<tcp::TcpInfo> tcp_info(const Socket& /*socket*/, Instant /*now*/) const { return Errc::not_supported; }

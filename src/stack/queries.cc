@@ -78,6 +78,12 @@ Result<int64_t> Engine::option(SocketId id, Option option) const {
   return socket->server->option(*socket, option);
 }
 
+Result<size_t> Engine::protocol_option(SocketId id, int name, MutableByteSpan value, size_t length) const {
+  const Socket* socket = services_.find(id);
+  if (socket == nullptr) return Errc::bad_socket;
+  return socket->server->protocol_option(*socket, name, value, length);
+}
+
 Result<size_t> Engine::save(SocketId id, MutableByteSpan out) const {
   const Socket* socket = services_.find(id);
   if (socket == nullptr) return Errc::bad_socket;

@@ -90,6 +90,9 @@ uint32_t Stack::interface_count() const { return engine_.interface_count(); }
 const InterfaceConfig* Stack::interface(LinkIndex link) const { return engine_.interface(link); }
 Result<SocketInfo> Stack::socket_info(SocketId socket, Instant now) const { return engine_.socket_info(socket, now); }
 Result<tcp::TcpInfo> Stack::tcp_info(SocketId socket, Instant now) const { return engine_.tcp_info(socket, now); }
+Result<size_t> Stack::protocol_option(SocketId socket, int name, MutableByteSpan value, size_t length) const {
+  return engine_.protocol_option(socket, name, value, length);
+}
 uint32_t Stack::send_space(SocketId socket) const { return engine_.send_space(socket); }
 Result<int64_t> Stack::option(SocketId socket, Option option) const { return engine_.option(socket, option); }
 Result<PayloadOwner> Stack::payload_owner(LinkIndex link, const buf::Frame& head, uint32_t frame_length) const {

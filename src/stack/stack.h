@@ -30,13 +30,15 @@ using SocketId = uint64_t;
 using Owner = uint64_t;
 
 // A kind of socket: what family, type and protocol of socket(2) name together. Recordings and records hold the numbers.
-enum class SocketType : uint8_t { tcp, udp, icmp_echo };
+enum class SocketType : uint8_t { tcp, udp, icmp_echo, sctp /* one-to-one */ };
 inline constexpr uint32_t kMaxSocketTypes = 16;
 
 // How data passes between a socket and its owner.
 //   stream    bytes: Host::place and deliver, Call send and consumed; connects, listens, accepts
 //   datagram  Host::deliver_datagram, which may refuse; Call send_datagram
-enum class Style : uint8_t { stream, datagram };
+//   message   Host::deliver_message, which may refuse for now: Call consumed says that there is room again; Call send_message;
+//             connects, listens, accepts
+enum class Style : uint8_t { stream, datagram, message };
 
 // What a protocol server offers.
 struct Service {
@@ -53,6 +55,17 @@ struct DatagramInfo {
   uint8_t ttl = 0;     // output: 0 = the socket's
   bool tos_set = false;
   LinkIndex link = 0;
+};
+
+// What goes along with a message, or a piece of one (sctp(7)): the protocol and the program know what it means, nobody between them.
+struct MessageInfo {
+  static constexpr uint32_t kEnd = 1;           // input: the last piece of its message
+  static constexpr uint32_t kNotification = 2;  // input: an event of the protocol, not data
+  Endpoint remote;                              // output: unspecified for the connected peer
+  uint32_t flags = 0;
+  uint16_t control_type = 0;                    // of a control message of the protocol's level
+  uint16_t control_length = 0;                  // bytes of it, 0: none
+  uint8_t control[32] = {};
 };
 
 // An ICMP error about something a socket sent (RFC 1122 section 4.2.3.9, 4.1.3.3).
@@ -83,6 +96,8 @@ class Host : public buf::Memory {
   // --- datagrams: placed and delivered in one step; a refusal drops the datagram (counted) ---
   virtual Status deliver_datagram(Owner owner, const DatagramInfo& info, ByteSpan payload) = 0;
   virtual void deliver_icmp_error(Owner owner, const IcmpError& error) = 0;
+  // --- messages: as datagrams, but Errc::no_buffers means later; hosts without such sockets need not know them ---
+  virtual Status deliver_message(Owner /*owner*/, const MessageInfo& /*info*/, ByteSpan /*payload*/) { return Errc::not_supported; }
 
   // The first `bytes` of the owner's output not yet completed are no longer referred to.
   virtual void on_completed(Owner owner, uint32_t bytes) = 0;
@@ -144,6 +159,8 @@ enum class CallOp : uint8_t {
   set_owner,      // owner (accepted children, re-homing)
   send_echo,      // icmp_echo: remote, number = sequence, data; bind's port is the identifier. Answers are delivered as datagrams: the
                   // whole ICMP message, remote.port = sequence
+  send_message,   // data (payload), message. Takes all of it or fails; Errc::again: when Event::writable says so
+  set_protocol_option,  // number = its name in the protocol's level of setsockopt(2), value. Errc::no_protocol_option
 };
 
 enum SendFlag : uint32_t { kSendMore = 1, kSendUrgent = 2 };
@@ -166,6 +183,8 @@ struct Call {
   Endpoint local, remote;
   DatagramInfo info;
   buf::IoDesc data;
+  const MessageInfo* message = nullptr;
+  ByteSpan value;
 };
 
 struct CallResult {
@@ -256,6 +275,9 @@ class Stack {
   uint32_t send_space(SocketId socket) const;
   // Current value of an option (getsockopt). Errc::bad_socket, no_protocol_option.
   Result<int64_t> option(SocketId socket, Option option) const;
+  // An option of the protocol's own level: `value` holds what the program asked with (as much as `length`), and gets the answer; returns its
+  // length. Errc::bad_socket, no_protocol_option, invalid.
+  Result<size_t> protocol_option(SocketId socket, int name, MutableByteSpan value, size_t length) const;
   // Early demultiplexing: `head` has the first bytes of a frame of `frame_length`. If it is a segment of a connection that the host
   // has, and its payload need not be looked at, this says whose; then the frame may come with its payload detached, in memory of that
   // owner. Nothing is promised: Host::place() may still be asked for other bytes, or not at all. Any Errc: let it come whole.

@@ -154,6 +154,16 @@ class Hostile {
         if (at % 4 == 0 || one_in(8)) d.flags = ipc::abi::kContinues;  // every fourth is a datagram that never ends
         if (at % 4 == 0 && one_in(2)) d.length = static_cast<uint32_t>(output.size / 2);
       }
+      if (shared.kind == ipc::abi::kKindMessage) {
+        ipc::abi::MessageHeader header{};
+        for (uint8_t& byte : header.control) byte = static_cast<uint8_t>(number());
+        header.control_type = static_cast<uint16_t>(below(5));
+        header.control_length = static_cast<uint16_t>(one_in(2) ? below(40) : number());
+        header.payload_length = d.length;
+        memcpy(map_.base() + d.offset, &header, sizeof header);
+        if (one_in(8)) d.length = below(65);
+        if (one_in(8)) d.flags = one_in(2) ? ipc::abi::kContinues : ipc::abi::kShutdown;
+      }
       __atomic_store_n(&shared.tx_produced, shared.tx_produced + 1, __ATOMIC_RELEASE);
     }
     const uint32_t produced = __atomic_load_n(&shared.rx_produced, __ATOMIC_ACQUIRE);
@@ -201,7 +211,7 @@ class Hostile {
     if (slots_.size() >= most_sockets_) return;
     ipc::control::Request request;
     request.op = static_cast<uint32_t>(Op::open_socket);
-    request.value = one_in(2) ? ipc::abi::kKindTcp : one_in(4) ? static_cast<uint32_t>(number()) : ipc::abi::kKindUdp;
+    request.value = one_in(2) ? ipc::abi::kKindTcp : one_in(3) ? ipc::abi::kKindMessage : one_in(4) ? static_cast<uint32_t>(number()) : ipc::abi::kKindUdp;
     request.flags = one_in(10) ? below(8) : 0;
     ipc::DescriptorList fds;
     if (!ask(request, fds)) return;

@@ -13,6 +13,7 @@
 
 #include "server/client.h"
 #include "server/sockets.h"
+#include "stack/protocol_server.h"
 
 namespace ferry::server {
 
@@ -22,6 +23,8 @@ class FakeProtocols final : public Protocols {
  public:
   stack::CallResult call(const stack::Call& c) override {
     calls.push_back(c);
+    if (c.op == stack::CallOp::send_message && send_error != Errc::ok) return stack::failure(send_error);
+    if (c.message != nullptr) messages.push_back(*c.message);
     if (memory != nullptr && !c.data.empty()) {
       ByteSpan bytes = memory->read(c.data);
       sent.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -40,6 +43,16 @@ class FakeProtocols final : public Protocols {
     return socket_info;
   }
   Result<int64_t> option(stack::SocketId, stack::Option) const override { return option_value; }
+  Result<size_t> protocol_option(stack::SocketId, int, MutableByteSpan, size_t) const override { return Errc::no_protocol_option; }
+  const stack::Service* service(stack::SocketType type) const override {
+    static constexpr stack::Service kServices[] = {{stack::SocketType::tcp, stack::Style::stream, 6, "tcp"},
+                                                   {stack::SocketType::udp, stack::Style::datagram, 17, "udp"},
+                                                   {stack::SocketType::icmp_echo, stack::Style::datagram, 1, "icmp"},
+                                                   {stack::SocketType::sctp, stack::Style::message, 132, "sctp"}};
+    for (const stack::Service& s : kServices)
+      if (s.type == type) return &s;
+    return nullptr;
+  }
   Result<tcp::TcpInfo> tcp_info(stack::SocketId) const override { return Errc::not_supported; }
 
   size_t count(stack::CallOp op) const {
@@ -55,6 +68,7 @@ class FakeProtocols final : public Protocols {
   }
 
   std::vector<stack::Call> calls;
+  std::vector<stack::MessageInfo> messages;
   std::string sent;  // payload of all calls with data
   const buf::Memory* memory = nullptr;
   uint32_t space = 1 << 20;
@@ -114,7 +128,7 @@ class ServerTest : public testing::Test {
     ks.push_back(s.make_pair());
     EXPECT_TRUE(ks.back());
     s.attach(*client.channel());
-    if (type == stack::SocketType::tcp) s.on_events(static_cast<uint32_t>(tcp::Event::established));
+    if (s.connects()) s.on_events(static_cast<uint32_t>(tcp::Event::established));
     run();
     return s;
   }

@@ -1,0 +1,99 @@
+// Sending messages of a connected socket (sctp(7), one-to-one): header and payload side by side in the output pool, one descriptor each.
+// The control message that the program gave goes along unread.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/atomics.h"
+#include "client/deadline.h"
+#include "client/iov_cursor.h"
+#include "client/ring_lock.h"
+#include "client/socket.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+
+namespace {
+
+constexpr size_t kMaxMessage = 192 * 1024;  // with its header in one run of the pool; Linux: the send buffer
+
+abi::MessageHeader header_for(const SendRequest& request, size_t payload) {
+  abi::MessageHeader header{};
+  if (request.to != nullptr) {
+    std::memcpy(header.remote_address, request.to->ip, sizeof header.remote_address);
+    header.remote_port = request.to->port;
+  }
+  if (request.control != nullptr) {
+    header.control_type = request.control->type;
+    header.control_length = request.control->length;
+    std::memcpy(header.control, request.control->bytes, sizeof header.control);
+  }
+  header.payload_length = static_cast<uint32_t>(payload);
+  return header;
+}
+
+}  // namespace
+
+// 0: in the ring; kWait: no room now; kStarved: no memory, and not by our doing; -EFAULT. Under tx_lock.
+int Socket::put_message(Home& h, const SendRequest& request, IovCursor& data) {
+  abi::SocketShared& s = *h.shared;
+  h.output.complete(*h.channel, load_acquire(s.tx_completed));
+  const size_t payload = data.left();
+  const auto length = static_cast<uint32_t>(sizeof(abi::MessageHeader) + payload);
+  if (h.tx.space(s.tx_taken) == 0) return kWait;
+  if (h.output.outstanding() > 0 && output_space(h) < length) return kWait;
+  const uint32_t padding = (8 - h.output.fill() % 8) % 8;
+  auto run = h.output.reserve(*h.channel, length + padding, length + padding);
+  if (!run) return h.output.outstanding() > 0 ? kWait : kStarved;
+  const uint32_t skip = static_cast<uint32_t>((8 - run->offset % 8) % 8);
+  std::byte* at = h.channel->map().bytes(run->offset, skip + length).data() + skip;
+  const abi::MessageHeader header = header_for(request, payload);
+  std::memcpy(at, &header, sizeof header);
+  if (data.copy_out(at + sizeof header, payload) < payload) return -EFAULT;
+  h.output.pad(skip);
+  h.output.commit(length);
+  h.tx.push(s.tx, s.tx_produced, {run->offset + skip, length, 0, 0});
+  store_relaxed(h.copied_out, h.copied_out + payload);
+  store_relaxed(s.copied_out, h.copied_out);
+  return 0;
+}
+
+long Socket::send_message(int k, const SendRequest& request) {
+  IovCursor data(request.data);
+  const size_t payload = data.left();
+  if (payload > kMaxMessage) return -EMSGSIZE;
+  if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
+  const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
+  Deadline deadline(send_timeout_ns_);
+  for (bool wanting = false;;) {
+    Home* h = nullptr;
+    RingLock lock;
+    const int entered = enter(k, Side::tx, h, lock);
+    if (entered == kKernelMode) return send_kernel(k, data, request);
+    if (entered < 0) return entered;
+    const uint32_t seen = load_acquire(h->shared->event_seq);
+    int state = stream_send_state(*h);
+    if (state < 0) return state;
+    if (state == 0) state = put_message(*h, request, data);
+    lock.release();
+    if (state == -EFAULT) return state;
+    if (state == 0) {
+      h->channel->ring(h->engine, h->slot);
+      return static_cast<long>(payload);
+    }
+    if (!wanting) {
+      atomic_or(h->shared->wants, uint32_t{abi::kWantWrite});
+      wanting = true;
+      continue;
+    }
+    if (nonblocking) return state == kStarved ? -ENOBUFS : -EAGAIN;
+    wanting = false;
+    const int waited = state == kStarved ? wait_a_little(*h, seen) : wait_for_event(*h, seen, deadline);
+    if (waited != 0) return waited;
+  }
+}
+
+}  // namespace ferry::client

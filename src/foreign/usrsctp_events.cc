@@ -1,0 +1,223 @@
+// What usrsctp tells. An upcall only marks the socket, because it comes with usrsctp's locks held; afterwards look_at() asks. See
+// usrsctp_server.h.
+#include <usrsctp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "foreign/usrsctp_server.h"
+#include "foreign/usrsctp_values.h"
+
+namespace ferry::foreign {
+namespace {
+
+using stack::bit;
+using stack::Event;
+using stack::MessageInfo;
+
+constexpr size_t kPiece = 64 * 1024;   // of a message, at most so much at once
+
+}  // namespace
+
+void UsrsctpServer::upcall(usrsctp_socket_t*, void* arg, int) {
+  auto* s = static_cast<SctpSocket*>(arg);
+  if (s == nullptr || s->marked) return;
+  s->marked = true;
+  static_cast<UsrsctpServer*>(s->server)->marked_.push_back(s);
+}
+
+void UsrsctpServer::look_at_marked() {
+  while (!marked_.empty()) {
+    SctpSocket* s = marked_.back();
+    marked_.pop_back();
+    s->marked = false;
+    look_at(*s);
+  }
+}
+
+void UsrsctpServer::look_at(SctpSocket& s) {
+  if (s.listening) {
+    while (s.waiting.size() <= s.backlog) {  // more wait in usrsctp's own queue
+      sockaddr_conn remote{};
+      socklen_t length = sizeof remote;
+      usrsctp_socket_t* so = usrsctp_accept(s.so, reinterpret_cast<sockaddr*>(&remote), &length);
+      if (so == nullptr) return;
+      Path* path = known(remote.sconn_addr);
+      if (path != nullptr) take_child(s, so, *path, ntohs(remote.sconn_port));
+      else usrsctp_close(so);
+    }
+    return;
+  }
+  if (deliver_pending(s)) receive(s);
+  if (s.so == nullptr || !s.blocked) return;
+  if ((usrsctp_get_events(s.so) & SCTP_EVENT_WRITE) == 0) return;
+  s.blocked = false;
+  up().on_events(s.owner, bit(Event::writable));
+}
+
+// An association that a listener got. Without room, or for an address that it is not bound to, it is aborted.
+void UsrsctpServer::take_child(SctpSocket& listener, usrsctp_socket_t* so, Path& path, uint16_t remote_port) {
+  const bool wanted = listener.local.address.is_any() || listener.local.address == wire::IpAddress::from(path.local);
+  auto* child = new SctpSocket;
+  ++sockets_;
+  ++associations_;
+  child->server = this;
+  child->so = so;
+  child->established = true;
+  child->path = &path;
+  ++path.sockets;
+  child->local = {wire::IpAddress::from(path.local), listener.local.port};
+  child->remote = {wire::IpAddress::from(path.remote), remote_port};
+  child->linger_s = listener.linger_s;
+  child->subscriptions = listener.subscriptions;
+  child->wants_receive_info = listener.wants_receive_info;
+  child->defaults = listener.defaults;
+  keep_ticking();
+  const bool room = wanted && !services().is_full() && services().add(*child).ok();
+  if (room) child->owner = up().on_incoming(listener.owner, child->id, child->local, child->remote);
+  if (child->owner == 0) return destroy(*child, true);
+  usrsctp_set_non_blocking(so, 1);
+  usrsctp_set_upcall(so, upcall, child);
+  child->parent = &listener;
+  listener.waiting.push_back(child);
+  up().on_acceptable(listener.owner);
+  up().on_events(child->owner, bit(Event::established) | bit(Event::writable));
+  upcall(so, child, 0);  // what has come already
+}
+
+// Takes what usrsctp has, until the host refuses.
+void UsrsctpServer::receive(SctpSocket& s) {
+  alignas(sctp_assoc_change) std::byte buffer[kPiece];
+  while (s.so != nullptr && !s.has_pending && !s.listening) {
+    sockaddr_conn from{};
+    socklen_t from_length = sizeof from;
+    sctp_recvv_rn info{};
+    socklen_t info_length = sizeof info;
+    unsigned info_type = 0;
+    int flags = 0;
+    const ssize_t n = usrsctp_recvv(s.so, buffer, sizeof buffer, reinterpret_cast<sockaddr*>(&from), &from_length, &info, &info_length,
+                                    &info_type, &flags);
+    if (n < 0) {
+      if (errno == EAGAIN || (s.connecting && errno == ENOTCONN)) return;
+      return fail(s, to_errc(errno));
+    }
+    if (n == 0) return on_peer_closed(s);
+    const ByteSpan bytes(buffer, static_cast<size_t>(n));
+    if ((flags & MSG_NOTIFICATION) != 0) {
+      on_notification(s, bytes);
+      continue;
+    }
+    MessageInfo message;
+    message.remote = s.remote;
+    if ((flags & MSG_EOR) != 0) message.flags |= MessageInfo::kEnd;
+    if (info_type == SCTP_RECVV_RCVINFO) {  // libferry gives it to a program that has asked
+      sctp_rcvinfo r;
+      std::memcpy(&r, &info, sizeof r);
+      sctp_linux::ReceiveInfo given;
+      given.stream = r.rcv_sid;
+      given.sequence = r.rcv_ssn;
+      given.unordered = (r.rcv_flags & SCTP_UNORDERED) != 0;
+      given.protocol = r.rcv_ppid;
+      given.context = r.rcv_context;
+      given.tsn = r.rcv_tsn;
+      given.cumulative_tsn = r.rcv_cumtsn;
+      given.association = r.rcv_assoc_id;
+      message.control_type = s.wants_receive_info ? sctp_linux::kReceive : sctp_linux::kSendReceive;
+      message.control_length = static_cast<uint16_t>(sctp_linux::write_receive_info(
+          message.control_type, given, MutableByteSpan(reinterpret_cast<std::byte*>(message.control), sizeof message.control)));
+    }
+    (void)deliver(s, message, bytes);
+  }
+}
+
+// False: it waits here until the host has room.
+bool UsrsctpServer::deliver(SctpSocket& s, const MessageInfo& info, ByteSpan bytes) {
+  if (s.owner == 0 || up().deliver_message(s.owner, info, bytes).error() != Errc::no_buffers) return true;
+  s.has_pending = true;
+  s.pending_info = info;
+  s.pending.assign(bytes.begin(), bytes.end());
+  return false;
+}
+
+bool UsrsctpServer::deliver_pending(SctpSocket& s) {
+  if (!s.has_pending) return true;
+  if (up().deliver_message(s.owner, s.pending_info, s.pending).error() == Errc::no_buffers) return false;
+  s.has_pending = false;
+  s.pending = {};
+  return true;
+}
+
+void UsrsctpServer::on_notification(SctpSocket& s, ByteSpan bytes) {
+  if (sctp_assoc_change n; bytes.size() >= sizeof n) {
+    std::memcpy(&n, bytes.data(), sizeof n);
+    if (n.sac_type == SCTP_ASSOC_CHANGE)
+      return on_change(s, n.sac_state, n.sac_error, n.sac_outbound_streams, n.sac_inbound_streams, n.sac_assoc_id);
+  }
+  sctp_shutdown_event n;
+  if (bytes.size() < sizeof n) return;
+  std::memcpy(&n, bytes.data(), sizeof n);
+  if (n.sse_type != SCTP_SHUTDOWN_EVENT || !s.subscriptions.shutdown()) return;
+  std::byte out[sctp_linux::kMaxNotification];
+  MessageInfo info;
+  info.remote = s.remote;
+  info.flags = MessageInfo::kEnd | MessageInfo::kNotification;
+  (void)deliver(s, info, ByteSpan(out, sctp_linux::write_shutdown(n.sse_assoc_id, out)));
+}
+
+void UsrsctpServer::on_change(SctpSocket& s, uint16_t state, uint16_t error, uint16_t out_streams, uint16_t in_streams,
+                              uint32_t association) {
+  using sctp_linux::Change;
+  s.association = association;
+  Change change = Change::up;
+  switch (state) {
+    case SCTP_COMM_UP: break;
+    case SCTP_COMM_LOST: change = Change::lost; break;
+    case SCTP_RESTART: change = Change::restart; break;
+    case SCTP_SHUTDOWN_COMP: change = Change::shut_down; break;
+    default: change = Change::not_started; break;
+  }
+  if (s.subscriptions.association()) {
+    std::byte out[sctp_linux::kMaxNotification];
+    MessageInfo info;
+    info.remote = s.remote;
+    info.flags = MessageInfo::kEnd | MessageInfo::kNotification;
+    const size_t n = sctp_linux::write_association_change(change, error, out_streams, in_streams, association, out);
+    (void)deliver(s, info, ByteSpan(out, n));
+  }
+  if (change == Change::up && s.connecting) {
+    s.connecting = false;
+    s.established = true;
+    up().on_events(s.owner, bit(Event::established) | bit(Event::writable));
+  }
+  if (change == Change::lost || change == Change::not_started) fail(s, s.connecting ? Errc::refused : Errc::reset);
+}
+
+// The peer has ended the association, and everything of it was delivered.
+void UsrsctpServer::on_peer_closed(SctpSocket& s) {
+  if (s.peer_closed) return;
+  s.peer_closed = true;
+  release(s, false);
+  const bool child = s.parent != nullptr;
+  services().tell_closed(s, bit(Event::peer_closed) | bit(Event::closed));
+  if (!child) return;
+  std::erase(s.parent->waiting, &s);
+  s.parent = nullptr;
+  services().doom(s);
+}
+
+void UsrsctpServer::fail(SctpSocket& s, Errc error) {
+  if (s.so == nullptr) return;
+  int pending = 0;
+  socklen_t length = sizeof pending;
+  if (usrsctp_getsockopt(s.so, SOL_SOCKET, SO_ERROR, &pending, &length) == 0 && pending != 0) error = to_errc(pending);
+  s.error = error;
+  s.failed = true;
+  release(s, true);
+  if (s.parent != nullptr) std::erase(s.parent->waiting, &s);
+  const bool child = s.parent != nullptr;
+  s.parent = nullptr;
+  services().tell_closed(s, bit(Event::failed) | bit(Event::closed));
+  if (child) services().doom(s);
+}
+
+}  // namespace ferry::foreign

@@ -1,0 +1,146 @@
+// Messages of src/client: bounds, pieces, control messages, and the end of a connection.
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+
+#include "base/atomics.h"
+#include "client/socket.h"
+#include "fake_server.h"
+
+namespace ferry::client::test {
+namespace {
+
+constexpr int kNotificationFlag = 0x8000;  // MSG_NOTIFICATION of linux/sctp.h
+
+class Message : public testing::Test {
+ protected:
+  void SetUp() override {
+    k_ = socket_.open(abi::kKindMessage, false, false, true);
+    ASSERT_GE(k_, 0);
+  }
+  void TearDown() override {
+    socket_.close();
+    ::close(k_);
+    EXPECT_EQ(server_.violations, 0u);
+  }
+  void connect() {
+    server_.with([&] {
+      server_.last().ready = abi::kConnected | abi::kWritable;
+      store_release(server_.last().shared().ready, server_.last().ready);
+    });
+  }
+  long send(const std::string& data, const MessageControl* control = nullptr, int flags = 0) {
+    const iovec v{const_cast<char*>(data.data()), data.size()};
+    SendRequest request;
+    request.data = {&v, 1};
+    request.flags = flags;
+    request.control = control;
+    return socket_.send(k_, request);
+  }
+  long receive(size_t size, int flags = 0) {
+    got_.assign(size, '?');
+    vector_ = {got_.data(), size};
+    request_ = {};
+    request_.data = {&vector_, 1};
+    request_.flags = flags;
+    return socket_.receive(k_, request_);
+  }
+  void deliver(const std::string& payload, uint32_t flags, uint32_t claimed = ~0u) {
+    abi::MessageHeader h{};
+    h.remote_port = 5000;
+    h.flags = flags;
+    h.control_type = 1;
+    h.control_length = 8;
+    h.control[7] = 9;
+    h.payload_length = claimed == ~0u ? static_cast<uint32_t>(payload.size()) : claimed;
+    server_.with([&] { server_.last().pending.push_back(std::string(reinterpret_cast<char*>(&h), sizeof h) + payload); });
+    for (bool there = false; !there;) {
+      std::lock_guard lock(server_.mutex);
+      there = server_.last().pending.empty();
+    }
+  }
+
+  FakeServer server_;
+  Socket socket_;
+  int k_ = -1;
+  std::string got_;
+  iovec vector_{};
+  ReceiveRequest request_;
+};
+
+TEST_F(Message, IsAStreamSocketOfSctp) {
+  EXPECT_TRUE(socket_.is_stream());
+  int value = 0;
+  socklen_t length = sizeof value;
+  EXPECT_EQ(socket_.get_option(k_, SOL_SOCKET, SO_PROTOCOL, &value, &length), 0);
+  EXPECT_EQ(value, IPPROTO_SCTP);
+}
+
+TEST_F(Message, NeedsAConnection) {
+  EXPECT_EQ(send("x"), -EPIPE);
+  EXPECT_EQ(receive(10, MSG_DONTWAIT), -ENOTCONN);
+}
+
+TEST_F(Message, GoesOutWithItsControlMessage) {
+  connect();
+  MessageControl control;
+  control.type = 2;
+  control.length = 3;
+  control.bytes[2] = 77;
+  ASSERT_EQ(send("to you", &control), 6);
+  std::string all;
+  while (all.size() < sizeof(abi::MessageHeader) + 6) {
+    std::lock_guard lock(server_.mutex);
+    all = server_.last().received;
+  }
+  abi::MessageHeader h;
+  std::memcpy(&h, all.data(), sizeof h);
+  EXPECT_EQ(h.payload_length, 6u);
+  EXPECT_EQ(h.control_type, 2);
+  EXPECT_EQ(h.control_length, 3);
+  EXPECT_EQ(h.control[2], 77);
+  EXPECT_EQ(all.substr(sizeof h), "to you");
+  EXPECT_EQ(send(std::string(200 * 1024, 'x')), -EMSGSIZE);
+}
+
+TEST_F(Message, ComesInPiecesUntilItsEnd) {
+  connect();
+  deliver("0123456789", 0);
+  deliver("rest", abi::kMessageEnd);
+  EXPECT_EQ(receive(4), 4);
+  EXPECT_EQ(got_, "0123");
+  EXPECT_EQ(request_.out_flags, 0);
+  EXPECT_EQ(socket_.bytes_available(k_), 6);
+  EXPECT_EQ(receive(100, MSG_PEEK), 6);
+  EXPECT_EQ(receive(100), 6);  // never across the piece
+  EXPECT_EQ(request_.out_flags, 0);
+  EXPECT_EQ(receive(100), 4);
+  EXPECT_EQ(request_.out_flags, MSG_EOR);
+  EXPECT_EQ(receive(100, MSG_DONTWAIT), -EAGAIN);
+}
+
+TEST_F(Message, TellsWhatGoesAlongToWhoAsked) {
+  connect();
+  deliver("a", abi::kMessageEnd);
+  EXPECT_EQ(receive(10), 1);
+  EXPECT_EQ(request_.control.length, 0);
+  const uint8_t events[14] = {1};
+  ASSERT_EQ(socket_.set_option(k_, IPPROTO_SCTP, 11, events, sizeof events), 0);
+  deliver("b", abi::kMessageEnd | abi::kMessageNotification);
+  EXPECT_EQ(receive(10), 1);
+  EXPECT_EQ(request_.control.type, 1);
+  EXPECT_EQ(request_.control.length, 8);
+  EXPECT_EQ(request_.control.bytes[7], 9);
+  EXPECT_EQ(request_.out_flags, MSG_EOR | kNotificationFlag);
+  EXPECT_EQ(request_.source.port, 5000);
+}
+
+TEST_F(Message, AServersNonsenseEndsTheChannel) {
+  connect();
+  deliver("short", abi::kMessageEnd, 4000);
+  EXPECT_LT(receive(10, MSG_DONTWAIT), 0);
+  EXPECT_EQ(receive(10, MSG_DONTWAIT), -ENETDOWN);
+}
+
+}  // namespace
+}  // namespace ferry::client::test
