@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <linux/ethtool.h>
+#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -49,6 +50,24 @@ bool ethtool_flag(const Socket& socket, const std::string& name, uint32_t comman
   return socket.ask(SIOCETHTOOL, r) && value.data != 0;
 }
 
+// Of the interface, 1 when it cannot say.
+uint32_t receive_queues(const Socket& socket, const std::string& name) {
+  ethtool_channels channels{};
+  channels.cmd = ETHTOOL_GCHANNELS;
+  ifreq r = request_for(name);
+  r.ifr_data = reinterpret_cast<char*>(&channels);
+  const uint32_t n = socket.ask(SIOCETHTOOL, r) ? channels.rx_count + channels.combined_count : 1;
+  return n > 0 ? n : 1;
+}
+
+bool has_driver(const Socket& socket, const std::string& name, const char* driver) {
+  ethtool_drvinfo info{};
+  info.cmd = ETHTOOL_GDRVINFO;
+  ifreq r = request_for(name);
+  r.ifr_data = reinterpret_cast<char*>(&info);
+  return socket.ask(SIOCETHTOOL, r) && std::strcmp(info.driver, driver) == 0;
+}
+
 // Reads a switch below /proc/sys/net/ipv4/conf; -1 when it cannot be read.
 int sysctl_switch(const std::string& interface, const char* name) {
   std::ifstream file("/proc/sys/net/ipv4/conf/" + interface + "/" + name);
@@ -83,6 +102,8 @@ Outcome<Interface> find_interface(const std::string& name) {
   r = request_for(name);
   if (!socket.ask(SIOCGIFFLAGS, r)) return Fail::failure("interface " + name + " has gone");
   i.up = (r.ifr_flags & IFF_UP) != 0;
+  i.receive_queues = receive_queues(socket, name);
+  i.veth = has_driver(socket, name, "veth");
   i.tx_checksum = ethtool_flag(socket, name, ETHTOOL_GTXCSUM);
   i.tso = ethtool_flag(socket, name, ETHTOOL_GTSO);
   return i;
@@ -115,6 +136,18 @@ std::string objection_to_sharing_mac(const Interface& i) {
   if (forwarding > 0) return "the kernel forwards packets on " + i.name + " and would send Ferry's on" + so;
   if (forwarding < 0) return "cannot tell whether the kernel forwards packets on " + i.name + " (no /proc/sys)" + so;
   return {};
+}
+
+bool accept_address(int packet_socket, const Interface& interface, const wire::MacAddress& mac, bool all_frames) {
+  packet_mreq request{};
+  request.mr_ifindex = interface.index;
+  request.mr_type = PACKET_MR_UNICAST;
+  request.mr_alen = 6;
+  std::memcpy(request.mr_address, mac.octets.data(), 6);
+  const auto join = [&] { return ::setsockopt(packet_socket, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request) == 0; };
+  if (!all_frames && join()) return true;
+  request.mr_type = PACKET_MR_PROMISC;
+  return join();
 }
 
 wire::MacAddress derive_mac(const wire::MacAddress& interface_mac) {

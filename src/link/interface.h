@@ -15,6 +15,8 @@ struct Interface {
   wire::MacAddress mac;
   uint32_t mtu = 0;
   bool up = false;
+  uint32_t receive_queues = 1;
+  bool veth = false;
   bool tx_checksum = false;   // ETHTOOL_GTXCSUM
   bool tso = false;           // ETHTOOL_GTSO: the device (or, on veth, the peer) takes TCP super-segments
 };
@@ -30,6 +32,9 @@ std::string objection_to(const Interface& interface);
 // Why Ferry may not share the interface's own MAC address with the kernel: the kernel has an IPv4 address on it or forwards.
 // Empty: nothing against it.
 std::string objection_to_sharing_mac(const Interface& interface);
+// Makes the interface accept frames for `mac`, or all, as long as this packet socket is open. A second unicast address lets a card filter;
+// the kernel falls back to promiscuous mode itself for devices that cannot.
+bool accept_address(int packet_socket, const Interface& interface, const wire::MacAddress& mac, bool all_frames);
 // Ferry's own address beside `interface_mac`: locally administered, unicast, different from it, the same every time.
 wire::MacAddress derive_mac(const wire::MacAddress& interface_mac);
 

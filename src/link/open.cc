@@ -1,8 +1,9 @@
-// The grammar of link names: KIND:INTERFACE.
+// The grammar of link names: KIND:INTERFACE[,OPTION…].
 #include "link/open.h"
 
 #include "link/packet.h"
 #include "link/tap.h"
+#include "link/xdp.h"
 
 namespace ferry::link {
 
@@ -19,7 +20,8 @@ Outcome<std::unique_ptr<Link>> open(std::string_view spec, const Options& option
     if (options.interface_mac) return Fail::failure("a tap link has no second address to use: --mac interface is for packet links");
     return open_tap(interface, options);
   }
-  return Fail::failure("unknown kind of link \"" + std::string(kind) + "\": there are packet and tap");
+  if (kind == "xdp") return open_xdp(interface, options);
+  return Fail::failure("unknown kind of link \"" + std::string(kind) + "\": there are packet, tap and xdp");
 }
 
 std::optional<wire::MacAddress> parse_mac(std::string_view text) {

@@ -1,4 +1,4 @@
-// Opens a link by its name on the command line: "packet:veth0" or "tap:ferry0".
+// Opens a link by its name on the command line: "packet:veth0", "tap:ferry0" or "xdp:eth0,queues=2".
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,10 @@ struct Options {
   // Ferry's own address on the link; unset: one derived from the interface's, always the same for it.
   std::optional<wire::MacAddress> mac;
   // Use the interface's own address ("--mac interface"). Refused while the kernel has an IPv4 address there or forwards,
-  // because both stacks would answer. Packet links only.
+  // because both stacks would answer. Not for tap links.
   bool interface_mac = false;
+  // Ferry's IPv4 address there. Links that share the interface with the kernel frame by frame (xdp) take ARP about it.
+  wire::Ipv4Address address;
   // Receive whatever arrives, for whomever, and send with any source address: relays and captures.
   bool all_frames = false;
   // Ring slots for received frames and bytes of large frames that may wait (packet links).
@@ -28,8 +30,8 @@ struct Options {
 };
 
 // The link, ready to use, or a sentence for the person who typed `spec`: unknown kind or interface, no permission, interface
-// down, MTU too small, address refused. Works in the network namespace of the calling thread. Needs CAP_NET_RAW (packet) or
-// CAP_NET_ADMIN (tap) now and no privilege afterwards.
+// down, MTU too small, address refused. Works in the network namespace of the calling thread. Needs CAP_NET_RAW (packet),
+// CAP_NET_ADMIN (tap) or both and CAP_BPF (xdp) now, and no privilege afterwards.
 Outcome<std::unique_ptr<Link>> open(std::string_view spec, const Options& options);
 
 // "02:00:5e:10:00:01" (six octets, any case); nothing for anything else or for a group or zero address.

@@ -52,19 +52,6 @@ bool attach_filter(int fd, const wire::MacAddress& mac, bool all_frames) {
   return set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, program);
 }
 
-// Makes the interface accept frames for Ferry's address. A second unicast address lets a card filter; the kernel falls back to
-// promiscuous mode itself for devices that cannot.
-bool join(int fd, const Interface& interface, const wire::MacAddress& mac, bool all_frames) {
-  packet_mreq request{};
-  request.mr_ifindex = interface.index;
-  request.mr_type = PACKET_MR_UNICAST;
-  request.mr_alen = 6;
-  std::memcpy(request.mr_address, mac.octets.data(), 6);
-  if (!all_frames && set_option(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, request)) return true;
-  request.mr_type = PACKET_MR_PROMISC;
-  return set_option(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, request);
-}
-
 class PacketLink final : public Link {
  public:
   PacketLink(int fd, const Interface& interface, const wire::MacAddress& mac)
@@ -247,7 +234,7 @@ std::string configure(int fd, const Interface& interface, const wire::MacAddress
   if (!set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, bytes)) (void)set_option(fd, SOL_SOCKET, SO_SNDBUF, bytes);
   if (!attach_filter(fd, mac, options.all_frames)) return fail("a filter");
   const bool own_address = !options.interface_mac || options.all_frames;
-  if (own_address && !join(fd, interface, mac, options.all_frames)) return fail("a second address");
+  if (own_address && !accept_address(fd, interface, mac, options.all_frames)) return fail("a second address");
   return {};
 }
 

@@ -15,7 +15,7 @@ namespace {
 using link::Outcome;
 
 const std::vector<SettingInfo> kSettings = {
-    {"link", SettingKind::list, "SPEC", "Network interface to serve: packet:IFACE or tap:NAME"},
+    {"link", SettingKind::list, "SPEC", "Network interface to serve: packet:IFACE, tap:NAME or xdp:IFACE"},
     {"address", SettingKind::text, "ADDRESS/LENGTH", "Ferry's IPv4 address on the link and its network, as 10.9.0.1/24"},
     {"gateway", SettingKind::text, "ADDRESS", "Router for everything outside that network"},
     {"mac", SettingKind::text, "MAC", "Ferry's own MAC address, or 'interface' to share that of the interface"},

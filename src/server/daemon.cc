@@ -205,6 +205,7 @@ int serve(const Config& config) {
     link::Options options;
     options.mac = config.mac;
     options.interface_mac = config.interface_mac;
+    options.address = config.prefix.address;
     auto opened = link::open(config.link, options);
     if (!opened) return fail(opened.error());
     links.push_back(std::move(*opened));

@@ -141,7 +141,7 @@ class Side:
             self.inside("ip", "link", "set", interface, "up")
 
     def start_ferryd(self, interface, extra=()):
-        words = [self.net.options.program("ferryd"), "--link", f"packet:{interface}", "--address", f"{self.address}/24",
+        words = [self.net.options.program("ferryd"), "--link", f"{self.net.link}:{interface}", "--address", f"{self.address}/24",
                  "--socket", self.socket, *self.net.options.ferryd_extra, *extra]
         if self.stack == "loopback":
             words.append("--loopback")
@@ -246,11 +246,11 @@ class Side:
 
 class Network:
     """The sides of one test. `relay` is a list of options of `ferry relay`, or None for a plain veth; without `offloads` the veth is
-    like a card that neither segments nor joins segments."""
+    like a card that neither segments nor joins segments; `link`: the kind that Ferry's sides use."""
     made = 0
 
-    def __init__(self, client, server, options, relay=None, offloads=True):
-        self.options, self.relay_options, self.offloads = options, relay, offloads
+    def __init__(self, client, server, options, relay=None, offloads=True, link="packet"):
+        self.options, self.relay_options, self.offloads, self.link = options, relay, offloads, link
         self.stacks = client, server
         Network.made += 1
         self.number = Network.made
@@ -298,6 +298,9 @@ class Network:
         if not self.offloads:
             for side in self.sides:
                 side.inside("ethtool", "-K", "eth0", "tso", "off", "gso", "off", "gro", "off")
+        if self.link == "xdp":  # checksums that a veth leaves out do not come with the frames
+            for side in self.sides:
+                side.inside("ethtool", "-K", "eth0", "tx", "off")
         self.client.configure("eth0")
         self.server.configure("eth0")
 

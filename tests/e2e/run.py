@@ -95,7 +95,8 @@ def run_case(case, stacks, options):
         if case.bare:
             case.function(options)
             return
-        with Network(client, server, options, relay=case.relay, offloads=case.offloads) as net:
+        with Network(client, server, options, relay=case.relay, offloads=case.offloads,
+                     link=case.link) as net:
             try:
                 case.function(net)
                 net.check()

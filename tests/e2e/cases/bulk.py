@@ -36,6 +36,14 @@ def transfer_plain(net):
             raise Failed(f"{frames} frames were joined into {segments} segments")
 
 
+@case(timeout=90, link="xdp")
+def transfer_xdp(net):
+    """By AF_XDP: every byte right, and segments are joined here as well."""
+    transfer(net, 64, 4, 70)
+    if net.server.on_ferry() and net.server.stat()["server"]["joined_frames"] < 1000:
+        raise Failed(f"few frames were joined: {net.server.stat()['server']}")
+
+
 @case(timeout=150, relay=BAD_PATH)
 def transfer_bad_path(net):
     """2% loss, 1% duplicates, 2% out of order, both ways: every byte right."""

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 
-from cases import EVERYWHERE, case
+from cases import CLIENT_AND_SERVER, EVERYWHERE, case
 from harness import Failed, eventually
 
 
@@ -68,6 +68,9 @@ def curl(net):
     refused = net.client.run(["curl", "-sS", f"http://{net.target}:81/"], check=False)
     if refused.code != 7:
         raise Failed(f"a closed port must be refused at once: {refused.code} {refused.err}")
+
+
+case(CLIENT_AND_SERVER, needs=("curl", "nginx"), link="xdp", name="curl-xdp")(curl)
 
 
 @case(needs=("wget", "nginx"))

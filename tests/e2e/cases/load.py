@@ -38,6 +38,9 @@ def iperf3_tcp(net):
             raise Failed(f"iperf3 {' '.join(words)} moved {[part['bytes'] for part in sums]} bytes")
 
 
+case(CLIENT_AND_SERVER, timeout=120, needs=("iperf3",), link="xdp", name="iperf3-xdp")(iperf3_tcp)
+
+
 @case(CLIENT_AND_SERVER, timeout=90, needs=("iperf3",))
 def iperf3_udp(net):
     start_iperf3(net.server)

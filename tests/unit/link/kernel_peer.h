@@ -43,6 +43,7 @@ struct LinkKind {
   bool tap = false;
   Options options;
   std::string ethtool;  // switches, for veth
+  std::string kind = "packet";  // of the link on the veth
 };
 
 class KernelPeer {
@@ -56,7 +57,7 @@ class KernelPeer {
     } else {
       veth_.emplace(kind.ethtool);
       kernel_ = &veth_->kernel;
-      opened_.emplace(veth_->ferry.run([&] { return open("packet:f0", kind.options); }));
+      opened_.emplace(veth_->ferry.run([&] { return open(kind.kind + ":f0", kind.options); }));
     }
     if (!opened_->ok()) return;
     path.our_mac = link().capabilities().mac;
@@ -150,7 +151,8 @@ class MiniTcp final : public FrameSink, public PayloadPlacer {
     if (established_) t.acknowledgment = next_, t.flags |= kAck;
     static const OneRegion kNothing;
     const OneRegion& memory = data_ != nullptr ? *data_ : kNothing;
-    const buf::Packet p = tcp_packet(peer_.path, memory, d, t, Checksums::left_to_link, gso_size);
+    const Checksums how = peer_.link().capabilities().checksum_tx ? Checksums::left_to_link : Checksums::complete;
+    const buf::Packet p = tcp_packet(peer_.path, memory, d, t, how, gso_size);
     if (!peer_.link().send(p, memory).ok()) return;
     peer_.link().flush();
   }

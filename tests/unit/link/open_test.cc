@@ -20,8 +20,10 @@ std::string refusal(const std::string& spec, const Options& options = {}) {
 void expect_says(const std::string& text, const std::string& words) { EXPECT_NE(text.find(words), std::string::npos) << text; }
 
 TEST(OpenLink, ExplainsItsGrammar) {
-  for (const char* spec : {"", "packet", "packet:", ":", "tap:"}) expect_says(refusal(spec), "KIND:INTERFACE");
+  for (const char* spec : {"", "packet", "packet:", ":", "tap:", "xdp:"}) expect_says(refusal(spec), "KIND:INTERFACE");
   expect_says(refusal("xpd:eth0"), "unknown kind of link \"xpd\"");
+  expect_says(refusal("xdp:lo,queue=2"), "\"queue=2\" is no option");
+  for (const char* spec : {"xdp:lo,queues=0", "xdp:lo,queues=x", "xdp:lo,queues=65", "xdp:lo,copy,queues="}) expect_says(refusal(spec), "1 to 64");
 }
 
 TEST(OpenLink, SaysThatAnInterfaceIsUnknownOrUnfit) {
@@ -29,6 +31,7 @@ TEST(OpenLink, SaysThatAnInterfaceIsUnknownOrUnfit) {
   expect_says(refusal("packet:a-name-that-is-far-too-long"), "not the name of a network interface");
   expect_says(refusal("packet:../eth0"), "not the name of a network interface");
   expect_says(refusal("packet:lo"), "not an Ethernet interface");
+  expect_says(refusal("xdp:lo,copy"), "not an Ethernet interface");
 }
 
 TEST(OpenLink, SaysThatItHasNoPermission) {
@@ -39,7 +42,7 @@ TEST(OpenLink, SaysThatItHasNoPermission) {
   if (child == 0) {
     const bool said = veth.ferry.run([] {
       if (::setresuid(65534, 65534, 65534) != 0) return false;
-      return refusal("packet:f0").find("CAP_NET_RAW") != std::string::npos &&
+      return refusal("packet:f0").find("CAP_NET_RAW") != std::string::npos && refusal("xdp:f0").find("CAP_BPF") != std::string::npos &&
              (refusal("tap:x0").find("CAP_NET_ADMIN") != std::string::npos || refusal("tap:x0").find("Permission denied") != std::string::npos);
     });
     ::_exit(said ? 0 : 1);
