@@ -33,10 +33,16 @@ Result<std::unique_ptr<LwipServer>> LwipServer::create() {
   return server;
 }
 
+// The stack has gone before. Without the way out lwIP's last resets go nowhere; sockets that were closed and waited for lwIP are the only
+// ones left.
 LwipServer::~LwipServer() {
+  for (LwipSocket* s : closing_) {
+    let_go(*s);
+    delete s;
+  }
+  if (exit_.output != nullptr) netif_remove(&exit_);
   while (tcp_active_pcbs != nullptr) tcp_abort(tcp_active_pcbs);
   for (auto& n : addresses_) netif_remove(n.get());
-  if (exit_.output != nullptr) netif_remove(&exit_);
 }
 
 void LwipServer::attach(stack::Services& services) {

@@ -1,0 +1,122 @@
+// lwIP's TCP behind the interface of protocol servers, against Ferry's own: lifetimes of sockets, pcbs and the stack. lwIP's state is one
+// per process and cannot be had anew, so the tests of this file run in a process each, as ctest has it; in one they are skipped.
+#include "foreign/lwip_server.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "support/stack_pair.h"
+
+namespace ferry::foreign {
+namespace {
+
+using stack::bit;
+using stack::Event;
+using stack::SocketId;
+using support::StackPair;
+
+constexpr int kLwip = 0, kOwn = 1;
+
+class LwipServers : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto made = LwipServer::create();
+    if (!made) GTEST_SKIP() << "lwIP was used by a test before this one";
+    server_ = std::move(*made);
+    StackPair::Setup setup;
+    setup.own_tcp[kLwip] = false;
+    pair_ = std::make_unique<StackPair>(setup);
+    ASSERT_TRUE(pair_->stack(kLwip).add_server(*server_));
+  }
+  // The order in which ferryd has them go.
+  void TearDown() override {
+    pair_.reset();
+    server_.reset();
+  }
+  std::unique_ptr<LwipServer> server_;
+  std::unique_ptr<StackPair> pair_;
+};
+
+TEST_F(LwipServers, OutliveTheirStackWithConnectionsOpen) {
+  const SocketId listener = pair_->listener(kOwn, 80);
+  const auto idle = pair_->connected(kLwip, listener, 80);
+  const auto closing = pair_->connected(kLwip, listener, 80);
+  EXPECT_EQ(pair_->send(kLwip, idle.client, "under way"), Errc::ok);
+  EXPECT_EQ(pair_->send(kLwip, closing.client, std::string(3 * TCP_SND_BUF, 'x')), Errc::ok);
+  EXPECT_EQ(pair_->close(kLwip, closing.client), Errc::ok);
+  pair_.reset();
+  server_.reset();
+}
+
+TEST_F(LwipServers, ForgetAListenerWithConnectionsHalfOpen) {
+  const SocketId listener = pair_->listener(kLwip, 80);
+  const SocketId client = pair_->open(kOwn);
+  int frames = 0;
+  pair_->filter = [&](int side, std::vector<std::byte>&) { return side != kOwn || ++frames < 3; };  // the last ACK of the handshake is lost
+  EXPECT_EQ(pair_->connect(kOwn, client, StackPair::at(kLwip, 80)), Errc::in_progress);
+  pair_->run();
+  EXPECT_EQ(pair_->close(kLwip, listener), Errc::ok);
+  pair_->filter = {};
+  (void)pair_->send(kOwn, client, "who is there");
+  pair_->run(Duration::seconds(30));
+  EXPECT_NE(pair_->events_of(kOwn, client) & bit(Event::failed), 0u);
+}
+
+// Whatever programs and the wire do, in any order: nothing is used after its end, and no payload memory twice.
+TEST_F(LwipServers, SurviveAnythingInAnyOrder) {
+  std::mt19937 random(7);
+  const auto below = [&](size_t n) { return static_cast<size_t>(random() % n); };
+  uint32_t loss = 0;
+  pair_->filter = [&](int, std::vector<std::byte>&) { return random() % 100 >= loss; };
+  std::vector<SocketId> sockets[2], listeners[2];
+  for (int step = 0; step < 20000; ++step) {
+    const int side = static_cast<int>(below(2));
+    auto& all = sockets[side];
+    if (step % 100 == 0) {
+      loss = below(4) == 0 ? static_cast<uint32_t>(below(40)) : 0;
+      pair_->refuse_incoming = below(10) == 0;
+      const bool full = below(10) == 0;
+      for (int i : {0, 1}) pair_->host(i).refuse_place = [&random, full] { return full && random() % 2 == 0; };
+    }
+    if (listeners[side].size() < 2) {
+      const SocketId s = pair_->open(side);
+      const auto port = static_cast<uint16_t>(80 + listeners[side].size());
+      (void)pair_->set(side, s, stack::Option::reuse_address, 1);
+      if (pair_->bind(side, s, StackPair::any(port)) == Errc::ok && pair_->listen(side, s, 3) == Errc::ok) listeners[side].push_back(s);
+      else (void)pair_->close(side, s);
+    }
+    const size_t action = below(100);
+    if (action < 25 && all.size() < 30) {
+      const SocketId s = pair_->open(side);
+      (void)pair_->set(side, s, stack::Option::linger, below(8) == 0 ? 0 : -1);
+      (void)pair_->connect(side, s, StackPair::at(1 - side, static_cast<uint16_t>(80 + below(3))));
+      all.push_back(s);
+    } else if (action < 40 && !listeners[side].empty()) {
+      if (const auto accepted = pair_->accept(side, listeners[side][below(listeners[side].size())]); accepted.error == Errc::ok)
+        all.push_back(accepted.socket);
+    } else if (action < 42 && !listeners[side].empty()) {
+      (void)pair_->close(side, listeners[side].back());
+      listeners[side].pop_back();
+    } else if (action < 50) {
+      pair_->run(Duration::ms(static_cast<int64_t>(below(20) == 0 ? 3000 : below(30))));
+    } else if (!all.empty()) {
+      const size_t which = below(all.size());
+      const SocketId s = all[which];
+      if (action < 65) (void)pair_->send(side, s, std::string(1 + below(below(4) == 0 ? 200000 : 2000), 'x'));
+      else if (action < 82) (void)pair_->receive(side, s);
+      else if (action < 87) (void)pair_->shutdown(side, s, static_cast<int>(1 + below(3)));
+      else if (action < 89) (void)pair_->connect(side, s, {});
+      else {
+        (void)(action < 97 ? pair_->close(side, s) : pair_->abort(side, s));
+        all.erase(all.begin() + static_cast<ptrdiff_t>(which));
+      }
+    }
+  }
+  EXPECT_GT(pair_->counter(kLwip, "tcp_connections_accepted"), 100u);
+  EXPECT_GT(pair_->counter(kOwn, "tcp_connections_accepted"), 100u);
+  for (int side : {0, 1}) EXPECT_TRUE(pair_->host(side).faults().empty()) << pair_->host(side).faults().front();
+}
+
+}  // namespace
+}  // namespace ferry::foreign
