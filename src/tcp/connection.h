@@ -348,6 +348,7 @@ class Connection {
   uint16_t last_window_field_ = 0;
   uint8_t quick_acks_ = 0;
   bool interactive_ = false;         // answers carry our acknowledgements: delay them
+  bool small_unacknowledged_ = false;  // since our last acknowledgement a segment came that was not full
   bool ack_now_ = false;
   bool peer_fin_known_ = false, fin_received_ = false;
   bool urgent_in_ = false;           // rcv_up_ is ahead of what has arrived

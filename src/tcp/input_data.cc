@@ -200,6 +200,7 @@ void Connection::schedule_ack(const InputSegment& s) {
   uint32_t wire = s.gso_size != 0 && s.gso_size < length ? s.gso_size : length;
   if (wire > rcv_mss_) rcv_mss_ = static_cast<uint16_t>(wire < link_mss_ ? wire : link_mss_);
   unacknowledged_ += length;
+  small_unacknowledged_ |= wire < rcv_mss_;
   if (!reassembly_.empty()) ack_now_ = true;
   if (ack_now_) return;
   if (unacknowledged_ >= kMaxUnacknowledged) ack_now_ = true;
@@ -207,9 +208,10 @@ void Connection::schedule_ack(const InputSegment& s) {
   else if (!armed(kDelayedAck)) arm(kDelayedAck, now_ + kDelayedAckTime);
 }
 
-// Whether what came since our last acknowledgement need not wait for more.
+// Whether what came since our last acknowledgement need not wait for more. Behind a small segment a sender may hold back the next until it
+// is acknowledged (RFC 9293 section 3.7.4): only an answer of ours, which would come at once, is waited for.
 bool Connection::owes_ack() const {
-  return unacknowledged_ >= 2 * uint32_t{rcv_mss_} || (quick_acks_ > 0 && !interactive_);
+  return unacknowledged_ >= 2 * uint32_t{rcv_mss_} || ((quick_acks_ > 0 || small_unacknowledged_) && !interactive_);
 }
 
 // How long a window's worth of data is under way, seen from here: by the echo of our timestamps.

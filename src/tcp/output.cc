@@ -225,6 +225,7 @@ void Connection::emit(OutputSegment& s) {
   if ((s.flags & kAck) != 0) {
     last_ack_sent_ = rcv_nxt_;
     unacknowledged_ = 0;
+    small_unacknowledged_ = false;
     ack_now_ = false;
     disarm(kDelayedAck);
   }
