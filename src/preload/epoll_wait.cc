@@ -192,7 +192,8 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       return harvest(epfd, events, capacity);
     }
     if (remaining.expired()) return 0;
-    if (queue_.is_open() && queue_.spin(!spun && may_spin())) {
+    // A signal that only `mask` lets through comes in the kernel's epoll_pwait.
+    if (queue_.is_open() && queue_.spin(!spun && mask == nullptr && may_spin())) {
       spun = true;  // once a call: kernel descriptors must be asked as well
       continue;
     }

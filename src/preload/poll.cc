@@ -24,6 +24,7 @@ thread_local client::EventQueue t_queue;
 
 // When a socket reports to too many queues already, or no queue is left: look again this often.
 constexpr timespec kFallbackTick{0, 1'000'000};
+constexpr timespec kNow{0, 0};
 constexpr int64_t kOneDayNs = int64_t{86'400} * 1'000'000'000;
 
 // One poll call: which of the program's entries are ours, and what the kernel is asked instead.
@@ -187,9 +188,10 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   if (queue)
     while (t_queue.take(slots, 64) == 64) {}
   if (watching != Watching::impossible && evaluate() != 0) return 0;  // after watching, and after the bits were cleared
-  if (queue && t_queue.spin(!spun_)) {
-    spun_ = true;  // once a call: kernel descriptors must be asked as well
-    return 0;
+  // A signal that only `mask` lets through comes in the kernel's ppoll.
+  if (queue && t_queue.spin(!spun_ && mask == nullptr)) {
+    spun_ = true;
+    return kernel_wanted_ ? ask_kernel(&kNow, nullptr, kernel_count_) : 0;  // they are not to starve
   }
   if (queue) quiet = t_queue.prepare_sleep();
   for (nfds_t i = 0; i < used_; ++i)
@@ -236,7 +238,6 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
   }
   if (used_ == 0) return real().ppoll(fds_, count_, timeout, mask);  // ours, but the kernel carries all of them
   RemainingTime remaining(timeout);
-  constexpr timespec kNow{0, 0};
   nfds_t ready = evaluate();
   if (ready == 0 && !kernel_wanted_ && used_ == 1 && count_ == 1 && mask == nullptr && !remaining.expired())
     return wait_for_one(remaining);

@@ -168,9 +168,32 @@ static void epolls(void) {
   say_epoll("closed: gone", e, 0);
 }
 
+/* A pipe that is readable all the time is told by every poll, however soon after its beginning the socket's data come. */
+static void pipe_beside_data(void) {
+  int p[2], q[2], unseen = 0, one = 1;
+  char b[1];
+  tcp_pair(p);
+  MUST(setsockopt(p[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
+  MUST(pipe(q));
+  MUST(write(q[1], "x", 1));
+  for (int i = 0; i < 10000; ++i) {
+    struct pollfd both[2] = {{p[0], POLLIN, 0}, {q[0], POLLIN, 0}};
+    MUST(send(p[1], "a", 1, 0));
+    for (volatile int wait = i % 61 * 200; wait > 0; --wait) {
+    }
+    MUST(poll(both, 2, 2000));
+    unseen += (both[1].revents & POLLIN) == 0;
+    MUST(recv(p[0], b, 1, 0));
+  }
+  SAY("polls that did not see the pipe", unseen);
+  close(p[0]);
+  close(p[1]);
+}
+
 int main(void) {
   states();
   selects();
   epolls();
+  pipe_beside_data();
   return 0;
 }
