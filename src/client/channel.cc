@@ -223,6 +223,27 @@ int Channel::interface(uint32_t index, control::InterfaceInfo& out) {
   return 0;
 }
 
+bool Channel::reaches(uint32_t address) {
+  constexpr uint32_t kLoopback = 127, kFirstMulticast = 224;
+  if (address >> 24 == 0 || address >> 24 == kLoopback || address >> 24 >= kFirstMulticast) return false;
+  Guard guard(interfaces_mutex_);
+  while (interfaces_.size() < info_.interface_count) {
+    control::InterfaceInfo next;
+    if (interface(static_cast<uint32_t>(interfaces_.size()), next) != 0) return false;
+    interfaces_.push_back(next);
+  }
+  bool reached = info_.has_gateway != 0;
+  for (const control::InterfaceInfo& i : interfaces_) {
+    if (i.address == address) return false;
+    if (i.prefix_length == 0 || i.prefix_length > 30) continue;
+    const uint32_t hosts = ~uint32_t{0} >> i.prefix_length;
+    if (((i.address ^ address) & ~hosts) != 0) continue;
+    if ((address & hosts) == 0 || (address & hosts) == hosts) return false;  // the network itself, broadcast
+    reached = true;
+  }
+  return reached;
+}
+
 bool looks_like_ferry(int fd) {
   int domain = 0, type = 0;
   socklen_t length = sizeof domain;

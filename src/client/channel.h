@@ -120,6 +120,10 @@ class Channel final : public ipc::BlockFifo::Source {
   // Interface `index` of the server. 0, -EINVAL past the last, -errno.
   int interface(uint32_t index, ipc::control::InterfaceInfo& out);
 
+  // Whether the server has a route to this address (IPv4, host order), and it is none of its own: a connect to it begins at once, and only
+  // its peer, or want of ports, can end it.
+  bool reaches(uint32_t address);
+
   // The server's pid as this process sees it (its pid namespace): SO_PEERCRED of the control socket.
   uint32_t server_pid_here() const;
 
@@ -143,6 +147,8 @@ class Channel final : public ipc::BlockFifo::Source {
   ipc::OwnedFd control_, kick_, lifeline_;
   ipc::ChannelMap map_;
   ipc::control::ServerInfo info_{};
+  std::vector<ipc::control::InterfaceInfo> interfaces_;  // asked for once, under interfaces_mutex_
+  Mutex interfaces_mutex_;
   uint32_t token_ = 0;       // process_token() of the process it belongs to
   enum State : uint32_t { kOpen, kSuperseded, kDead };
   uint32_t state_ = kOpen;   // atomic

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "base/atomics.h"
 #include "client/channel.h"
 #include "ipc/block_fifo.h"
 #include "ipc/descriptor_ring.h"
@@ -18,6 +19,20 @@ struct Home {
   uint32_t generation = 0;
   ipc::abi::SocketShared* shared = nullptr;
   uint32_t engine = 0;
+
+  // The server's view (abi::ReadyBit); while it has not come to a connect in the ring, that one is under way.
+  uint32_t ready() {
+    if (__builtin_expect(is_connect_waiting(), 0)) return ipc::abi::kConnecting;
+    return load_acquire(shared->ready);
+  }
+  bool is_connect_waiting() {
+    if (__builtin_expect(load_acquire(connect_posted) == 0, 1)) return false;
+    if (static_cast<int32_t>(load_acquire(shared->tx_taken) - connect_entry) <= 0) return true;
+    store_relaxed(connect_posted, 0u);
+    return false;
+  }
+  uint32_t connect_posted = 0;   // atomic
+  uint32_t connect_entry = 0;    // index of that call in the output ring
 
   // --- under tx_lock ---
   ipc::RingProducer tx;

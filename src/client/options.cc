@@ -120,6 +120,7 @@ int Socket::set_option(int k, int level, int name, const void* value, socklen_t 
   }
   if (level == IPPROTO_SCTP) note_message_option(name, value, length);
   if (length > control::kMaxData) return -EINVAL;
+  if (post_option(k, level, name, value, length)) return 0;
   control::Request request;
   control::Reply reply;
   request.level = level;

@@ -76,7 +76,7 @@ bool Socket::is_writable(Home& h) const {
 
 uint32_t Socket::stream_readiness(Home& h) {
   abi::SocketShared& s = *h.shared;
-  const uint32_t ready = load_acquire(s.ready);
+  const uint32_t ready = h.ready();
   const bool connecting = (ready & abi::kConnecting) != 0;
   const bool connected = (ready & abi::kConnected) != 0;
   const bool hung_up = (ready & abi::kHangUp) != 0;

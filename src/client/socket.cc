@@ -149,7 +149,10 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
 
 int Socket::connect(int k, const Address& remote, bool nonblocking) {
   if (is_listener()) return -EISCONN;
-  if (!connecting_) {
+  if (!connecting_ && post_connect(k, remote, nonblocking)) {
+    connecting_ = true;
+    if (nonblocking) return -EINPROGRESS;
+  } else if (!connecting_) {
     control::Request request;
     control::Reply reply;
     request.address = remote;
@@ -158,7 +161,7 @@ int Socket::connect(int k, const Address& remote, bool nonblocking) {
     connecting_ = true;
     if (nonblocking) {
       Home* h = nullptr;  // over at once, as on loopback: say so now
-      if (home(k, h) == 0 && (load_acquire(h->shared->ready) & abi::kConnected) != 0) return connecting_ = false, 0;
+      if (home(k, h) == 0 && (h->ready() & abi::kConnected) != 0) return connecting_ = false, 0;
       return -EINPROGRESS;
     }
   }
@@ -172,7 +175,7 @@ int Socket::wait_connected(int k, bool nonblocking) {
     Home* h = nullptr;
     if (const int error = home(k, h); error != 0) return error;
     const uint32_t seen = load_acquire(h->shared->event_seq);
-    const uint32_t ready = load_acquire(h->shared->ready);
+    const uint32_t ready = h->ready();
     if ((ready & abi::kConnecting) == 0) {
       connecting_ = false;
       if ((ready & abi::kConnected) != 0 && load_relaxed(h->shared->error) == 0) return 0;
@@ -199,7 +202,7 @@ int Socket::shutdown(int k, int how) {
     const int entered = enter(k, h);
     if (entered < 0) return entered;
     if (entered == kKernelMode) return static_cast<int>(ipc::raw_syscall(SYS_shutdown, k, how));
-    if ((load_acquire(h->shared->ready) & abi::kConnected) == 0) return -ENOTCONN;
+    if ((h->ready() & abi::kConnected) == 0) return -ENOTCONN;
     if (how != SHUT_RD) {
       if (const int error = shutdown_output(k); error != 0) return error;
       if (how == SHUT_WR) return 0;
@@ -243,6 +246,13 @@ int Socket::local_address(int k, Address& out) {
   Home* h = nullptr;
   if (const int error = home(k, h); error != 0) return error;
   const abi::SocketShared& s = *h->shared;
+  if (h->is_connect_waiting()) {  // any answer comes after it
+    control::Request request;
+    control::Reply reply;
+    request.level = SOL_SOCKET;
+    request.name = SO_TYPE;
+    if (const int error = control(k, Op::get_option, request, reply); error != 0) return error;
+  }
   if (load_relaxed(s.local_port) == 0 && !is_stream() && h->tx.next() != 0) {
     // Sending binds, but the server may not have come to it yet: bind now, which is refused if it has.
     control::Request request;
@@ -262,7 +272,7 @@ int Socket::remote_address(int k, Address& out) {
   Home* h = nullptr;
   if (const int error = home(k, h); error != 0) return error;
   const abi::SocketShared& s = *h->shared;
-  const uint32_t ready = load_acquire(s.ready);
+  const uint32_t ready = h->ready();
   if ((ready & abi::kConnected) == 0 || (ready & abi::kHangUp) != 0) return -ENOTCONN;
   out = Address{};
   std::memcpy(out.ip, s.remote_address, sizeof out.ip);
@@ -296,7 +306,7 @@ int Socket::take_error(int k) {
   if (const int error = home(k, h); error != 0) return error == -ENETDOWN ? -error_without_server() : -error;
   const int error = take_error_of(*h);
   // An answer to a connect that was made without blocking is told once, by whichever call asks first.
-  if (error != 0 || (load_acquire(h->shared->ready) & abi::kConnecting) == 0) connecting_ = false;
+  if (error != 0 || (h->ready() & abi::kConnecting) == 0) connecting_ = false;
   return error;
 }
 

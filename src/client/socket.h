@@ -270,6 +270,12 @@ class Socket {
   int shutdown_output(int k);
   int wait_connected(int k, bool nonblocking);
 
+  // --- ring_calls.cc ---
+  // Puts the call into the output ring. False: it must be asked for (abi::RingCall).
+  bool post_connect(int k, const Address& remote, bool nonblocking);
+  bool post_option(int k, int level, int name, const void* value, socklen_t length);
+  bool post(int k, uint16_t what, uint64_t argument, bool connects);
+
   // --- waiting.cc ---
   // Sleeps until the socket's event_seq differs from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
   int wait_for_event(Home& h, uint32_t seen, Deadline& deadline);

@@ -120,7 +120,7 @@ long Socket::receive_stream(int k, ReceiveRequest& request) {
 
     const uint32_t seen = load_acquire(h->shared->event_seq);
     // Read before the ring is: what was announced then has its data in the ring.
-    const uint32_t ready = load_acquire(h->shared->ready);
+    const uint32_t ready = h->ready();
     const uint32_t error = load_acquire(h->shared->error);
     if ((flags & MSG_PEEK) != 0) {
       to = IovCursor(request.data);

@@ -30,7 +30,7 @@ uint64_t Socket::output_space(Home& h) const {
 // Whether data can be sent: 0; kWait for a connection being made; -EPIPE, or the pending error.
 int Socket::stream_send_state(Home& h) {
   abi::SocketShared& s = *h.shared;
-  const uint32_t ready = load_acquire(s.ready);
+  const uint32_t ready = h.ready();
   if (__builtin_expect(load_relaxed(s.error) != 0 || h.write_shut || (ready & abi::kWriteClosed) != 0, 0)) {
     const int error = take_error_of(h);
     return error != 0 ? -error : -EPIPE;

@@ -48,6 +48,13 @@ enum DescriptorFlag : uint16_t {
   kUrgent = 2,    // output: the last byte is urgent (MSG_OOB)
   kShutdown = 4,  // output: no data follows (shutdown(SHUT_WR)); length may be 0
   kContinues = 8, // the datagram goes on in the next descriptor
+  kCall = 16,     // output of streams: no data but a call, in order with it; region = RingCall, offset = its argument, length 0
+};
+
+// Calls that need no answer of their own: the outcome shows in the socket's words, which are published before tx_taken passes the entry.
+enum RingCall : uint16_t {
+  kCallConnect = 1,  // argument: IPv4 address (host order) | port << 32
+  kCallOption = 2,   // argument: value | level << 32 | name << 48, as setsockopt(2) with an int. Errors are not told
 };
 
 // In front of every datagram in a pool. Server writes it for input; client writes it for output (copied once, validated).

@@ -87,6 +87,8 @@ struct ServerInfo {
   uint32_t serves_loopback;   // --loopback
   uint32_t busy_poll;         // --busy-poll: ferryd never sleeps
   uint32_t client_spin_ns;    // the longest that a client may spin before it sleeps; 0: never
+  uint32_t has_gateway;       // everything unicast has a route
+  uint32_t reserved;
   char version[32];           // "0.1.0"
 };
 static_assert(sizeof(ServerInfo) <= kMaxData);

@@ -79,6 +79,7 @@ Errc Control::open_socket(Client& client, const Request& request, Reply& reply, 
 
 Errc Control::on_socket(Client& client, Socket& socket, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
   if (Errc opened = socket.come_to_use(); opened != Errc::ok) return opened;
+  socket.catch_up();
   switch (static_cast<Op>(request.op)) {
     case Op::bind: return bind(client, socket, request, reply);
     case Op::listen: return listen(socket, request, reply);
@@ -134,15 +135,9 @@ Errc Control::listen(Socket& socket, const Request& request, Reply& reply) {
 }
 
 Errc Control::connect(Socket& socket, const Request& request, Reply& reply) {
-  const bool connects = socket.connects();
-  stack::Call call = make_call(stack::CallOp::connect, socket);
-  call.remote = to_endpoint(request.address);
-  if (call.remote == stack::Endpoint{}) return disconnect(socket);
-  if (connects && socket.is_listener()) return Errc::is_connected;
-  if (connects && !socket.begin_connecting()) return socket.connected() ? Errc::is_connected : Errc::already;
-  Errc error = ctx_.protocols.call(call).error;
-  if (connects && error != Errc::ok && error != Errc::in_progress) socket.cancel_connecting();
-  if (!connects && error == Errc::ok) socket.on_peer(true);
+  const stack::Endpoint remote = to_endpoint(request.address);
+  if (remote == stack::Endpoint{}) return disconnect(socket);
+  Errc error = socket.connect(remote);
   if (error == Errc::ok || error == Errc::in_progress) refresh_addresses(socket, reply);
   return error;
 }

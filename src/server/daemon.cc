@@ -232,6 +232,7 @@ int serve(const Config& config) {
   ServerIdentity who;
   who.info.instance = random_number();
   who.info.abi_version = ipc::abi::kVersion;
+  who.info.has_gateway = config.gateway ? 1 : 0;
   who.info.server_pid = static_cast<uint32_t>(getpid());
   who.info.serves_loopback = config.loopback;
   who.info.busy_poll = config.engine.busy_poll;

@@ -414,27 +414,29 @@ void Socket::on_urgent(uint64_t mark) {
   if (signals_owner_ && !kernel_mode_ && pair_) send(pair_->fd(), "!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+// The words only; whoever waits for them is told by publish().
+void Socket::publish_words() {
+  state_changed_ = false;
+  if (auto info = ctx_.protocols.info(id_); id_ != 0 && !id_dead_ && info) {
+    if (info->send_buffer != 0) send_buffer_ = info->send_buffer;
+    if (info->receive_buffer != 0) receive_buffer_ = info->receive_buffer;
+    if (listener_) accept_count_ = info->receive_queue;
+    ready_ = accept_count_ > 0 ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
+    if (info->urgent_mark != urgent_mark_) on_urgent(info->urgent_mark);
+    for (Attachment& a : attachments_) {
+      abi::SocketShared& s = a.shared();
+      store_relaxed(s.tcp_state, uint32_t{info->tcp_state});
+      store_relaxed(s.mss, uint32_t{info->mss});
+      store_relaxed(s.urgent_mark, info->urgent_mark > a.rx_begin ? info->urgent_mark - a.rx_begin : 0);
+      store_relaxed(s.urgent_byte, info->urgent_byte);
+    }
+  }
+  for (Attachment& a : attachments_) publish_to(a);
+}
+
 void Socket::publish() {
   if ((runs_ & 31) == 0) state_changed_ = true;  // buffer sizes grow with the traffic
-  if (!state_changed_ && !event_) return;
-  if (state_changed_) {
-    state_changed_ = false;
-    if (auto info = ctx_.protocols.info(id_); id_ != 0 && !id_dead_ && info) {
-      if (info->send_buffer != 0) send_buffer_ = info->send_buffer;
-      if (info->receive_buffer != 0) receive_buffer_ = info->receive_buffer;
-      if (listener_) accept_count_ = info->receive_queue;
-      ready_ = accept_count_ > 0 ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
-      if (info->urgent_mark != urgent_mark_) on_urgent(info->urgent_mark);
-      for (Attachment& a : attachments_) {
-        abi::SocketShared& s = a.shared();
-        store_relaxed(s.tcp_state, uint32_t{info->tcp_state});
-        store_relaxed(s.mss, uint32_t{info->mss});
-        store_relaxed(s.urgent_mark, info->urgent_mark > a.rx_begin ? info->urgent_mark - a.rx_begin : 0);
-        store_relaxed(s.urgent_byte, info->urgent_byte);
-      }
-    }
-    for (Attachment& a : attachments_) publish_to(a);
-  }
+  if (state_changed_) publish_words();
   if (!event_) return;
   event_ = false;
   for (Attachment& a : attachments_)

@@ -9,7 +9,7 @@
 // at the end of the turn.
 //
 // Files: socket.cc life, events; socket_output.cc rings and pair → stack; socket_input.cc stack → rings; socket_pair.cc stack ↔ pair
-// in kernel mode; socket_move.cc demotion and re-homing.
+// in kernel mode; socket_move.cc demotion and re-homing; socket_calls.cc calls, those in a ring included.
 #pragma once
 
 #include <vector>
@@ -107,6 +107,10 @@ class Socket final : public PollHandler,
   void set_receive_errors(bool on) { receive_errors_ = on; }
   // Whether K has an owner who wants SIGURG (F_SETOWN).
   void set_signals_owner(bool on) { signals_owner_ = on; }
+  // Connects to `remote`. As CallOp::connect.
+  Errc connect(const stack::Endpoint& remote);
+  // Takes what its client has put into the ring before it made a call by another way.
+  void catch_up();
   void refresh_buffers() { state_changed_ = true, mark(); }
 
   // --- inputs of a turn ---
@@ -163,6 +167,7 @@ class Socket final : public PollHandler,
   bool hides_end(const Attachment& a) const;
   uint32_t visible_ready(const Attachment& a) const;
   void publish_to(Attachment& a);
+  void publish_words();
   void on_urgent(uint64_t mark);
   void fail(Errc error);
   void on_gone();
@@ -174,6 +179,9 @@ class Socket final : public PollHandler,
   void look_whether_closed(Attachment& a, uint32_t wants);
   bool can_give_back(const Attachment& a) const;
   void drop_pair();
+
+  // socket_calls.cc
+  bool take_call(const ipc::abi::Descriptor& d);
 
   // socket_output.cc
   void condemn(Channel& channel, const char* what);

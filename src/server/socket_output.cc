@@ -38,8 +38,15 @@ bool Socket::take_output(Attachment& a, bool all) {
   if (!all && backlog_.size() >= kMaxBacklog) return true;  // completions, or the next turn, bring us back
   if (Errc opened = come_to_use(); opened != Errc::ok) fail(opened);
   uint32_t taken = 0;
+  bool called = false;
   for (; taken < count; ++taken) {
     abi::Descriptor d = a.tx.peek(s.tx, taken);
+    if ((d.flags & abi::kCall) != 0) {
+      called = true;
+      if (take_call(d)) continue;
+      condemn(*a.channel, "no such call in an output ring");
+      break;
+    }
     if (!ipc::is_inside(d, a.channel->output_area())) {
       condemn(*a.channel, "output descriptor outside the output pool");
       break;
@@ -56,6 +63,7 @@ bool Socket::take_output(Attachment& a, bool all) {
     }
     backlog_.push_back({{d.offset, d.length, a.channel->region()}, d.flags});
   }
+  if (called) publish_words();  // before the client sees that the call was taken
   a.tx.advance(s.tx_taken, taken);
   return taken == abi::kRingEntries;
 }

@@ -296,6 +296,12 @@ class Hostile {
       d.length = one_in(3) ? static_cast<uint32_t>(number()) : below(70000);
       d.region = static_cast<uint16_t>(one_in(6) ? number() : 0);
       d.flags = static_cast<uint16_t>(one_in(3) ? number() : below(16));
+      if (one_in(6)) {  // a call
+        d.flags = ipc::abi::kCall;
+        d.length = one_in(8) ? d.length : 0;
+        d.region = static_cast<uint16_t>(one_in(8) ? number() : 1 + below(2));
+        d.offset = one_in(2) ? number() : peer_ | uint64_t{9100} << 32;
+      }
     }
     __atomic_store_n(&shared.tx_produced, one_in(4) ? static_cast<uint32_t>(number()) : shared.tx_produced + 1, __ATOMIC_RELEASE);
     if (one_in(2)) __atomic_store_n(&shared.rx_consumed, one_in(2) ? static_cast<uint32_t>(number()) : shared.rx_consumed + 1, __ATOMIC_RELEASE);

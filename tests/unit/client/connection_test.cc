@@ -96,6 +96,40 @@ TEST_F(Connection, OutcomesOfConnect) {
   ::close(k);
 }
 
+TEST_F(Connection, AConnectIsPostedAndNotAskedFor) {
+  server_.with([&] { server_.on_connect = [](auto&) { return Errc::in_progress; }; });
+  const int k = socket_.open(abi::kKindTcp, false, false, true);
+  server_.with([&] { server_.last().take = false; });  // the server does not come to it
+  Channel* channel = Channel::existing();
+  EXPECT_FALSE(channel->reaches(0x0a090002)) << "no interface";
+  std::thread blocked([&] { EXPECT_EQ(socket_.connect(k, make_address(0x0a090002, 80), false), 0); });
+  abi::SocketShared& shared = channel->shared(socket_.slot());
+  while (load_acquire(shared.tx_produced) == 0) std::this_thread::yield();
+  EXPECT_EQ(socket_.readiness(k), 0u) << "connecting, not hung up as a fresh socket is";
+  Address peer{};
+  EXPECT_EQ(socket_.remote_address(k, peer), -ENOTCONN);
+  EXPECT_EQ(send(socket_, k, "x", MSG_DONTWAIT), -EAGAIN);
+  server_.with([&] {
+    server_.on_connect = [](auto&) { return Errc::ok; };
+    server_.last().take = true;
+  });
+  blocked.join();
+  const int on = 1;
+  EXPECT_EQ(socket_.set_option(k, 6 /* IPPROTO_TCP */, 1 /* TCP_NODELAY */, &on, sizeof on), 0);
+  EXPECT_EQ(send(socket_, k, "data"), 4);
+  for (bool arrived = false; !arrived;) server_.with([&] { arrived = server_.last().received == "data"; });
+  server_.with([&] {
+    ASSERT_EQ(server_.calls.size(), 2u);
+    EXPECT_EQ(server_.calls[1].region, uint16_t{abi::kCallOption});
+    EXPECT_EQ(server_.calls[1].offset, uint64_t{1} | uint64_t{6} << 32 | uint64_t{1} << 48);
+    for (const auto& q : server_.requests) {
+      EXPECT_NE(q.op, static_cast<uint32_t>(control::Op::connect));
+      EXPECT_NE(q.op, static_cast<uint32_t>(control::Op::set_option));
+    }
+  });
+  ::close(k);
+}
+
 TEST_F(Connection, BlockingConnectWaitsForTheHandshake) {
   server_.with([&] { server_.on_connect = [](auto&) { return Errc::in_progress; }; });
   const int k = socket_.open(abi::kKindTcp, false, false, true);

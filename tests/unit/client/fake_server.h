@@ -81,6 +81,7 @@ class FakeServer {
   std::deque<std::unique_ptr<FakeSocket>> acceptable;
   std::function<Errc(const control::Request&)> on_connect = [](const control::Request&) { return Errc::ok; };
   std::vector<control::Request> requests;
+  std::vector<abi::Descriptor> calls;   // that came through rings
   std::atomic<uint32_t> kicks{0}, turns{0};
 
  private:
@@ -180,6 +181,22 @@ class FakeServer {
     store_release(ring.produced, ring.produced + 1);
   }
 
+  void take_call(FakeSocket& s, const abi::Descriptor& d) {
+    calls.push_back(d);
+    if (d.region != abi::kCallConnect) return;
+    control::Request q;
+    q.address = make_address(static_cast<uint32_t>(d.offset), static_cast<uint16_t>(d.offset >> 32));
+    const Errc e = on_connect(q);
+    if (e == Errc::in_progress) {
+      s.ready = abi::kConnecting;
+    } else if (e == Errc::ok) {
+      s.ready = abi::kConnected | abi::kWritable;
+    } else {
+      s.ready = abi::kReadClosed | abi::kWriteClosed | abi::kHangUp | abi::kErrorPending;
+      store_release(s.shared().error, static_cast<uint32_t>(e));
+    }
+  }
+
   // Ring → received; pending → ring; what the client consumed → pool.
   void run(FakeSocket& s) {
     if (s.home < 0) return;
@@ -196,6 +213,13 @@ class FakeServer {
     const auto available = s.tx.available(w.tx_produced);
     for (uint32_t i = 0; s.take && available && i < *available; ++i) {
       const abi::Descriptor d = s.tx.peek(w.tx);
+      if ((d.flags & abi::kCall) != 0) {
+        take_call(s, d);
+        publish(s);
+        s.tx.advance(w.tx_taken);
+        event = true;
+        continue;
+      }
       if (!ipc::is_inside(d, c.map.layout().output)) {
         violations.fetch_add(1);
         break;

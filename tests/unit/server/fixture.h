@@ -31,6 +31,7 @@ class FakeProtocols final : public Protocols {
     }
     stack::CallResult result;
     if (c.op == stack::CallOp::open) result.socket = next_id++;
+    if (c.op == stack::CallOp::connect) result.error = connect_error;
     if (c.op == stack::CallOp::send) {
       if (send_error != Errc::ok) result.error = send_error;
       else space = c.data.length >= space ? 0 : space - c.data.length;
@@ -73,6 +74,7 @@ class FakeProtocols final : public Protocols {
   const buf::Memory* memory = nullptr;
   uint32_t space = 1 << 20;
   Errc send_error = Errc::ok;
+  Errc connect_error = Errc::ok;
   stack::SocketInfo socket_info;
   int64_t option_value = 0;
   stack::SocketId next_id = 100;

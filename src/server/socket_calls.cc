@@ -1,0 +1,52 @@
+// Calls on a socket: connect, and those that its client puts into the output ring (abi::RingCall) instead of asking for them.
+#include "server/options.h"
+#include "server/socket.h"
+
+namespace ferry::server {
+namespace abi = ipc::abi;
+
+Errc Socket::connect(const stack::Endpoint& remote) {
+  if (connects() && listener_) return Errc::is_connected;
+  if (connects() && !begin_connecting()) return connected() ? Errc::is_connected : Errc::already;
+  stack::Call call;
+  call.op = stack::CallOp::connect;
+  call.socket = id_;
+  call.remote = remote;
+  Errc error = ctx_.protocols.call(call).error;
+  const bool begun = error == Errc::ok || error == Errc::in_progress;
+  if (connects() && !begun) cancel_connecting();
+  if (!connects() && begun) on_peer(true);
+  if (auto info = ctx_.protocols.info(id_); begun && info) set_addresses(info->local, info->remote);
+  return error;
+}
+
+void Socket::catch_up() {
+  if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) take_output(*h);
+}
+
+// False: there is no such call.
+bool Socket::take_call(const abi::Descriptor& d) {
+  if (type_ != stack::SocketType::tcp || d.length != 0) return false;
+  if (d.region == abi::kCallConnect) {
+    stack::Endpoint remote;
+    remote.address = wire::IpAddress::from(wire::Ipv4Address{static_cast<uint32_t>(d.offset)});
+    remote.port = static_cast<uint16_t>(d.offset >> 32);
+    Errc error = connect(remote);
+    if (error == Errc::ok || error == Errc::in_progress || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return true;
+    ready_ |= abi::kReadClosed | abi::kWriteClosed | abi::kHangUp;
+    fail(error);
+    state_changed_ = event_ = true;
+    return true;
+  }
+  if (d.region != abi::kCallOption) return false;
+  ipc::control::Request request;
+  const auto value = static_cast<int32_t>(d.offset);
+  request.level = static_cast<uint16_t>(d.offset >> 32);
+  request.name = static_cast<uint16_t>(d.offset >> 48);
+  request.data_length = sizeof value;
+  __builtin_memcpy(request.data, &value, sizeof value);
+  (void)set_option(ctx_.protocols, *this, request);
+  return true;
+}
+
+}  // namespace ferry::server
