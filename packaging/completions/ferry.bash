@@ -36,7 +36,7 @@ _ferry() {
     ping) options+=" --socket --count --size --interval --timeout" ;;
     capture) options+=" --socket --write --filter --count --duration" ;;
     relay) options+=" --loss --duplicate --corrupt --reorder --hold --delay --jitter --rate --direction --seed --report" ;;
-    bench) options+=" --pairs --seconds --rows --json --document" ;;
+    bench) options+=" passing --pairs --rounds --seconds --rows --sizes --schemes --places --json --document --plots" ;;
     version) options+=" --socket" ;;
   esac
   if [[ $cur == -* ]]; then

@@ -40,8 +40,16 @@ void add_demo(CLI::App& app) {
 void add_bench(CLI::App& app) {
   auto* command = app.add_subcommand("bench", "Measure Ferry against the kernel side by side (needs root)");
   command->prefix_command();
-  command->footer("Options are those of bench/run.py: --pairs N, --seconds S, --rows NAME…, --json FILE.");
-  command->callback([command] { run_script(find_script("bench/run.py", "run.py"), command->remaining()); });
+  command->footer(
+      "ferry bench [--pairs N] [--seconds S] [--rows NAME…] [--json FILE]: well-known programs.\n"
+      "ferry bench passing [--rounds N] [--sizes BYTES…] [--schemes NAME…] [--json FILE] [--plots FOLDER]: how data passes, against the\n"
+      "size of a transfer. Both explain themselves with -- --help.");
+  command->callback([command] {
+    std::vector<std::string> words = command->remaining();
+    const bool passing = !words.empty() && words.front() == "passing";
+    if (passing) words.erase(words.begin());
+    run_script(passing ? find_script("bench/passing.py", "passing.py") : find_script("bench/run.py", "run.py"), words);
+  });
 }
 
 }  // namespace ferry::cli

@@ -1,7 +1,9 @@
 """What the ferry command shows: ss, stat, ping, capture, version; and the other schemes of passing data."""
+import json
 import os
 import re
 import subprocess
+import tempfile
 
 from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, case
 from cases.http import random_file, sha256_of, start_nginx
@@ -121,3 +123,29 @@ def record_and_replay(net):
     done = subprocess.run([net.options.program("ferry"), "replay", recording], capture_output=True, text=True, timeout=30)
     if done.returncode != 1 or "not a recording" not in done.stderr:
         raise Failed(f"nonsense: {done.returncode} {done.stderr}")
+
+
+@case((FERRY_FERRY,), timeout=120, needs=("gnuplot",), bare=True)
+def bench_passing(options):
+    """ferry bench passing: every scheme carries every size byte for byte (its programs compare), and the plots are drawn."""
+    sizes, schemes = [1, 5000, 3 << 20], ["kernel", "copy", "shared"]
+    with tempfile.TemporaryDirectory(prefix="ferry-passing-") as folder:
+        report = os.path.join(folder, "passing.json")
+        done = subprocess.run([options.program("ferry"), "bench", "passing", "--rounds", "1", "--seconds", "0.02", "--json", report,
+                               "--plots", folder, "--schemes", *schemes, "--sizes", *map(str, sizes)],
+                              capture_output=True, text=True, timeout=100, check=False)
+        if done.returncode != 0:
+            raise Failed(f"ferry bench passing: {done.returncode}\n{done.stdout}{done.stderr}")
+        with open(report) as text:
+            results = json.load(text)["results"]
+        wanted = {(place, kind, size, scheme) for place in ("wire", "host") for kind in ("latency", "throughput") for size in sizes
+                  for scheme in schemes}
+        got = {(r["place"], r["kind"], r["bytes"], r["scheme"]) for r in results if r["value"] > 0}
+        if got != wanted:
+            raise Failed(f"not measured: {wanted - got}")
+        for name in ("latency", "throughput", "cpu"):
+            for place in ("wire", "host"):
+                with open(os.path.join(folder, f"{name}-{place}.svg")) as plot:
+                    drawn = plot.read()
+                if drawn.count("<path") < len(schemes) or any(scheme not in drawn for scheme in schemes):
+                    raise Failed(f"{name}-{place}.svg lacks a line")
