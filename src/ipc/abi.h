@@ -25,6 +25,8 @@ inline constexpr uint32_t kMaxEngines = 8;
 inline constexpr uint32_t kRingEntries = 32;    // descriptors per direction and socket; a power of two
 inline constexpr uint32_t kWatches = 4;         // event queues that one socket can report to
 inline constexpr uint32_t kMaxPairs = 256;      // descriptor pairs of one channel that have a number; a power of two
+inline constexpr uint32_t kMaxRegions = 16;     // regions of one client beside its channel
+inline constexpr uint64_t kHugePageSize = 2u << 20;  // regions consist of such pages
 
 // One bit per socket slot. A setter sets the word bit, then the summary bit; a taker clears the summary bit by exchange, then
 // takes the words it named.
@@ -36,9 +38,9 @@ static_assert(sizeof(SlotBitmap) == 2080);
 
 // An I/O descriptor as it crosses the channel.
 struct Descriptor {
-  uint64_t offset;  // from the start of the channel's memfd
+  uint64_t offset;  // from the start of the channel's memfd, or of the region's
   uint32_t length;  // bytes, a DatagramHeader included for datagram sockets
-  uint16_t region;  // 0: this channel. Other values: later regions (huge pages by reference)
+  uint16_t region;  // 0: this channel; 1 … kMaxRegions: a region of the client's (Op::region), output of streams only
   uint16_t flags;   // DescriptorFlag
 };
 static_assert(sizeof(Descriptor) == 16);

@@ -34,6 +34,7 @@ enum class Op : uint32_t {
   event_queue,    // value = queue index, flags: QueueFlag. Open: reply fd {read end of a pipe that the server writes to wake}; the
                   // server makes it, because a descriptor that the client could make blocking would let it stop the server
   interfaces,     // Reply: data = InterfaceInfo of interface `value`; error invalid past the last
+  region,         // value = number, 1 … abi::kMaxRegions; fds {memfd}: output may refer to it from now on; no fd: no more
   send_owner,     // slot, value = pid/pgid for SIGURG, 0: nobody. The client sets it on K itself (F_SETOWN): the kernel sends the signal
   stock,          // kind in `value`, level = how many, flags: StockFlag. Reply: value = how many, fds {K…} for the client to keep, data = the
                   // number (uint32_t) of each one's pair
@@ -89,6 +90,7 @@ struct ServerInfo {
   uint32_t client_spin_ns;    // the longest that a client may spin before it sleeps; 0: never
   uint32_t has_gateway;       // everything unicast has a route
   uint32_t reserved;
+  uint64_t region_bytes;      // largest region of a client, 0: none are taken
   char version[32];           // "0.1.0"
 };
 static_assert(sizeof(ServerInfo) <= kMaxData);

@@ -30,7 +30,8 @@ Channel::Channel(Context& context, Identity identity, ipc::ChannelMap map, Uniqu
       kick_(std::move(kick)),
       region_(context.memory.add(map_.base(), map_.layout().total_size, this)),
       input_(map_.layout().input),
-      stock_(context, *this) {}
+      stock_(context, *this),
+      regions_(context.memory) {}
 
 Channel::~Channel() {
   if (ListNode<HotTag>::linked()) ctx_.hot.erase(*this);
@@ -74,6 +75,17 @@ Result<buf::IoDesc> Channel::place(uint32_t length, uint32_t alignment) {
   auto offset = input_.allocate(length, alignment);
   if (!offset) return offset.error();
   return buf::IoDesc{*offset, length, region_};
+}
+
+Status Channel::forget_region(uint32_t number) {
+  Status forgotten = regions_.forget(number);
+  if (output_references_ == 0) regions_.release_forgotten();
+  return forgotten;
+}
+
+buf::IoDesc Channel::locate_output(const abi::Descriptor& d) const {
+  if (d.region != 0) return regions_.locate(d);
+  return ipc::is_inside(d, output_area()) ? buf::IoDesc{d.offset, d.length, region_} : buf::IoDesc{};
 }
 
 UniqueFd Channel::open_queue(uint32_t queue) {
@@ -131,6 +143,7 @@ void Channel::client_gone() {
 void Channel::drop_output_reference(uint64_t bytes) {
   FERRY_ASSERT(bytes <= output_references_);
   output_references_ -= bytes;
+  if (output_references_ == 0) regions_.release_forgotten();
 }
 
 }  // namespace ferry::server

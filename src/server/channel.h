@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "ipc/channel_layout.h"
 #include "ipc/doorbell.h"
+#include "server/client_regions.h"
 #include "server/context.h"
 #include "server/input_pool.h"
 #include "server/stock.h"
@@ -67,6 +68,13 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   // Where descriptors of the client may point.
   const ipc::PoolArea& output_area() const { return map_.layout().output; }
   const std::byte* at(uint64_t offset) const { return map_.base() + offset; }
+
+  // Memory that the client lets its output be referred to in; see client_regions.h.
+  Status add_region(uint32_t number, int memfd, uint64_t most) { return regions_.add(number, memfd, most, this); }
+  Status forget_region(uint32_t number);
+  // The bytes that a (copied) output descriptor names. Region 0 is empty if it leaves the output pool.
+  buf::IoDesc locate_output(const ipc::abi::Descriptor& d) const;
+  uint64_t region_bytes() const { return regions_.mapped_bytes(); }
 
   // --- input: memory that this client reads; `alignment` is a power of two ---
   Result<buf::IoDesc> place(uint32_t length, uint32_t alignment = 1);
@@ -127,6 +135,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   UniqueFd kick_;
   buf::RegionId region_;
   InputPool input_;
+  ClientRegions regions_;
   std::vector<Slot> slots_;    // grows to the highest slot used
   std::vector<uint32_t> free_slots_;
   uint32_t used_slots_ = 0;

@@ -29,6 +29,7 @@ struct Limits {
   uint32_t sockets = 4096;             // slots of one client's channel
   uint64_t output_bytes = 64u << 20;   // pools of one channel
   uint64_t input_bytes = 64u << 20;
+  uint64_t region_bytes = 1u << 30;    // size of one of a client's regions; it has abi::kMaxRegions at most
   uint32_t sockets_per_uid = 32768;    // of all processes of one user, sockets whose process is gone included
   uint32_t stock_per_uid = 8192;       // descriptor pairs in the stocks of all processes of one user
   uint32_t requests_per_turn = 16;     // control requests of one client before others have their turn

@@ -40,6 +40,8 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     error = attach(client, received, reply);
   } else if (op == Op::event_queue) {
     error = event_queue(client, request, fds);
+  } else if (op == Op::region) {
+    error = region(*client.channel(), request, received);
   } else if (Socket* socket = client.channel()->find(request.slot, request.generation); socket == nullptr) {
     error = Errc::bad_socket;
   } else if (op == Op::rehome || op == Op::demote) {
@@ -146,6 +148,12 @@ Errc Control::event_queue(Client& client, const Request& request, ipc::Descripto
   if (!read_end) return Errc::too_many;
   fds.add(ipc::OwnedFd(read_end.release()));
   return Errc::ok;
+}
+
+Errc Control::region(Channel& channel, const Request& request, ipc::DescriptorList& received) {
+  if (received.count == 0) return channel.forget_region(request.value).error();
+  if (received.count != 1) return Errc::invalid;
+  return channel.add_region(request.value, received.fds[0].get(), ctx_.limits.region_bytes).error();
 }
 
 Errc Control::interfaces(const Request& request, Reply& reply) {

@@ -15,8 +15,8 @@ struct Counters {
   uint64_t copied_out_staged = 0;     // pieces of one datagram put together
   uint64_t kernel_mode_in = 0;        // tier 2: bytes written to descriptors K
   uint64_t kernel_mode_out = 0;       // tier 2: bytes read from descriptors K
-  // Payload bytes forwarded by reference.
-  uint64_t forwarded_out = 0;
+  // Payload bytes forwarded by reference; of these, referred to in a region of the client (no copy there either).
+  uint64_t forwarded_out = 0, referenced_out = 0;
 
   uint64_t joined_frames = 0, joined_segments = 0;  // frames that the server joined, and into how many super-segments
 
@@ -44,6 +44,7 @@ void for_each_counter(const Counters& c, Visit visit) {
   FERRY_COUNTER(kernel_mode_in);
   FERRY_COUNTER(kernel_mode_out);
   FERRY_COUNTER(forwarded_out);
+  FERRY_COUNTER(referenced_out);
   FERRY_COUNTER(joined_frames);
   FERRY_COUNTER(joined_segments);
   FERRY_COUNTER(turns);

@@ -171,6 +171,7 @@ std::string add_interfaces(const Config& config, Engine& engine, ServerIdentity&
     info.index = 1;
     publish(info, *added, engine, identity);
   }
+  identity.info.region_bytes = config.engine.limits.region_bytes;
   identity.info.interface_count = static_cast<uint32_t>(identity.interfaces.size());
   return {};
 }

@@ -72,6 +72,7 @@ class Socket final : public PollHandler,
   void set_account(Account& account, uid_t uid) { account_ = &account, uid_ = uid, account.staged += staged_in_ + staged_out_; }
   Account* account() const { return account_; }
   uid_t uid() const { return uid_; }
+  uint64_t referenced_out() const { return referenced_out_; }
 
   // --- set-up, by control requests ---
   // Makes the pair and watches S. The returned K is for the client; invalid when the process has no descriptors left.
@@ -267,6 +268,7 @@ class Socket final : public PollHandler,
   Fifo<Span> spans_;
   uint64_t span_bytes_ = 0;     // sum of spans_
   uint64_t in_stack_ = 0;       // of these, with the stack
+  uint64_t referenced_out_ = 0; // bytes of output taken by reference to a region of the client, ever
   uint64_t staged_out_ = 0;
   std::vector<std::byte> gather_;  // a datagram in several descriptors
 

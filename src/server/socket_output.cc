@@ -47,8 +47,9 @@ bool Socket::take_output(Attachment& a, bool all) {
       condemn(*a.channel, "no such call in an output ring");
       break;
     }
-    if (!ipc::is_inside(d, a.channel->output_area())) {
-      condemn(*a.channel, "output descriptor outside the output pool");
+    const buf::IoDesc data = a.channel->locate_output(d);
+    if (data.region == 0 || (d.region != 0 && type_ != stack::SocketType::tcp)) {
+      condemn(*a.channel, "output descriptor outside the output pool and the client's regions");
       break;
     }
     if (d.length > 0) {
@@ -61,7 +62,8 @@ bool Socket::take_output(Attachment& a, bool all) {
       span_bytes_ += d.length;
       a.channel->add_output_reference(d.length);
     }
-    backlog_.push_back({{d.offset, d.length, a.channel->region()}, d.flags});
+    if (d.region != 0) ctx_.counters.referenced_out += d.length, referenced_out_ += d.length;
+    backlog_.push_back({data, d.flags});
   }
   if (called) publish_words();  // before the client sees that the call was taken
   a.tx.advance(s.tx_taken, taken);

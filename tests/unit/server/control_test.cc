@@ -1,6 +1,8 @@
 // Control requests: authority, lookups, quotas.
 #include "server/control.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "fixture.h"
@@ -237,6 +239,21 @@ TEST_F(ControlTest, AListenerGivesItsChildrenOut) {
   EXPECT_EQ(received.count, 1u);
   EXPECT_NE(r.slot, opened.slot);
   EXPECT_TRUE(c.channel()->shared(r.slot).ready & abi::kConnected || child.connected());
+}
+
+TEST_F(ControlTest, ARegionComesAsAMemfdAndGoesByItsNumber) {
+  Client& c = greet();
+  ipc::OwnedFd fd(memfd_create("test-region", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(ftruncate(fd.get(), abi::kHugePageSize), 0);
+  EXPECT_EQ(error(ask(c, request(Op::region, 1), fd.get())), Errc::invalid);  // not sealed
+  ASSERT_EQ(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+  EXPECT_EQ(error(ask(c, request(Op::region, 1), fd.get())), Errc::ok);
+  EXPECT_EQ(c.channel()->region_bytes(), abi::kHugePageSize);
+  EXPECT_EQ(error(ask(c, request(Op::region, 2))), Errc::invalid);
+  EXPECT_EQ(error(ask(c, request(Op::region, 1))), Errc::ok);
+  EXPECT_EQ(c.channel()->region_bytes(), 0u);
+  ctx.limits.region_bytes = 0;
+  EXPECT_EQ(error(ask(c, request(Op::region, 1), fd.get())), Errc::invalid);
 }
 
 TEST_F(ControlTest, InterfacesEndWithInvalid) {
