@@ -25,13 +25,13 @@ _ferry() {
   fi
   case $prev in
     --socket | --write | -w | --log) _filedir; return ;;
-    --scheme) mapfile -t COMPREPLY < <(compgen -W "shared copy" -- "$cur"); return ;;
+    --scheme) mapfile -t COMPREPLY < <(compgen -W "shared emulated copy" -- "$cur"); return ;;
     --direction) mapfile -t COMPREPLY < <(compgen -W "forth back both" -- "$cur"); return ;;
   esac
   local options="--help"
   case $command in
     run) options+=" --socket --scheme --log --" ;;
-    ss) options+=" --socket --tcp --udp --listening --json" ;;
+    ss) options+=" --socket --tcp --udp --listening --extended --json" ;;
     stat) options+=" --socket --all --json" ;;
     ping) options+=" --socket --count --size --interval --timeout" ;;
     capture) options+=" --socket --write --filter --count --duration" ;;

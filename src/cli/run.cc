@@ -21,25 +21,23 @@ struct Options {
 };
 
 // Beside the command in a build tree or under the same prefix when installed.
-std::string find_library() {
+std::string find_library(const std::string& scheme) {
+  const std::string name = scheme == "emulated" ? "libferry_emulated.so" : "libferry.so";
   const std::string own = own_directory();
-  const std::string candidates[] = {own + "/../lib/libferry.so", own + "/../lib/ferry/libferry.so",
-                                    own + "/../lib/x86_64-linux-gnu/ferry/libferry.so",
-                                    own + "/../lib/aarch64-linux-gnu/ferry/libferry.so"};
-  for (const std::string& candidate : candidates) {
-    if (char* real = realpath(candidate.c_str(), nullptr); real != nullptr) {
+  for (const char* folder : {"/../lib/", "/../lib/ferry/", "/../lib/x86_64-linux-gnu/ferry/", "/../lib/aarch64-linux-gnu/ferry/"}) {
+    if (char* real = realpath((own + folder + name).c_str(), nullptr); real != nullptr) {
       const std::string path = real;
       free(real);
       // LD_PRELOAD cannot quote: ld.so(8) splits at both.
       if (path.find_first_of(": ") != std::string::npos) {
         throw Failure(
             kRunFailed,
-            "libferry.so lies in a folder with a space or colon in its name, which LD_PRELOAD cannot express");
+            name + " lies in a folder with a space or colon in its name, which LD_PRELOAD cannot express");
       }
       return path;
     }
   }
-  throw Failure(kRunFailed, "libferry.so is not beside this command (looked in " + own + "/../lib)");
+  throw Failure(kRunFailed, name + " is not beside this command (looked in " + own + "/../lib)");
 }
 
 // Throws unless libferry will be loaded into `file`.
@@ -86,7 +84,7 @@ void set_environment(const Options& options, const std::string& library) {
   const std::string file = preload::find_executable(words.front().c_str());
   if (file.empty()) throw Failure(kNotFound, "program not found: " + words.front());
 
-  const std::string library = find_library();
+  const std::string library = find_library(options.scheme);
   try {
     const Admin reachable(options.socket);
   } catch (const Failure& failure) {
@@ -110,8 +108,9 @@ void add_run(CLI::App& app, const std::vector<std::string>& program) {
   add_socket_option(*command, options->socket);
   command
       ->add_option("--scheme", options->scheme,
-                   "How data passes: shared (memory shared with ferryd) or copy (through the kernel)")
-      ->check(CLI::IsMember({"shared", "copy"}))
+                   "How data passes: shared (memory shared with ferryd), emulated (the same, but large buffers are referred to where "
+                   "they are) or copy (through the kernel)")
+      ->check(CLI::IsMember({"shared", "emulated", "copy"}))
       ->capture_default_str();
   command
       ->add_option("--log", options->log,

@@ -11,7 +11,7 @@ namespace {
 
 struct Options {
   std::string socket;
-  bool json = false, tcp = false, udp = false, listening = false;
+  bool json = false, tcp = false, udp = false, listening = false, extended = false;
 };
 
 std::string text_of(const nlohmann::json& socket, const char* name) {
@@ -36,6 +36,12 @@ std::string process_of(const nlohmann::json& socket) {
   return text + "mode:" + text_of(socket, "mode");
 }
 
+// Bytes of payload by the way they were passed between program and ferryd: copied:OUT/IN referenced:OUT
+std::string passed_of(const nlohmann::json& socket) {
+  if (!socket.contains("copied_out")) return "";
+  return " copied:" + text_of(socket, "copied_out") + "/" + text_of(socket, "copied_in") + " referenced:" + text_of(socket, "referenced_out");
+}
+
 void print(const Options& options, const nlohmann::json& sockets) {
   constexpr const char* kFormat = "%-5s %-10s %7s %7s %23s %23s  %s\n";
   printf(kFormat, "Netid", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port", "Process");
@@ -43,7 +49,7 @@ void print(const Options& options, const nlohmann::json& sockets) {
     if (!wanted(options, socket)) continue;
     printf(kFormat, text_of(socket, "type").c_str(), text_of(socket, "state").c_str(),
            text_of(socket, "receive_queue").c_str(), text_of(socket, "send_queue").c_str(),
-           text_of(socket, "local").c_str(), text_of(socket, "remote").c_str(), process_of(socket).c_str());
+           text_of(socket, "local").c_str(), text_of(socket, "remote").c_str(), (process_of(socket) + (options.extended ? passed_of(socket) : "")).c_str());
   }
 }
 
@@ -56,6 +62,7 @@ void add_ss(CLI::App& app, int& status) {
   command->add_flag("-t,--tcp", options->tcp, "Only TCP");
   command->add_flag("-u,--udp", options->udp, "Only UDP");
   command->add_flag("-l,--listening", options->listening, "Only listeners and unconnected datagram sockets");
+  command->add_flag("-e,--extended", options->extended, "Also how many bytes were copied (out/in) and referred to");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options, &status] {
     const auto document = nlohmann::json::parse(Admin(options->socket).ask_text("ss"), nullptr, false);

@@ -35,10 +35,11 @@ struct Config {
   void (*on_private_fd)(int fd, bool added) = nullptr;
 };
 
-// Payload bytes copied by this process, over all channels and sockets (gone ones included).
+// Payload bytes passed by this process, over all channels and sockets (gone ones included).
 struct CopyCounters {
   uint64_t out = 0;  // program → output pool
   uint64_t in = 0;   // input pool → program
+  uint64_t referenced = 0;  // output that was referred to where the program has it: not copied
 };
 
 class Channel final : public ipc::BlockFifo::Source {
@@ -76,6 +77,12 @@ class Channel final : public ipc::BlockFifo::Source {
   ipc::abi::SocketShared& shared(uint32_t slot) const { return map_.socket(slot); }
   Result<ipc::Pool::Run> allocate_block(uint32_t bytes) override;
   void release_block(uint64_t offset) override;
+  void release_reference(uint64_t token) override;
+
+  // --- regions (client/regions.h), under their mutex ---
+  // Whether the server has region `number` as its `serial`-th.
+  bool knows_region(uint32_t number, uint32_t serial) const { return region_serials_[number - 1] == serial; }
+  void set_region(uint32_t number, uint32_t serial) { region_serials_[number - 1] = serial; }
 
   // --- slots ---
   // Which socket is at home in `slot`; nullptr none. The pointer may be stale unless the caller keeps the socket alive.
@@ -89,9 +96,9 @@ class Channel final : public ipc::BlockFifo::Source {
   void retire_output(uint32_t slot, uint32_t generation, ipc::BlockFifo& blocks);
   // Takes back what retire_output() got for that slot and generation; false: nothing is outstanding there.
   bool reclaim_output(uint32_t slot, uint32_t generation, ipc::BlockFifo& blocks);
-  // Releases what the server is done with: retired output, and completed blocks of sockets that are not sending. Called
-  // when the pool runs dry, and when sockets are closed.
-  void reap();
+  // Releases what the server is done with: retired output, and, if the pool runs dry or `all` of it is wanted, completed output of
+  // sockets that are not sending.
+  void reap(bool all = false);
   // Bytes of one socket's output that may be outstanding now: as much as is free. So N busy sockets converge to an (N + 1)th
   // of the pool each, and none starves (dynamic thresholds). Never less than a page.
   uint64_t output_limit() const;
@@ -129,7 +136,7 @@ class Channel final : public ipc::BlockFifo::Source {
 
   static CopyCounters copy_counters();
   // What a socket had copied when it leaves its home.
-  static void add_copied(uint64_t out, uint64_t in);
+  static void add_copied(const CopyCounters& copied);
 
  private:
   struct RetiredOutput;
@@ -156,6 +163,7 @@ class Channel final : public ipc::BlockFifo::Source {
   uint32_t sequence_ = 0;
   Mutex pool_mutex_;         // pool_
   std::optional<ipc::Pool> pool_;
+  uint32_t region_serials_[ipc::abi::kMaxRegions] = {};
   Mutex slots_mutex_;        // retired_, slots_[].home
   RetiredOutput* retired_ = nullptr;
   std::vector<SlotEntry> slots_;

@@ -4,6 +4,7 @@
 #include "base/atomics.h"
 #include "client/channel.h"
 #include "client/home.h"
+#include "client/regions.h"
 #include "ipc/doorbell.h"
 #include "ipc/lock.h"
 #include "ipc/syscall.h"
@@ -52,6 +53,8 @@ void Channel::release_block(uint64_t offset) {
   pool_->release(offset);
 }
 
+void Channel::release_reference(uint64_t token) { regions::unrefer(token); }
+
 uint64_t Channel::output_limit() const {
   const uint64_t free = pool_->free_bytes();
   return free < abi::kPageSize ? abi::kPageSize : free;
@@ -99,14 +102,15 @@ bool Channel::reclaim_output(uint32_t slot, uint32_t generation, ipc::BlockFifo&
   return false;
 }
 
-void Channel::reap() {
+void Channel::reap(bool all) {
   Guard guard(slots_mutex_);
   for (RetiredOutput** link = &retired_; *link != nullptr;) {
     RetiredOutput* r = *link;
     const abi::SocketShared& s = shared(r->slot);
     const uint64_t completed = load_acquire(s.tx_completed);
     // The generation is looked at after the position: a slot that was given away meanwhile counts from 0 again.
-    if (load_acquire(s.generation) != r->generation || load_acquire(s.mode) == abi::kModeFree) r->blocks.release_all(*this);
+    if (load_acquire(s.generation) != r->generation || load_acquire(s.mode) == abi::kModeFree || is_dead())
+      r->blocks.release_all(*this);
     else r->blocks.complete(*this, completed);
     if (r->blocks.outstanding() != 0) {
       link = &r->next;
@@ -116,7 +120,7 @@ void Channel::reap() {
     *link = r->next;
     delete r;
   }
-  if (pool_->free_bytes() < map_.layout().output.size / 8) reap_sockets();
+  if (all || pool_->free_bytes() < map_.layout().output.size / 8) reap_sockets();
 }
 
 void Channel::reap_sockets() {
@@ -128,13 +132,14 @@ void Channel::reap_sockets() {
   }
 }
 
-void Channel::add_copied(uint64_t out, uint64_t in) {
-  atomic_add(g_copied.out, out);
-  atomic_add(g_copied.in, in);
+void Channel::add_copied(const CopyCounters& copied) {
+  atomic_add(g_copied.out, copied.out);
+  atomic_add(g_copied.in, copied.in);
+  atomic_add(g_copied.referenced, copied.referenced);
 }
 
 CopyCounters Channel::copy_counters() {
-  CopyCounters sum{load_relaxed(g_copied.out), load_relaxed(g_copied.in)};
+  CopyCounters sum{load_relaxed(g_copied.out), load_relaxed(g_copied.in), load_relaxed(g_copied.referenced)};
   Channel* channel = existing();
   if (channel == nullptr) return sum;
   Guard guard(channel->slots_mutex_);
@@ -142,6 +147,7 @@ CopyCounters Channel::copy_counters() {
     if (entry.home == nullptr) continue;
     sum.out += load_relaxed(entry.home->copied_out);
     sum.in += load_relaxed(entry.home->copied_in);
+    sum.referenced += load_relaxed(entry.home->referenced_out);
   }
   return sum;
 }

@@ -39,6 +39,7 @@ struct Home {
   ipc::BlockFifo output;
   bool write_shut = false;       // our shutdown(SHUT_WR) is in the ring
   uint64_t copied_out = 0;       // payload bytes, for copy accounting; atomic
+  uint64_t referenced_out = 0;   // the same of output by reference
 
   // --- under rx_lock ---
   ipc::RingConsumer rx;

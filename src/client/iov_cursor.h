@@ -40,6 +40,15 @@ class IovCursor {
       return good;
     });
   }
+  // The next bytes that are in one piece of the list; left() > 0.
+  std::span<const std::byte> piece() {
+    while (list_[index_].iov_len == offset_) ++index_, offset_ = 0;
+    const iovec& v = list_[index_];
+    const size_t n = v.iov_len - offset_ < left_ ? v.iov_len - offset_ : left_;
+    return {static_cast<const std::byte*>(v.iov_base) + offset_, n};
+  }
+  // Length of the whole of that piece, bytes.
+  size_t piece_length() const { return list_[index_].iov_len; }
   void skip(size_t n) {
     walk(n, [](std::byte*, size_t) { return true; });
   }

@@ -224,6 +224,10 @@ class Socket {
   long send_stream(int k, const SendRequest& request);
   long send_nothing(int k);
   uint64_t output_space(Home& h) const;
+  uint64_t output_window(Home& h) const;
+  ipc::abi::Descriptor refer_piece(Home& h, IovCursor& data, uint64_t window);
+  ipc::abi::Descriptor copy_piece(Home& h, IovCursor& data, uint64_t space, bool& fault);
+  void announce_regions(int k, std::span<const iovec> list);
   size_t put_stream(Home& h, IovCursor& data, int flags, bool& fault);
   int stream_send_state(Home& h);
   long receive_stream(int k, ReceiveRequest& request);

@@ -119,8 +119,8 @@ void Socket::leave(Home& h) {
   if (load_acquire(h.shared->generation) == h.generation)
     for (uint32_t& watch : h.shared->watches) store_relaxed(watch, 0u);
   h.channel->retire_output(h.slot, h.generation, h.output);
-  Channel::add_copied(h.copied_out, h.copied_in);
-  h.copied_out = h.copied_in = 0;
+  Channel::add_copied({h.copied_out, h.copied_in, h.referenced_out});
+  h.copied_out = h.copied_in = h.referenced_out = 0;
 }
 
 Socket::CloseBell Socket::close_bell(int k, bool only_copy, bool nonblocking) {

@@ -8,6 +8,7 @@
 #include "base/atomics.h"
 #include "client/deadline.h"
 #include "client/iov_cursor.h"
+#include "client/regions.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
 
@@ -17,14 +18,28 @@ namespace abi = ipc::abi;
 
 namespace {
 constexpr uint32_t kChunk = 64 * 1024;    // bytes published at a time: the server works on one while the next is copied
+constexpr uint64_t kLeastReference = 256 * 1024;  // a piece of the program's that is worth referring to, bytes
 constexpr uint64_t kLeast = 4096;         // room that is worth a descriptor when more is to be sent, bytes
+
+// Whether a piece of `room` bytes is worth a descriptor: not a scrap in front of more, unless nothing else would bring more room.
+bool is_worth(uint64_t room, const Home& h, const IovCursor& data) {
+  return room > 0 && (room >= std::min<uint64_t>(data.left(), kLeast) || h.output.outstanding() == 0);
+}
 }  // namespace
 
-// Bytes of output that may be added now; 0 while so little is free that it is not worth a piece.
-uint64_t Socket::output_space(Home& h) const {
-  const uint64_t limit = std::min<uint64_t>(load_relaxed(h.shared->send_buffer), h.channel->output_limit());
+// Bytes of output that may be outstanding and are not.
+uint64_t Socket::output_window(Home& h) const {
   const uint64_t outstanding = h.output.committed() - load_acquire(h.shared->tx_completed);
+  const uint64_t limit = load_relaxed(h.shared->send_buffer);
   return limit > outstanding ? limit - outstanding : 0;
+}
+
+// Bytes of output that may be copied now; 0 while so little is free that it is not worth a piece.
+uint64_t Socket::output_space(Home& h) const {
+  const uint64_t outstanding = h.output.committed() - load_acquire(h.shared->tx_completed);
+  const uint64_t referred = std::min(h.output.referred(), outstanding);
+  const uint64_t limit = h.channel->output_limit() + referred;
+  return std::min(output_window(h), limit > outstanding ? limit - outstanding : 0);
 }
 
 // Whether data can be sent: 0; kWait for a connection being made; -EPIPE, or the pending error.
@@ -39,36 +54,71 @@ int Socket::stream_send_state(Home& h) {
   return (ready & abi::kConnecting) != 0 ? kWait : -EPIPE;
 }
 
-// Copies as much as there is room for; returns the bytes. `fault`: what comes next is not there. Under tx_lock.
+// The next bytes of the program's as a descriptor that refers to them, at most `window`. Length 0: they have to be copied.
+abi::Descriptor Socket::refer_piece(Home& h, IovCursor& data, uint64_t window) {
+  const auto piece = data.piece();
+  if (data.piece_length() < kLeastReference || !regions::contains(piece.data())) return {};
+  if (!is_worth(window, h, data)) return {};
+  const regions::Reference r = regions::refer(*h.channel, piece.data(), piece.size(), std::min<uint64_t>(piece.size(), window));
+  if (r.length == 0) return {};
+  if (!h.output.refer(r.length, r.token)) {
+    regions::unrefer(r.token);
+    return {};
+  }
+  data.skip(r.length);
+  store_relaxed(h.referenced_out, h.referenced_out + r.length);
+  return {r.offset, r.length, r.region, 0};
+}
+
+// The next bytes as a descriptor of a copy in the output pool, at most `space`. Length 0: no memory, or `fault`.
+abi::Descriptor Socket::copy_piece(Home& h, IovCursor& data, uint64_t space, bool& fault) {
+  if (!is_worth(space, h, data)) return {};
+  auto run = h.output.reserve(*h.channel, 1, static_cast<uint32_t>(std::min({uint64_t{data.left()}, space, uint64_t{kChunk}})));
+  if (!run) return {};
+  fault = data.copy_out(h.channel->map().bytes(run->offset, run->length).data(), run->length) < run->length;
+  if (fault) return {};  // nothing of this piece is sent, as Linux does
+  h.output.commit(run->length);
+  store_relaxed(h.copied_out, h.copied_out + run->length);
+  return {run->offset, run->length, 0, 0};
+}
+
+// Passes on as much as there is room for; returns the bytes. `fault`: what comes next is not there. Under tx_lock.
 size_t Socket::put_stream(Home& h, IovCursor& data, int flags, bool& fault) {
   abi::SocketShared& s = *h.shared;
   h.output.complete(*h.channel, load_acquire(s.tx_completed));
-  uint64_t space = output_space(h);
+  uint64_t window = output_window(h), space = output_space(h);
   uint32_t entries = h.tx.space(s.tx_taken);
   size_t put = 0;
   while (data.left() > 0 && entries > 0) {
-    if (space == 0 || (space < std::min<uint64_t>(data.left(), kLeast) && h.output.outstanding() > 0)) break;
-    const auto wanted = static_cast<uint32_t>(std::min({uint64_t{data.left()}, space, uint64_t{kChunk}}));
-    auto run = h.output.reserve(*h.channel, 1, wanted);
-    if (!run) break;
-    const uint32_t n = run->length;
-    fault = data.copy_out(h.channel->map().bytes(run->offset, n).data(), n) < n;
-    if (fault) break;  // nothing of this piece is sent, as Linux does
-    h.output.commit(n);
-    space -= n;
+    abi::Descriptor d = refer_piece(h, data, window);
+    if (d.length == 0) {
+      d = copy_piece(h, data, space, fault);
+      space -= d.length;
+    }
+    if (d.length == 0) break;
+    window -= d.length;
+    space = std::min(space, window);
     --entries;
-    put += n;
+    put += d.length;
     const bool last = data.left() == 0;
     const bool follows = !last && entries > 0 && space >= std::min<uint64_t>(data.left(), kLeast);
-    uint16_t bits = 0;
-    if (follows || (last && (flags & MSG_MORE) != 0)) bits |= abi::kMore;
-    if (last && (flags & MSG_OOB) != 0) bits |= abi::kUrgent;
-    h.tx.push(s.tx, s.tx_produced, {run->offset, n, 0, bits});
+    if (follows || (last && (flags & MSG_MORE) != 0)) d.flags |= abi::kMore;
+    if (last && (flags & MSG_OOB) != 0) d.flags |= abi::kUrgent;
+    h.tx.push(s.tx, s.tx_produced, d);
     if (follows) h.channel->ring(h.engine, h.slot);
   }
-  store_relaxed(h.copied_out, h.copied_out + put);
   store_relaxed(s.copied_out, h.copied_out);
   return put;
+}
+
+// The server has to have a region before output refers to it.
+void Socket::announce_regions(int k, std::span<const iovec> list) {
+  for (const iovec& v : list) {
+    if (v.iov_len < kLeastReference || !regions::contains(v.iov_base)) continue;
+    Home* h = nullptr;
+    if (kernel_mode_ || home(k, h) != 0) return;
+    regions::announce(*h->channel, v.iov_base);
+  }
 }
 
 // An empty send only tells of errors.
@@ -84,6 +134,7 @@ long Socket::send_stream(int k, const SendRequest& request) {
   if ((request.flags & MSG_FASTOPEN) != 0) return -EOPNOTSUPP;
   IovCursor data(request.data);
   if (data.left() == 0) return send_nothing(k);
+  announce_regions(k, request.data);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);
   long sent = 0;

@@ -19,8 +19,7 @@ Result<Pool::Run> BlockFifo::reserve(Source& source, uint32_t minimum, uint32_t 
     if (room >= minimum && (room >= wanted || room >= kWorthwhile))
       return Pool::Run{current_->run.offset + fill_, room < wanted ? room : wanted};
   }
-  Block* node = std::exchange(spare_, nullptr);
-  if (node == nullptr) node = new (std::nothrow) Block;
+  Block* node = take_node();
   if (node == nullptr) return Errc::no_memory;
   // While data piles up blocks grow, so that a large segment is few pieces; a drained stream starts small again.
   const uint32_t grown = outstanding() == 0 || current_ == nullptr ? 0 : current_->run.length * 2;
@@ -32,12 +31,31 @@ Result<Pool::Run> BlockFifo::reserve(Source& source, uint32_t minimum, uint32_t 
     spare_ = node;
     return run.error();
   }
-  *node = {nullptr, *run, committed_};
+  append(node, *run, 0);
+  return Pool::Run{run->offset, run->length < wanted ? run->length : wanted};
+}
+
+BlockFifo::Block* BlockFifo::take_node() {
+  Block* node = std::exchange(spare_, nullptr);
+  return node != nullptr ? node : new (std::nothrow) Block;
+}
+
+void BlockFifo::append(Block* node, Pool::Run run, uint32_t referred) {
+  committed_ += referred;
+  referred_ += referred;
+  *node = {nullptr, run, committed_, referred};
   if (current_ != nullptr) current_->next = node;
   else first_ = node;
   current_ = node;
   fill_ = 0;
-  return Pool::Run{run->offset, run->length < wanted ? run->length : wanted};
+}
+
+bool BlockFifo::refer(uint32_t n, uint64_t token) {
+  FERRY_ASSERT(n >= 1);
+  Block* node = take_node();
+  if (node == nullptr) return false;
+  append(node, {token, 0}, n);
+  return true;
 }
 
 void BlockFifo::commit(uint32_t n) {
@@ -58,13 +76,15 @@ void BlockFifo::complete(Source& source, uint64_t position) {
   while (first_ != nullptr && first_->end <= completed_ && first_ != current_) drop_first(source);
   if (completed_ != committed_ || current_ == nullptr) return;
   // Nothing is outstanding. A small block stays, to be filled again from its start; a large one serves others meanwhile.
-  if (current_->run.length <= kKept) fill_ = 0;
+  if (!current_->is_reference() && current_->run.length <= kKept) fill_ = 0;
   else drop_first(source);
 }
 
 void BlockFifo::drop_first(Source& source) {
   Block* block = first_;
-  source.release_block(block->run.offset);
+  referred_ -= block->referred;
+  if (block->is_reference()) source.release_reference(block->run.offset);
+  else source.release_block(block->run.offset);
   first_ = block->next;
   if (current_ == block) {
     current_ = nullptr;
@@ -86,6 +106,7 @@ void BlockFifo::take_over(BlockFifo& other) {
   fill_ = std::exchange(other.fill_, 0);
   committed_ = std::exchange(other.committed_, 0);
   completed_ = std::exchange(other.completed_, 0);
+  referred_ = std::exchange(other.referred_, 0);
 }
 
 }  // namespace ferry::ipc

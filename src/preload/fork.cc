@@ -10,6 +10,7 @@
 
 #include "client/channel.h"
 #include "client/critical.h"
+#include "client/regions.h"
 #include "client/stock.h"
 #include "preload/epoll_set.h"
 #include "preload/fd_table.h"
@@ -47,11 +48,14 @@ FERRY_EXPORT pid_t _Fork() noexcept {
   client::Critical critical;
   EpollSet::lock_all();
   client::Stock::before_fork();
+  client::regions::before_fork();  // handlers of pthread_atfork do not run
   pid_t child = real()._Fork();
   if (child != 0) {
+    client::regions::after_fork_in_parent();
     client::Stock::after_fork_in_parent();
     EpollSet::unlock_all();
   } else {
+    client::regions::after_fork_in_child();
     client::Stock::after_fork_in_child();
     client::Channel::after_fork_in_child();
   }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "client/guarded_copy.h"
+#include "client/regions.h"
 #include "ipc/syscall.h"
 #include "preload/descriptor.h"
 #include "preload/fd_table.h"
@@ -77,6 +79,15 @@ bool call_interposed(long number, const long (&a)[6], long& result) {
   return false;
 }
 
+// A child that is made by a bare clone(2) and goes on where the parent does.
+long clone_process(const long (&a)[6]) {
+  client::regions::before_fork();
+  const long child = ipc::raw_syscall(SYS_clone, a[0], a[1], a[2], a[3], a[4]);
+  if (child == 0) client::regions::after_fork_in_child();
+  else client::regions::after_fork_in_parent();
+  return to_libc(child);
+}
+
 }  // namespace
 
 FERRY_EXPORT long syscall(long number, ...) noexcept {
@@ -93,7 +104,10 @@ FERRY_EXPORT long syscall(long number, ...) noexcept {
     case SYS_dup2: return replace_descriptor(static_cast<int>(a[0]), static_cast<int>(a[1]), 0, false);
     case SYS_dup3: return replace_descriptor(static_cast<int>(a[0]), static_cast<int>(a[1]), static_cast<int>(a[2]), true);
     case SYS_fork: case SYS_vfork: return fork_process();
-    case SYS_clone: before_clone(static_cast<unsigned long>(a[0])); break;
+    case SYS_clone:
+      before_clone(static_cast<unsigned long>(a[0]));
+      if ((a[0] & CLONE_VM) == 0 && a[1] == 0) return clone_process(a);
+      break;
     case SYS_clone3:
       if (client::is_readable(pointer<void>(a[0]), sizeof(uint64_t))) before_clone(*pointer<uint64_t>(a[0]));
       break;

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include "client/channel.h"
+#include "client/regions.h"
 #include "preload/fd_table.h"
 #include "preload/handover.h"
 #include "preload/netlink.h"
@@ -29,6 +30,7 @@ void for_each_socket(Visit visit) {
 
 void before_sandbox() {
   abandon_netlink();
+  client::regions::disable("a seccomp filter is about to be set");  // it may kill for mmap or memfd_create
   for_each_socket([](int fd, SocketFile& file) {
     if (file.type == SOCK_STREAM && !file.socket.is_listener()) demote(file, fd, "a seccomp filter is about to be set");
   });

@@ -106,6 +106,10 @@ struct SocketLister final : stack::SocketVisitor {
         j["pid"] = user->identity().pid;
         j["uid"] = user->identity().uid;
         j["process"] = process_name(user->identity().pid);
+        const Socket::Passed passed = s->passed();
+        j["copied_out"] = passed.copied_out;
+        j["copied_in"] = passed.copied_in;
+        j["referenced_out"] = passed.referenced_out;
       }
     }
     out.add(first ? "" : ",");

@@ -34,6 +34,15 @@ const Channel* Socket::user() const {
   return attachments_.empty() ? nullptr : attachments_.front().channel;
 }
 
+Socket::Passed Socket::passed() const {
+  Passed p{0, 0, referenced_out_};
+  if (home_ < 0) return p;
+  const abi::SocketShared& s = attachments_[static_cast<size_t>(home_)].shared();
+  p.copied_out = load_relaxed(s.copied_out);
+  p.copied_in = load_relaxed(s.copied_in);
+  return p;
+}
+
 UniqueFd Socket::make_pair() {
   UniqueFd k;
   if (auto pair = Pair::make(ctx_, is_stream(), k)) set_pair(std::move(pair));

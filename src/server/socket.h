@@ -72,7 +72,11 @@ class Socket final : public PollHandler,
   void set_account(Account& account, uid_t uid) { account_ = &account, uid_ = uid, account.staged += staged_in_ + staged_out_; }
   Account* account() const { return account_; }
   uid_t uid() const { return uid_; }
-  uint64_t referenced_out() const { return referenced_out_; }
+  // How payload was passed between the program and here, bytes. What was copied is the client's word, and of its present slot.
+  struct Passed {
+    uint64_t copied_out = 0, copied_in = 0, referenced_out = 0;
+  };
+  Passed passed() const;
 
   // --- set-up, by control requests ---
   // Makes the pair and watches S. The returned K is for the client; invalid when the process has no descriptors left.

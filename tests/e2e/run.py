@@ -119,7 +119,7 @@ def main():
     parser.add_argument("--programs", default="build/release/bin", help="folder of ferry and ferryd")
     parser.add_argument("--ferryd", help="another ferryd, e.g. one with sanitizers")
     parser.add_argument("--logs", default=None, help="where logs of failed tests are kept")
-    parser.add_argument("--scheme", choices=["shared", "copy"])
+    parser.add_argument("--scheme", choices=["shared", "emulated", "copy"])
     parser.add_argument("--full", action="store_true", help="the sizes of `make soak`")
     parser.add_argument("--ferryd-option", action="append", help="one more option for every ferryd")
     parser.add_argument("--list", action="store_true")

@@ -6,6 +6,8 @@
 // It lives many times. In most lives it has few vices and otherwise uses its sockets as it should: whoever breaks all promises
 // at once is thrown out at the first, and never gets to the checks behind. scripts/removed-checks shows that it gets there.
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,6 +41,7 @@ class Hostile {
     if (socket < 0) return false;
     control_ = ipc::OwnedFd(static_cast<int>(socket));
     slots_.clear();
+    region_ = 0;
     held_.clear();
     dead_ = false;
     vices_ = one_in(4) ? ~0u : 1u << below(kVices) | 1u << below(kVices);
@@ -59,6 +62,7 @@ class Hostile {
     kick_ = fds.take(1);
     if (!map) return true;
     map_ = std::move(*map);
+    give_region();
     const uint32_t turns = 200 + below(3000);
     for (uint32_t turn = 0; (is_long || turn < turns) && !dead_ && Clock::now() < end; ++turn) misbehave();
     control_ = {};
@@ -66,7 +70,7 @@ class Hostile {
   }
 
  private:
-  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kVices };
+  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kRegions, kVices };
   bool has(Vice v) const { return (vices_ >> v & 1) != 0; }
 
   // Who greets as `ferry ss` does, or not at all, has no channel that a request could be about.
@@ -131,6 +135,7 @@ class Hostile {
         case kAnywhere: scribble_anywhere(); break;
         case kWatches: watch_nothing(); break;
         case kFull: overfill_ring(); break;
+        case kRegions: misuse_region(); break;
         default: fill_pool(); break;
       }
     }
@@ -164,6 +169,8 @@ class Hostile {
         if (one_in(8)) d.length = below(65);
         if (one_in(8)) d.flags = one_in(2) ? ipc::abi::kContinues : ipc::abi::kShutdown;
       }
+      if (!datagram && shared.kind != ipc::abi::kKindMessage && region_ != 0 && one_in(3))
+        d = {below(static_cast<uint32_t>(kRegionSize) - 70000), 64 + below(one_in(4) ? 60000 : 1000), region_, 0};
       __atomic_store_n(&shared.tx_produced, shared.tx_produced + 1, __ATOMIC_RELEASE);
     }
     const uint32_t produced = __atomic_load_n(&shared.rx_produced, __ATOMIC_ACQUIRE);
@@ -172,6 +179,45 @@ class Hostile {
       __atomic_store_n(&shared.rx_consumed, shared.rx_consumed + 1, __ATOMIC_RELEASE);
     }
     ring(at);
+  }
+
+  // A memfd as region, which is one of the kinds that are taken or one of those that are not.
+  void give_region() {
+    const bool good = !one_in(3);
+    const uint64_t size = good ? kRegionSize : number() % (uint64_t{1} << 40);
+    region_memfd_ = ipc::OwnedFd(memfd_create("hostile", MFD_ALLOW_SEALING | (!good && one_in(2) ? MFD_HUGETLB : 0)));
+    if (ftruncate(region_memfd_.get(), static_cast<off_t>(size)) != 0 && good) return;
+    const int seals = good ? F_SEAL_SHRINK | F_SEAL_GROW : static_cast<int>(below(16));
+    fcntl(region_memfd_.get(), F_ADD_SEALS, seals);
+    ipc::control::Request request;
+    request.op = static_cast<uint32_t>(Op::region);
+    request.value = good ? 1 + below(ipc::abi::kMaxRegions) : static_cast<uint32_t>(number());
+    const int sent = region_memfd_.get();
+    ipc::DescriptorList none;
+    region_ = ask(request, none, &sent, 1) && good ? static_cast<uint16_t>(request.value) : uint16_t{0};
+  }
+
+  // Descriptors about the end of the region, holes under what is being sent, regions that come and go with output in them.
+  void misuse_region() {
+    if (one_in(3) || region_ == 0) return give_region();
+    if (one_in(2)) {
+      fallocate(region_memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, below(kRegionSize), 1 + below(kRegionSize));
+      if (ftruncate(region_memfd_.get(), below(kRegionSize)) == 0) region_ = 0;
+      return;
+    }
+    if (one_in(4)) {
+      ipc::control::Request request;
+      request.op = static_cast<uint32_t>(Op::region);
+      request.value = region_;
+      ipc::DescriptorList none;
+      ask(request, none);
+      return;
+    }
+    auto& shared = map_.socket(slot());
+    auto& d = shared.tx[shared.tx_produced % ipc::abi::kRingEntries];
+    d = {kRegionSize + below(2048) - 1024, 1 + below(1024), one_in(4) ? static_cast<uint16_t>(number()) : region_, 0};
+    __atomic_store_n(&shared.tx_produced, shared.tx_produced + 1, __ATOMIC_RELEASE);
+    ring(static_cast<uint32_t>(&shared - &map_.socket(0)));
   }
 
   // One entry, or some bytes, more than there were.
@@ -249,8 +295,8 @@ class Hostile {
       }
     }
     static constexpr Op kOps[] = {Op::bind, Op::listen, Op::connect, Op::accept, Op::shutdown, Op::set_option, Op::get_option, Op::disconnect,
-                                  Op::attach, Op::rehome, Op::demote, Op::event_queue, Op::interfaces, Op::send_owner, Op::hello, Op::stock,
-                                  Op::admin};
+                                  Op::attach, Op::rehome, Op::demote, Op::event_queue, Op::interfaces, Op::region, Op::send_owner, Op::hello,
+                                  Op::stock, Op::admin};
     request.op = one_in(20) ? static_cast<uint32_t>(number()) : static_cast<uint32_t>(kOps[below(std::size(kOps))]);
     if (request.op == static_cast<uint32_t>(Op::demote)) return open_one();  // its reply waits for a reader of K that we are not
     request.slot = one_in(4) ? static_cast<uint32_t>(number()) : slot();
@@ -353,6 +399,9 @@ class Hostile {
   uint32_t vices_ = 0;
   uint32_t most_sockets_ = 0;
   bool dead_ = false;
+  static constexpr uint64_t kRegionSize = 2 * ipc::abi::kHugePageSize;
+  ipc::OwnedFd region_memfd_;
+  uint16_t region_ = 0;  // number of the one that was taken, 0: none
 };
 
 }  // namespace

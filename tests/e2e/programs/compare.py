@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Runs each program of this folder over the kernel's loopback and over `ferryd --loopback`, and compares what they print.
+"""Runs each program of this folder over the kernel's loopback and over `ferryd --loopback`, with the schemes shared and emulated, and
+compares what they print.
 
     compare.py --programs BIN [--keep] [NAME …]      e.g. compare.py --programs build/release/bin stream
 
@@ -82,7 +83,8 @@ def main():
     if os.geteuid() != 0:
         print("skipped: network namespaces need root")
         return 77
-    library = os.path.abspath(os.path.join(arguments.programs, "..", "lib", "libferry.so"))
+    schemes = {scheme: os.path.abspath(os.path.join(arguments.programs, "..", "lib", library))
+               for scheme, library in (("shared", "libferry.so"), ("emulated", "libferry_emulated.so"))}
     different = False
     with tempfile.TemporaryDirectory(prefix="ferry-compare-") as folder:
         compile_all(arguments.names, folder)
@@ -91,15 +93,17 @@ def main():
             for name in arguments.names:
                 program = ["ip", "netns", "exec", ferryd.space, os.path.join(folder, name)]
                 kernel = run(program, {})
-                # LD_PRELOAD goes to the program only, not to ip(8).
-                ferry = run(program[:4] + ["env", f"LD_PRELOAD={library}", program[4]], {"FERRY_SOCKET": ferryd.socket})
-                before, after = lines_of(name, kernel[1]), lines_of(name, ferry[1])
-                same = before == after and kernel[0] == ferry[0]
-                print(f"{name}: {'same' if same else 'DIFFERENT'} ({len(before)} lines, status {kernel[0]} / {ferry[0]})")
-                if not same:
-                    different = True
-                    print("\n".join(difflib.unified_diff(before, after, "kernel", "ferry", lineterm="", n=1)))
-                    print(ferry[2][-2000:])
+                for scheme, library in schemes.items():
+                    # LD_PRELOAD goes to the program only, not to ip(8).
+                    ferry = run(program[:4] + ["env", f"LD_PRELOAD={library}", program[4]],
+                                {"FERRY_SOCKET": ferryd.socket, "FERRY_SCHEME": scheme})
+                    before, after = lines_of(name, kernel[1]), lines_of(name, ferry[1])
+                    same = before == after and kernel[0] == ferry[0]
+                    print(f"{name}, {scheme}: {'same' if same else 'DIFFERENT'} ({len(before)} lines, status {kernel[0]} / {ferry[0]})")
+                    if not same:
+                        different = True
+                        print("\n".join(difflib.unified_diff(before, after, "kernel", "ferry", lineterm="", n=1)))
+                        print(ferry[2][-2000:])
         finally:
             ferryd.stop()
     return 1 if different else 0

@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -220,11 +222,13 @@ class FakeServer {
         event = true;
         continue;
       }
-      if (!ipc::is_inside(d, c.map.layout().output)) {
+      const ByteSpan named = c.find(d);
+      if (named.size() != d.length) {
         violations.fetch_add(1);
         break;
       }
-      const std::string bytes(reinterpret_cast<char*>(c.map.bytes(d.offset, d.length).data()), d.length);
+      const std::string bytes(reinterpret_cast<const char*>(named.data()), d.length);
+      if (d.region != 0) s.referenced += d.length;
       s.received += bytes;
       s.flags.push_back(d.flags);
       if (s.echo && !bytes.empty()) s.pending.push_back(bytes);
@@ -333,6 +337,7 @@ class FakeServer {
 
   uint32_t send_buffer = 256 * 1024;
   std::atomic<uint32_t> violations{0}, given_back{0};
+  uint64_t region_bytes = 64 << 20;
 
  private:
   FakeSocket* find(FakeChannel* c, uint32_t slot) {
@@ -388,6 +393,7 @@ class FakeServer {
         out.emplace_back(ends[0]);
         control::ServerInfo info{};
         info.client_spin_ns = 20'000;
+        info.region_bytes = region_bytes;
         info.server_pid = static_cast<uint32_t>(getpid());
         reply.data_length = sizeof info;
         std::memcpy(reply.data, &info, sizeof info);
@@ -434,6 +440,15 @@ class FakeServer {
           return Errc::ok;
         }
         return Errc::bad_socket;
+      }
+      case Op::region: {
+        struct stat status;
+        if (q.value == 0 || q.value > abi::kMaxRegions || fds.count != 1 || fstat(fds.fds[0].get(), &status) != 0) return Errc::invalid;
+        if (region_bytes == 0) return Errc::invalid;
+        void* p = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_SHARED, fds.fds[0].get(), 0);
+        if (p == MAP_FAILED) return Errc::no_memory;
+        c->regions[q.value - 1] = {static_cast<const std::byte*>(p), static_cast<uint64_t>(status.st_size)};
+        return Errc::ok;
       }
       case Op::event_queue: {
         if (q.flags == control::kQueueForget) return c->queue_pipes[q.value].reset(), Errc::ok;

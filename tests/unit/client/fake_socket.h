@@ -25,6 +25,19 @@ struct FakeChannel {
   std::vector<uint32_t> generations;
   std::vector<ipc::OwnedFd> queue_pipes;
   uint32_t pairs = 0;           // numbers given out
+  struct Region {
+    const std::byte* base = nullptr;
+    uint64_t size = 0;
+  };
+  Region regions[abi::kMaxRegions];
+
+  // What a descriptor of the client names; empty: nothing.
+  ByteSpan find(const abi::Descriptor& d) const {
+    if (d.region == 0) return ipc::is_inside(d, map.layout().output) ? map.bytes(d.offset, d.length) : ByteSpan();
+    if (d.region > abi::kMaxRegions) return {};
+    const Region& r = regions[d.region - 1];
+    return d.offset <= r.size && d.length <= r.size - d.offset ? ByteSpan(r.base + d.offset, d.length) : ByteSpan();
+  }
 };
 
 struct FakeSocket {
@@ -49,7 +62,7 @@ struct FakeSocket {
   std::vector<uint16_t> flags;          // of the descriptors
   std::deque<std::string> pending;      // to be delivered, one descriptor each
   bool echo = false, complete = true, take = true;
-  uint64_t taken_bytes = 0;
+  uint64_t taken_bytes = 0, referenced = 0;
   bool peer_closed = false, output_shut = false;
 
   abi::SocketShared& shared() { return places[static_cast<size_t>(home)].channel->map.socket(places[static_cast<size_t>(home)].slot); }

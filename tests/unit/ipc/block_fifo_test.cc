@@ -5,6 +5,7 @@
 #include <rapidcheck.h>
 
 #include <deque>
+#include <vector>
 
 namespace ferry::ipc {
 namespace {
@@ -14,9 +15,11 @@ class PoolSource final : public BlockFifo::Source {
   explicit PoolSource(uint64_t granules) : pool(std::move(*Pool::create({0, granules * Pool::kGranule}))), total(pool.free_bytes()) {}
   Result<Pool::Run> allocate_block(uint32_t bytes) override { return pool.allocate(bytes); }
   void release_block(uint64_t offset) override { pool.release(offset); }
+  void release_reference(uint64_t token) override { given_back.push_back(token); }
   bool whole() const { return pool.free_bytes() == total; }
   Pool pool;
   uint64_t total;
+  std::vector<uint64_t> given_back;
 };
 
 Pool::Run append(BlockFifo& fifo, PoolSource& source, uint32_t n) {
@@ -51,6 +54,41 @@ TEST(BlockFifo, DrainedStreamGivesLargeBlocksBack) {
   BlockFifo fifo;
   append(fifo, source, 65536);
   fifo.complete(source, 65536);
+  EXPECT_TRUE(source.whole());
+}
+
+TEST(BlockFifo, ReferencesAreGivenBackInOrderAmongBlocks) {
+  PoolSource source(64);
+  BlockFifo fifo;
+  append(fifo, source, 100);
+  ASSERT_TRUE(fifo.refer(1 << 20, 7));
+  ASSERT_TRUE(fifo.refer(10, 8));
+  append(fifo, source, 50);
+  EXPECT_EQ(fifo.outstanding(), 100u + (1 << 20) + 60);
+  fifo.complete(source, 100 + (1 << 20) - 1);
+  EXPECT_TRUE(source.given_back.empty());
+  fifo.complete(source, 100 + (1 << 20));
+  EXPECT_EQ(source.given_back, std::vector<uint64_t>{7});
+  fifo.complete(source, fifo.committed());
+  EXPECT_EQ(source.given_back, (std::vector<uint64_t>{7, 8}));
+  fifo.release_all(source);
+  EXPECT_TRUE(source.whole());
+}
+
+TEST(BlockFifo, AReferenceAtTheEndIsGivenBackAtOnceAndNeverFilled) {
+  PoolSource source(64);
+  BlockFifo fifo;
+  ASSERT_TRUE(fifo.refer(5, 1));
+  auto run = fifo.reserve(source, 1, 10);
+  ASSERT_TRUE(run.ok());
+  fifo.commit(10);
+  ASSERT_TRUE(fifo.refer(5, 2));
+  fifo.complete(source, 20);
+  EXPECT_EQ(source.given_back, (std::vector<uint64_t>{1, 2}));
+  EXPECT_FALSE(fifo.has_blocks() && fifo.outstanding() > 0);
+  ASSERT_TRUE(fifo.refer(5, 3));
+  fifo.release_all(source);
+  EXPECT_EQ(source.given_back, (std::vector<uint64_t>{1, 2, 3}));
   EXPECT_TRUE(source.whole());
 }
 

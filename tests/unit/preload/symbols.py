@@ -1,18 +1,19 @@
 #!/usr/bin/python3
 """What libferry.so shows and what it calls.
 
-    symbols.py LIBFERRY ARCHIVE…
+    symbols.py [--sources FOLDER] [--exports MAP] LIBFERRY ARCHIVE…
 
-It must export the functions of src/preload/exports.map and nothing else, every FERRY_EXPORT must be in that list, and no object of
+It must export the functions of src/preload/exports.map (or MAP) and nothing else, every FERRY_EXPORT must be in that list, and no object of
 ours may call an interposed function by its name: that would go through libferry again, or through another preloaded library.
 """
+import argparse
 import glob
 import os
 import re
 import subprocess
 import sys
 
-SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "src", "preload")
+SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "src")
 
 
 def names(*words):
@@ -27,11 +28,17 @@ def called_by_others(archive):
 
 
 def main():
-    library, archives = sys.argv[1], sys.argv[2:]
-    with open(os.path.join(SOURCES, "exports.map")) as listing:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sources", action="append", default=["preload"])
+    parser.add_argument("--exports", default=os.path.join(SOURCES, "preload", "exports.map"))
+    parser.add_argument("library")
+    parser.add_argument("archives", nargs="*")
+    options = parser.parse_args()
+    library, archives = options.library, options.archives
+    with open(options.exports) as listing:
         listed = set(re.findall(r"^\s+(\w+);$", listing.read(), re.MULTILINE))
     written = set()
-    for path in glob.glob(os.path.join(SOURCES, "*.cc")):
+    for path in (path for folder in options.sources for path in glob.glob(os.path.join(SOURCES, folder, "*.cc"))):
         with open(path) as source:
             written |= set(re.findall(r"^FERRY_EXPORT [^(]*?(\w+)\(", source.read(), re.MULTILINE))
     shown = names("-D", "--defined-only", library)

@@ -1,0 +1,288 @@
+#include "client/region.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/atomics.h"
+#include "client/channel.h"
+#include "ipc/syscall.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // Linux 6.1
+#endif
+
+namespace ferry::client {
+namespace {
+
+using ipc::arg;
+using ipc::raw_syscall;
+
+constexpr size_t kSmallPage = 4096;
+constexpr size_t kSmallPages = Region::kPage / kSmallPage;  // in a huge page
+constexpr size_t kHoleWords = kSmallPages / 64;             // of a huge page
+
+bool failed(long r) { return r < 0 && r > -4096; }
+
+long map_at(void* at, size_t n, int protection, int flags, int fd, uint64_t offset) {
+  return raw_syscall(SYS_mmap, arg(at), static_cast<long>(n), protection, flags, fd, static_cast<long>(offset));
+}
+
+}  // namespace
+
+bool WrittenPages::any(const std::byte* p, size_t n) const {
+  if (fd_ < 0) return true;
+  constexpr uint64_t kPresent = uint64_t{1} << 63, kSwapped = uint64_t{1} << 62, kOfFile = uint64_t{1} << 61;
+  constexpr size_t kAtOnce = 512;
+  uint64_t entries[kAtOnce];
+  size_t page = reinterpret_cast<uintptr_t>(p) / kSmallPage;
+  const size_t end = (reinterpret_cast<uintptr_t>(p) + n + kSmallPage - 1) / kSmallPage;
+  while (page < end) {
+    const size_t wanted = std::min(end - page, kAtOnce) * sizeof entries[0];
+    const long r = raw_syscall(SYS_pread64, fd_, arg(entries), static_cast<long>(wanted), static_cast<long>(page * sizeof entries[0]));
+    if (r < static_cast<long>(sizeof entries[0])) return true;
+    const size_t got = static_cast<size_t>(r) / sizeof entries[0];
+    for (size_t i = 0; i < got; ++i)
+      if ((entries[i] & (kPresent | kSwapped)) != 0 && (entries[i] & kOfFile) == 0) return true;
+    page += got;
+  }
+  return false;
+}
+
+Region::~Region() {
+  if (is_open()) close();
+}
+
+// Bytes of the book-keeping of `size` bytes.
+size_t Region::table_size(size_t size) { return size / kPage * (sizeof(Page) + kHoleWords * sizeof(uint64_t)); }
+
+Status Region::open(std::byte* base, size_t size) {
+  const long table = map_at(nullptr, table_size(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (failed(table)) return Errc::no_memory;
+  memfd_ = Channel::keep_private(
+      ipc::OwnedFd(static_cast<int>(raw_syscall(SYS_memfd_create, arg("ferry-region"), MFD_CLOEXEC | MFD_ALLOW_SEALING))));
+  base_ = base;
+  size_ = size;
+  pages_ = reinterpret_cast<Page*>(table);
+  holes_ = reinterpret_cast<uint64_t*>(table + static_cast<long>(size / kPage * sizeof(Page)));
+  allocated_ = 0;
+  retired_ = out_of_huge_pages_ = false;
+  if (memfd_.valid() && raw_syscall(SYS_ftruncate, memfd_.get(), static_cast<long>(size)) == 0 &&
+      raw_syscall(SYS_fcntl, memfd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+    return {};
+  close();
+  return Errc::no_memory;
+}
+
+bool Region::is_idle() const {
+  if (allocated_ != 0) return false;
+  return std::all_of(pages_, pages_ + count(), [](const Page& p) { return load_acquire(p.references) == 0; });
+}
+
+void Region::close() {
+  reserve(0, count());
+  raw_syscall(SYS_munmap, arg(pages_), static_cast<long>(table_size(size_)));
+  pages_ = nullptr;
+  Channel::drop_private(memfd_);
+}
+
+bool Region::map(size_t first, size_t count, int flags) {
+  return !failed(map_at(base_ + first * kPage, count * kPage, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, memfd_.get(),
+                        first * kPage));
+}
+
+void Region::reserve(size_t first, size_t count) {
+  map_at(base_ + first * kPage, count * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+}
+
+// The first run of `count` pages that nobody uses; the region's size / kPage: none.
+size_t Region::find_run(size_t count, bool& busy) const {
+  size_t free = 0;
+  for (size_t i = 0; i < this->count(); ++i) {
+    const bool referred = load_acquire(pages_[i].references) != 0;
+    if (pages_[i].state == kFree && referred) busy = true;
+    free = pages_[i].state == kFree && !referred ? free + 1 : 0;
+    if (free == count) return i + 1 - count;
+  }
+  return this->count();
+}
+
+// The pages of [first, first + count) that the memfd does not have, as huge pages. False: the system has none.
+bool Region::populate(size_t first, size_t count) {
+  for (size_t i = first; i < first + count;) {
+    size_t end = i;
+    while (end < first + count && !pages_[end].resident) ++end;
+    if (end == i) {
+      ++i;
+      continue;
+    }
+    // An empty huge page cannot be collapsed: each gets a small one first, by a call that can fail (a touch would be SIGBUS).
+    bool good = true;
+    for (size_t k = i; k < end && good; ++k)
+      good = raw_syscall(SYS_fallocate, memfd_.get(), 0, static_cast<long>(k * kPage), kSmallPage) == 0;
+    if (!good || raw_syscall(SYS_madvise, arg(base_ + i * kPage), static_cast<long>((end - i) * kPage), MADV_COLLAPSE) != 0) {
+      punch(i, end - i);
+      return false;
+    }
+    for (; i < end; ++i) pages_[i].resident = true;
+  }
+  return true;
+}
+
+std::byte* Region::allocate(size_t count, bool zeroed, bool& busy) {
+  busy = false;
+  if (retired_ || count == 0) return nullptr;
+  const size_t first = find_run(count, busy);
+  if (first == this->count()) return nullptr;
+  std::byte* start = base_ + first * kPage;
+  bool used_before = false;
+  for (size_t i = first; i < first + count; ++i) used_before |= pages_[i].resident;
+  if (!map(first, count, MAP_SHARED)) return nullptr;
+  if (!populate(first, count)) {
+    out_of_huge_pages_ = true;
+    reserve(first, count);
+    return nullptr;
+  }
+  if (zeroed && used_before) std::memset(start, 0, count * kPage);
+  for (size_t i = first; i < first + count; ++i) pages_[i].state = kOwned;
+  pages_[first].extent = static_cast<uint32_t>(count);
+  allocated_ += count;
+  return start;
+}
+
+void Region::release(std::byte* start) {
+  const size_t first = index_of(start);
+  free_pages(first, first + pages_[first].extent);
+}
+
+void Region::free_pages(size_t first, size_t end) {
+  reserve(first, end - first);
+  for (size_t i = first; i < end; ++i) {
+    Page& page = pages_[i];
+    if (page.has_holes) std::memset(holes_ + i * kHoleWords, 0, kHoleWords * sizeof(uint64_t));
+    page.has_holes = false;
+    page.extent = 0;
+    if (page.state != kFree) --allocated_;
+    page.state = kFree;
+  }
+  if (!retired_) trim();
+}
+
+// Marks small pages [from, to) of a huge page; true: none is left.
+bool Region::add_hole(size_t page, size_t from, size_t to) {
+  uint64_t* words = holes_ + page * kHoleWords;
+  for (size_t i = from; i < to; ++i) words[i / 64] |= uint64_t{1} << i % 64;
+  pages_[page].has_holes = true;
+  return std::all_of(words, words + kHoleWords, [](uint64_t word) { return word == ~uint64_t{0}; });
+}
+
+void Region::unmap(std::byte* p, size_t n) {
+  const std::byte* end = p + n;
+  for (size_t i = index_of(p); i < count() && base_ + i * kPage < end;) {
+    std::byte* page = base_ + i * kPage;
+    std::byte* from = std::max(p, page);
+    const std::byte* to = std::min<const std::byte*>(end, page + kPage);
+    if (from == page && to == page + kPage) {
+      const size_t whole = static_cast<size_t>(end - page) / kPage;
+      free_pages(i, i + whole);
+      i += whole;
+      continue;
+    }
+    if (pages_[i].state != kFree) {
+      set_apart_pages(i, i + 1);
+      map_at(from, static_cast<size_t>(to - from), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+      if (add_hole(i, static_cast<size_t>(from - page) / kSmallPage, static_cast<size_t>(to - page) / kSmallPage)) free_pages(i, i + 1);
+    }
+    ++i;
+  }
+}
+
+void Region::clear(std::byte* p, size_t n) {
+  set_apart(p, n);
+  map_at(p, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  if (retired_) return;
+  for (size_t i = index_of(p + kPage - 1); base_ + (i + 1) * kPage <= p + n; ++i)  // nobody sees the memfd's whole pages any more
+    if (load_acquire(pages_[i].references) == 0) punch(i, 1);
+}
+
+void Region::lend_address_space(std::byte* p, size_t n) {
+  set_apart(p, n);
+  for (size_t i = index_of(p); i <= index_of(p + n - 1); ++i) {
+    if (pages_[i].state != kFree) continue;
+    pages_[i].state = kApart;
+    ++allocated_;
+  }
+}
+
+void Region::punch(size_t first, size_t count) {
+  raw_syscall(SYS_fallocate, memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<long>(first * kPage),
+              static_cast<long>(count * kPage));
+  for (size_t i = first; i < first + count; ++i) pages_[i].resident = false;
+}
+
+// Gives back free memory beyond kKept, from the end: low pages are used first.
+void Region::trim() {
+  size_t kept = 0;
+  for (size_t i = 0; i < count(); ++i) {
+    if (pages_[i].state != kFree || !pages_[i].resident || load_acquire(pages_[i].references) != 0) continue;
+    kept += kPage;
+    if (kept > kKept) punch(i, 1);
+  }
+}
+
+size_t Region::refer(const std::byte* p, size_t n, size_t most, const WrittenPages& written) {
+  if (retired_) return 0;
+  const size_t i = index_of(p);
+  const size_t here = std::min(most, kPage - static_cast<size_t>(p - base_) % kPage);
+  Page& page = pages_[i];
+  if (page.state == kOwned) {
+    // What follows in the same call comes at once: one system call for all of it.
+    size_t end = i;
+    const size_t last = std::min(index_of(p + n - 1), count() - 1);
+    while (end <= last && pages_[end].state == kOwned) ++end;
+    if (!map(i, end - i, MAP_PRIVATE)) return 0;
+    for (size_t k = i; k < end; ++k) pages_[k].state = kLent;
+  } else if (page.state != kLent) {
+    return 0;
+  } else if (written.any(p, here)) {
+    page.state = kApart;
+    return 0;
+  }
+  atomic_add(page.references, 1u);
+  return here;
+}
+
+void Region::unrefer(const std::byte* p) { atomic_add(pages_[index_of(p)].references, ~0u); }
+
+// From shared to private nothing is lost: what was written before the change is in the memfd, what comes later is a copy.
+void Region::set_apart_pages(size_t first, size_t end) {
+  while (first < end) {
+    size_t stop = first;
+    while (stop < end && pages_[stop].state == kOwned) ++stop;
+    if (stop > first) map(first, stop - first, MAP_PRIVATE);
+    for (size_t i = first; i < stop; ++i) pages_[i].state = kApart;
+    if (stop < end && pages_[stop].state == kLent) pages_[stop].state = kApart;
+    first = std::max(stop, first + 1);
+  }
+}
+
+void Region::set_apart(const std::byte* p, size_t n) {
+  set_apart_pages(index_of(p), index_of(p + n - 1) + 1);
+}
+
+void Region::retire() {
+  if (retired_) return;
+  set_apart_pages(0, count());
+  retired_ = true;
+  Channel::drop_private(memfd_);
+}
+
+void Region::forget_references() {
+  for (size_t i = 0; i < count(); ++i) store_relaxed(pages_[i].references, 0u);
+}
+
+}  // namespace ferry::client

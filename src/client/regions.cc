@@ -1,0 +1,274 @@
+#include "client/regions.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "base/atomics.h"
+#include "client/channel.h"
+#include "client/process.h"
+#include "client/region.h"
+#include "port/api/log.h"
+
+namespace ferry::client::regions {
+
+std::byte* g_begin = nullptr;
+size_t g_size = 0;
+
+namespace {
+
+namespace abi = ipc::abi;
+namespace control = ipc::control;
+using ipc::arg;
+using ipc::raw_syscall;
+using port::LogLevel;
+
+struct Slot {
+  Region region;
+  uint32_t serial = 0;  // raised whenever another region is opened here
+};
+
+struct State {
+  Mutex mutex;
+  bool logged = false;
+  size_t region_size = 0;
+  Slot* slots = nullptr;  // kMaxRegions of them
+  int pagemap = -1;       // of this process
+  uint32_t pagemap_token = 0;
+};
+constinit State g_state;  // nothing to destroy: memory is freed until the very end
+bool g_enabled = false;  // atomic
+
+void give_up(State& s, const char* why) {
+  if (s.logged) return;
+  s.logged = true;
+  port::log(LogLevel::warning, "large buffers are not passed by reference: %s; they are copied, as with --scheme shared", why);
+}
+
+bool reserve_address_space(State& s, const Channel& channel) {
+  const size_t size = channel.server().region_bytes / Region::kPage * Region::kPage;
+  if (size == 0) return give_up(s, "ferryd takes no regions (quota-region-mib is 0)"), false;
+  const size_t all = size * abi::kMaxRegions;
+  const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(all + Region::kPage), PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (r < 0 && r > -4096) return give_up(s, "no address space for regions"), false;
+  s.slots = new (std::nothrow) Slot[abi::kMaxRegions];
+  if (s.slots == nullptr) return give_up(s, "no memory"), false;
+  s.region_size = size;
+  store_release(g_begin, reinterpret_cast<std::byte*>((static_cast<size_t>(r) + Region::kPage - 1) / Region::kPage * Region::kPage));
+  store_release(g_size, all);
+  return true;
+}
+
+Slot& slot_of(State& s, const void* p) {
+  return s.slots[static_cast<size_t>(static_cast<const std::byte*>(p) - g_begin) / s.region_size];
+}
+uint32_t number_of(State& s, const Slot& slot) { return static_cast<uint32_t>(&slot - s.slots) + 1; }
+
+// Opens a region in a free slot; nullptr: all are in use.
+Region* open_region(State& s) {
+  for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
+    Slot& slot = s.slots[i];
+    if (slot.region.is_open()) {
+      if (!slot.region.is_retired() || !slot.region.is_idle()) continue;
+      slot.region.close();
+    }
+    if (!slot.region.open(g_begin + i * s.region_size, s.region_size)) return give_up(s, "no memory file can be made"), nullptr;
+    ++slot.serial;
+    return &slot.region;
+  }
+  give_up(s, "all regions are in use: each fork retires one that has memory in use");
+  return nullptr;
+}
+
+// The one that allocations come from; nullptr: none can be had.
+Region* region_in_service(State& s) {
+  for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
+    Region& region = s.slots[i].region;
+    if (!region.is_open() || region.is_retired()) continue;
+    return &region;
+  }
+  return open_region(s);
+}
+
+std::byte* allocate_in(State& s, size_t count, bool zeroed, bool& busy) {
+  Region* region = region_in_service(s);
+  if (region == nullptr) return nullptr;
+  std::byte* p = region->allocate(count, zeroed, busy);
+  if (region->out_of_huge_pages()) {
+    store_release(g_enabled, false);
+    give_up(s, "the system gives no huge pages (MADV_COLLAPSE, Linux 6.1)");
+  }
+  return p;
+}
+
+// /proc/self/pagemap of this process, -1 where it cannot be had.
+int pagemap(State& s) {
+  if (s.pagemap_token == process_token()) return s.pagemap;
+  s.pagemap_token = process_token();
+  const long fd = raw_syscall(SYS_openat, AT_FDCWD, arg("/proc/self/pagemap"), O_RDONLY | O_CLOEXEC);
+  s.pagemap = fd < 0 ? -1 : Channel::keep_private(ipc::OwnedFd(static_cast<int>(fd))).release();
+  if (s.pagemap < 0) port::log(LogLevel::warning, "/proc/self/pagemap cannot be read: a buffer is passed by reference only once");
+  return s.pagemap;
+}
+
+}  // namespace
+
+bool overlaps(const void* p, size_t n) {
+  const size_t size = load_acquire(g_size);
+  if (size == 0 || n == 0) return false;
+  const auto begin = reinterpret_cast<uintptr_t>(load_acquire(g_begin)), at = reinterpret_cast<uintptr_t>(p);
+  return at < begin + size && (at >= begin || n > begin - at);
+}
+
+void enable() { store_release(g_enabled, true); }
+
+void disable(const char* why) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  if (!atomic_exchange(g_enabled, false) || s.slots == nullptr) return;
+  give_up(s, why);
+  for (uint32_t i = 0; i < abi::kMaxRegions; ++i)
+    if (s.slots[i].region.is_open()) s.slots[i].region.retire();
+}
+
+void* allocate(size_t n, bool zeroed) {
+  if (n < kLeastAllocation || !load_acquire(g_enabled)) return nullptr;
+  Channel* channel = Channel::existing();
+  if (channel == nullptr) return nullptr;
+  State& s = g_state;
+  const size_t count = (n - 1) / Region::kPage + 1;
+  bool busy = false;
+  {
+    Guard guard(s.mutex);
+    if (s.slots == nullptr && !reserve_address_space(s, *channel)) {
+      store_release(g_enabled, false);
+      return nullptr;
+    }
+    // A large part of a region for one allocation would be committed at once, which may never be touched.
+    if (count > s.region_size / Region::kPage / 4) return nullptr;
+    if (std::byte* p = allocate_in(s, count, zeroed, busy); p != nullptr || !busy) return p;
+  }
+  if (in_critical_section()) return nullptr;
+  channel->reap(true);  // what ferryd is done with, and nobody has noticed
+  Guard guard(s.mutex);
+  return allocate_in(s, count, zeroed, busy);
+}
+
+void release(void* p) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  slot_of(s, p).region.release(static_cast<std::byte*>(p));
+}
+
+size_t size_of(const void* p) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  return slot_of(s, p).region.size_at(static_cast<const std::byte*>(p));
+}
+
+namespace {
+
+// Calls act(region, from, bytes) for what [p, p + n) has in each open region.
+template <typename Act>
+void for_each_part(const void* p, size_t n, Act act) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  if (s.slots == nullptr) return;
+  auto* at = static_cast<std::byte*>(const_cast<void*>(p));
+  for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
+    Region& region = s.slots[i].region;
+    if (!region.is_open()) continue;
+    std::byte* from = std::max(at, region.base());
+    std::byte* to = std::min(at + n, region.base() + region.size());
+    if (from < to) act(region, from, static_cast<size_t>(to - from));
+  }
+}
+
+}  // namespace
+
+void set_apart(const void* p, size_t n) {
+  for_each_part(p, n, [](Region& region, std::byte* from, size_t bytes) { region.set_apart(from, bytes); });
+}
+void unmap(void* p, size_t n) {
+  for_each_part(p, n, [](Region& region, std::byte* from, size_t bytes) { region.unmap(from, bytes); });
+}
+void clear(void* p, size_t n) {
+  for_each_part(p, n, [](Region& region, std::byte* from, size_t bytes) { region.clear(from, bytes); });
+}
+void lend_address_space(void* p, size_t n) {
+  for_each_part(p, n, [](Region& region, std::byte* from, size_t bytes) { region.lend_address_space(from, bytes); });
+}
+
+void announce(Channel& channel, const void* p) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  Slot& slot = slot_of(s, p);
+  const uint32_t number = number_of(s, slot);
+  if (slot.region.is_retired() || channel.knows_region(number, slot.serial)) return;
+  control::Request request;
+  control::Reply reply;
+  request.op = static_cast<uint32_t>(control::Op::region);
+  request.value = number;
+  const int memfd = slot.region.memfd();
+  const int error = channel.call(request, reply, &memfd, 1);
+  if (error == 0) channel.set_region(number, slot.serial);
+  else if (error != -ENETDOWN) give_up(s, "ferryd does not take the region");
+}
+
+Reference refer(const Channel& channel, const void* p, size_t n, size_t most) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  Slot& slot = slot_of(s, p);
+  const uint32_t number = number_of(s, slot);
+  if (slot.region.is_retired() || !channel.knows_region(number, slot.serial)) return {};
+  const auto* at = static_cast<const std::byte*>(p);
+  const size_t length = slot.region.refer(at, n, most, WrittenPages(pagemap(s)));
+  if (length == 0) return {};
+  return {slot.region.offset_of(at), static_cast<uint32_t>(length), static_cast<uint16_t>(number), reinterpret_cast<uint64_t>(p)};
+}
+
+// Without the mutex: a region is open for as long as anything refers to it.
+void unrefer(uint64_t token) {
+  const auto* p = reinterpret_cast<const std::byte*>(token);
+  slot_of(g_state, p).region.unrefer(p);
+}
+
+void before_fork() {
+  State& s = g_state;
+  enter_critical();
+  s.mutex.lock();
+  if (s.slots == nullptr) return;
+  for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
+    Region& region = s.slots[i].region;
+    if (region.is_open() && region.has_allocations()) region.retire();
+  }
+}
+
+void after_fork_in_parent() {
+  g_state.mutex.unlock();
+  leave_critical();
+}
+
+// What the child has of its parent's: memory of retired regions. References are the parent's business.
+void after_fork_in_child() {
+  State& s = g_state;
+  s.logged = false;
+  if (s.pagemap >= 0) {
+    ipc::OwnedFd fd(s.pagemap);
+    Channel::drop_private(fd);
+  }
+  s.pagemap = -1;
+  s.pagemap_token = 0;
+  for (uint32_t i = 0; s.slots != nullptr && i < abi::kMaxRegions; ++i) {
+    Region& region = s.slots[i].region;
+    if (!region.is_open()) continue;
+    region.forget_references();
+    region.retire();
+  }
+  s.mutex.unlock();
+  leave_critical();
+}
+
+}  // namespace ferry::client::regions

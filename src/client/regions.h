@@ -1,0 +1,73 @@
+// The regions of this process (region.h): which allocations are served from them, and how output refers to them.
+//
+// Begins when enable() is called (the scheme `emulated`) and this process has a channel to ferryd: a program without Ferry sockets pays
+// nothing. Nothing here is ever an error: what a region cannot serve is ordinary memory, and what cannot be referred to is copied, with
+// one line in the log for the reason.
+//
+// fork: regions with memory in use are retired (Region::retire) before, by a handler of pthread_atfork(3); parent and child make new
+// ones. Threads: everything may be called by any thread; one mutex, never held over a wait other than a control call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ferry::client {
+
+class Channel;
+
+namespace regions {
+
+// Allocations of fewer bytes are not served.
+inline constexpr size_t kLeastAllocation = size_t{1} << 20;
+
+// The address space of all regions; empty until the first allocation. Read without a lock: it is set once.
+extern std::byte* g_begin;
+extern size_t g_size;
+// Whether `p` was allocated here.
+inline bool contains(const void* p) {
+  return static_cast<size_t>(static_cast<const std::byte*>(p) - __atomic_load_n(&g_begin, __ATOMIC_RELAXED)) <
+         __atomic_load_n(&g_size, __ATOMIC_RELAXED);
+}
+// Whether any byte of [p, p + n) is in that address space.
+bool overlaps(const void* p, size_t n);
+
+void enable();
+// No more allocations and references, for good; memory in use stays valid. `why` goes to the log.
+void disable(const char* why);
+
+// Memory of at least `n` bytes at a multiple of the huge page size, zero bytes if `zeroed`. nullptr: not served, use ordinary memory.
+void* allocate(size_t n, bool zeroed);
+// Gives back what allocate() gave; contains(p).
+void release(void* p);
+// Bytes of the allocation that begins at p.
+size_t size_of(const void* p);
+// The program treats [p, p + n) in a way of its own (mprotect, madvise): ordinary private memory from now on, in place.
+void set_apart(const void* p, size_t n);
+
+// The same for memory that is not freed as a whole: as munmap(2), MADV_DONTNEED and MAP_FIXED have it, for the part of [p, p + n) that is
+// in regions. Ends at small pages.
+void unmap(void* p, size_t n);
+void clear(void* p, size_t n);
+void lend_address_space(void* p, size_t n);
+
+// --- output ---
+struct Reference {
+  uint64_t offset = 0;  // in the region
+  uint32_t length = 0;  // bytes; 0: they have to be copied
+  uint16_t region = 0;  // number, abi::Descriptor
+  uint64_t token = 0;   // for unrefer()
+};
+// Lets the server of `channel` have the region that holds `p`, if it has not. Blocks for one control call at the first time.
+void announce(Channel& channel, const void* p);
+// As many of the `most` bytes at `p` as are in one page, not to change any more in what the server sees. `n` bytes, `most` at least, are
+// to follow in this call of the program's.
+Reference refer(const Channel& channel, const void* p, size_t n, size_t most);
+void unrefer(uint64_t token);
+
+// --- fork ---
+void before_fork();
+void after_fork_in_parent();
+void after_fork_in_child();
+
+}  // namespace regions
+}  // namespace ferry::client

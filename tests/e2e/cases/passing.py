@@ -1,0 +1,109 @@
+"""Output by reference (--scheme emulated): programs get the same bytes through as with copies, and counters prove that none were made."""
+import os
+import re
+import subprocess
+import threading
+
+from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, case
+from cases.databases import start_redis
+from cases.load import iperf3_client, start_iperf3
+from evidence import number
+from harness import Failed, eventually
+
+SLOW_PATH = ("--loss", "1", "--reorder", "1", "--hold", "2", "--seed", "11")
+
+
+def referenced(side):
+    return number(side.stat(), "server", "referenced_out")
+
+
+def large(net, megabytes, *whats):
+    """Runs large.py; returns the bytes that the client's ferryd took by reference."""
+    net.options.scheme = "emulated"
+    server = net.server.spawn(net.python("large.py", "serve", "9400"))
+    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
+    before = referenced(net.client)
+    net.client.run(net.python("large.py", "send", net.target, "9400", str(megabytes), *whats), timeout=100)
+    if server.wait(60).code != 0 or ("exit" in whats and "good" not in server.output()[0].splitlines()):
+        raise Failed(f"the server's side\n{server.tail()}")
+    return referenced(net.client) - before
+
+
+@case((FERRY_KERNEL, FERRY_FERRY), timeout=150)
+def passing_large_buffers(net):
+    """64 MiB that are overwritten, freed, sent twice, shared with a child, left behind by exit, right after they were sent."""
+    size = 64 if net.options.full else 24
+    bytes_by_reference = large(net, size, "overwrite", "free", "again", "overwrite", "fork", "exit")
+    if bytes_by_reference < 6 * size << 20:
+        raise Failed(f"only {bytes_by_reference} bytes went by reference")
+
+
+@case((FERRY_KERNEL, FERRY_FERRY), timeout=150, relay=SLOW_PATH)
+def passing_bad_path(net):
+    """The same over a path that loses frames: what is sent again is what was sent first."""
+    if large(net, 4, "overwrite", "free", "again", "fork", "exit") < 4 * 4 << 20:
+        raise Failed("hardly any byte went by reference")
+
+
+@case((FERRY_KERNEL, FERRY_FERRY), timeout=60, needs=("iperf3",))
+def passing_iperf3(net):
+    net.options.scheme = "emulated"
+    start_iperf3(net.server)
+    before, seen = referenced(net.client), []
+    watch = threading.Thread(target=eventually, args=(lambda: any(s.get("referenced_out", 0) > 10 << 20 for s in net.client.sockets()) and
+                                                      (seen.append(net.client.ferry("ss", "-e").out) or True), 10, "ss shows it"))
+    watch.start()
+    end = iperf3_client(net, "-l", "1M")
+    watch.join()
+    if not seen or not re.search(r"copied:\d+/\d+ referenced:[1-9]\d{7}", seen[0]):
+        raise Failed(f"ferry ss -e shows\n{seen}")
+    if referenced(net.client) - before < end["sum_sent"]["bytes"] * 0.9:
+        raise Failed(f"{referenced(net.client) - before} of {end['sum_sent']['bytes']} bytes went by reference")
+
+
+@case(CLIENT_AND_SERVER, timeout=150, needs=("redis-server", "redis-cli"))
+def passing_redis(net):
+    """A program with an allocator of its own (jemalloc), 32 MiB values, a child that saves while the parent is written to."""
+    net.options.scheme = "emulated"
+    start_redis(net.server, net)
+
+    def cli(*words, **how):
+        return net.client.run(["redis-cli", "-h", net.target, *words], **how).out.strip()
+
+    big = ("%07x." % 0xabc + "0123456789abcdef" * 15 + "01234567") * (1 << 17)
+    net.file("big", big)
+    for key in ("one", "two"):
+        with open(os.path.join(net.folder, "big"), "rb") as value:
+            if cli("-x", "SET", key, stdin=value) != "OK":
+                raise Failed("SET of 32 MiB")
+    for key in ("one", "two", "one"):
+        if cli("GET", key) != big:
+            raise Failed("GET gave other bytes than SET took")
+    before = cli("LASTSAVE")
+    cli("BGSAVE")
+    for i in range(20):
+        cli("SETRANGE", "one", str(i << 20), f"written{i}")
+    eventually(lambda: cli("LASTSAVE") != before or os.path.exists(os.path.join(net.folder, "dump.rdb")), 30, "BGSAVE ends")
+    expected = bytearray(big, "ascii")
+    for i in range(20):
+        written = f"written{i}".encode()
+        expected[i << 20:(i << 20) + len(written)] = written
+    if cli("GET", "one") != expected.decode() or cli("GET", "two") != big:
+        raise Failed("after BGSAVE and SETRANGE the value is another")
+
+
+@case((FERRY_KERNEL,), timeout=60)
+def passing_without_huge_pages(net):
+    """Where there are none, everything is copied, and one line says so."""
+    net.options.scheme = "emulated"
+    server = net.server.spawn(net.python("large.py", "serve", "9400"))
+    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
+    # PR_SET_THP_DISABLE (41) is inherited over execve(2).
+    program = "import ctypes, os, sys; ctypes.CDLL(None).prctl(41, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    words = net.client.command(net.python("large.py", "send", net.target, "9400", "8", "overwrite", "exit"))
+    at = next(i for i, word in enumerate(words) if os.path.basename(word) == "ferry")
+    done = subprocess.run([*words[:at], "/usr/bin/python3", "-c", program, *words[at:]], capture_output=True, text=True, timeout=40)
+    if done.returncode != 0 or done.stderr.count("no huge pages") != 1:
+        raise Failed(f"{done.returncode}\n{done.stdout}{done.stderr}")
+    if referenced(net.client) != 0:
+        raise Failed("bytes went by reference without huge pages")

@@ -1,0 +1,232 @@
+// A region by itself: memory of the program's that behaves like any other, and a memfd that keeps what was referred to.
+#include "client/region.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <string>
+#include <thread>
+
+namespace ferry::client {
+namespace {
+
+constexpr size_t kPage = Region::kPage;
+constexpr size_t kSmall = 4096;
+
+class RegionTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    void* p = mmap(nullptr, kSize + kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ASSERT_NE(p, MAP_FAILED);
+    base_ = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(p) + kPage - 1) / kPage * kPage);
+    ASSERT_TRUE(region_.open(base_, kSize).ok());
+    view_fd_ = dup(region_.memfd());
+    view_ = static_cast<const char*>(mmap(nullptr, kSize, PROT_READ, MAP_SHARED, view_fd_, 0));
+    pagemap_ = ::open("/proc/self/pagemap", O_RDONLY);
+    char* p0 = allocate(1);
+    if (p0 == nullptr) GTEST_SKIP() << "no huge pages here";
+    region_.release(reinterpret_cast<std::byte*>(p0));
+  }
+  void TearDown() override {
+    if (region_.is_open()) region_.close();
+    ::close(pagemap_);
+    ::close(view_fd_);
+  }
+  char* allocate(size_t pages, bool zeroed = false) {
+    bool busy = false;
+    return reinterpret_cast<char*>(region_.allocate(pages, zeroed, busy));
+  }
+  void release(char* p) { region_.release(reinterpret_cast<std::byte*>(p)); }
+  size_t refer(const char* p, size_t n) {
+    return region_.refer(reinterpret_cast<const std::byte*>(p), n, n, WrittenPages(pagemap_));
+  }
+  void unrefer(const char* p) { region_.unrefer(reinterpret_cast<const std::byte*>(p)); }
+  // What the server sees of it.
+  const char* seen(const char* p) const { return view_ + (p - reinterpret_cast<const char*>(base_)); }
+  // Small pages of [p, p + n) that are the program's alone.
+  size_t copies(const char* p, size_t n) const {
+    size_t count = 0;
+    for (size_t at = 0; at < n; at += kSmall) count += WrittenPages(pagemap_).any(reinterpret_cast<const std::byte*>(p + at), 1);
+    return count;
+  }
+
+  static constexpr size_t kSize = 80 * kPage;
+  std::byte* base_ = nullptr;
+  Region region_;
+  int view_fd_ = -1, pagemap_ = -1;
+  const char* view_ = nullptr;
+};
+
+TEST_F(RegionTest, FreshMemoryIsZeroAlignedAndTheProgramsOwn) {
+  char* p = allocate(3, true);
+  ASSERT_NE(p, nullptr);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(p) % kPage, 0u);
+  EXPECT_EQ(std::string(p, 3 * kPage), std::string(3 * kPage, '\0'));
+  EXPECT_EQ(region_.size_at(reinterpret_cast<std::byte*>(p)), 3 * kPage);
+  std::memset(p, 'x', 3 * kPage);
+  release(p);
+  char* again = allocate(3, true);
+  EXPECT_EQ(again, p);
+  EXPECT_EQ(std::string(again, 3 * kPage), std::string(3 * kPage, '\0'));
+}
+
+TEST_F(RegionTest, ItEndsWhenItIsFull) {
+  EXPECT_EQ(allocate(kSize / kPage + 1), nullptr);
+  char* all = allocate(kSize / kPage);
+  ASSERT_NE(all, nullptr);
+  EXPECT_EQ(allocate(1), nullptr);
+  release(all);
+  EXPECT_NE(allocate(1), nullptr);
+}
+
+TEST_F(RegionTest, WhatWasReferredToStaysAndTheProgramWritesOn) {
+  char* p = allocate(2);
+  std::memset(p, 'a', 2 * kPage);
+  ASSERT_EQ(refer(p + 100, kPage), kPage - 100);  // as far as the huge page
+  ASSERT_EQ(refer(p + kPage, 100), 100u);
+  std::memset(p, 'b', 2 * kPage);
+  EXPECT_EQ(std::string(p, 2 * kPage), std::string(2 * kPage, 'b'));
+  EXPECT_EQ(std::string(seen(p), 2 * kPage), std::string(2 * kPage, 'a'));
+}
+
+// PAPER, property 2: one small page is copied per page touched, none if none is.
+TEST_F(RegionTest, OnlyTouchedPagesAreCopied) {
+  char* p = allocate(2);
+  std::memset(p, 'a', 2 * kPage);
+  ASSERT_GT(refer(p, 2 * kPage), 0u);
+  EXPECT_EQ(copies(p, 2 * kPage), 0u);
+  p[0] = p[5] = 'b';
+  p[7 * kSmall + 9] = 'c';
+  p[kPage - 1] = 'd';
+  EXPECT_EQ(copies(p, 2 * kPage), 3u);
+  EXPECT_EQ(p[1], 'a');
+  EXPECT_EQ(std::string(seen(p), kPage), std::string(kPage, 'a'));
+}
+
+TEST_F(RegionTest, UnwrittenMemoryIsReferredToAgainAndWrittenMemoryIsNot) {
+  char* p = allocate(2);
+  std::memset(p, 'a', 2 * kPage);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(refer(p, kPage), kPage);
+    EXPECT_EQ(refer(p + kPage, kPage), kPage);
+  }
+  p[kPage + 3] = 'b';
+  EXPECT_EQ(refer(p, kPage), kPage);
+  EXPECT_EQ(refer(p + kPage, kPage), 0u);
+  EXPECT_EQ(refer(p + kPage, kPage), 0u);
+}
+
+TEST_F(RegionTest, WithoutPagemapMemoryIsReferredToOnce) {
+  char* p = allocate(1);
+  EXPECT_EQ(region_.refer(reinterpret_cast<std::byte*>(p), 100, 100, WrittenPages(-1)), 100u);
+  EXPECT_EQ(region_.refer(reinterpret_cast<std::byte*>(p), 100, 100, WrittenPages(-1)), 0u);
+}
+
+TEST_F(RegionTest, MemoryThatWasReleasedIsNotUsedAgainWhileItIsReferredTo) {
+  char* p = allocate(1);
+  std::memset(p, 'a', kPage);
+  ASSERT_EQ(refer(p, kPage), kPage);
+  ASSERT_EQ(refer(p, 10), 10u);
+  release(p);
+  char* other = allocate(1);
+  ASSERT_NE(other, p);
+  std::memset(other, 'b', kPage);
+  EXPECT_EQ(std::string(seen(p), kPage), std::string(kPage, 'a'));
+  unrefer(p);
+  EXPECT_NE(allocate(1), p);
+  EXPECT_FALSE(region_.is_idle());
+  unrefer(p);
+  EXPECT_EQ(allocate(1), p);
+}
+
+// The kernel writes as well: read(2) into memory that is being sent.
+TEST_F(RegionTest, ReadIntoWhatIsReferredTo) {
+  char* p = allocate(1);
+  std::memset(p, 'a', kPage);
+  ASSERT_EQ(refer(p, kPage), kPage);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  ASSERT_EQ(write(ends[1], "kernel", 6), 6);
+  ASSERT_EQ(read(ends[0], p + kSmall - 3, 6), 6);
+  EXPECT_EQ(std::string(p + kSmall - 4, 8), "akernela");
+  EXPECT_EQ(std::string(seen(p), kPage), std::string(kPage, 'a'));
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST_F(RegionTest, AThreadThatWritesMeanwhileLosesNothing) {
+  char* p = allocate(8);
+  std::memset(p, 0, 8 * kPage);
+  auto* words = reinterpret_cast<std::atomic<uint64_t>*>(p);
+  const size_t count = 8 * kPage / sizeof(uint64_t);
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> rounds{0};
+  std::thread writer([&] {
+    for (; !stop; ++rounds)
+      for (size_t i = 0; i < count; i += 509) words[i].fetch_add(1);
+  });
+  for (size_t i = 0; i < 8; ++i) {
+    for (const uint64_t before = rounds; rounds == before;) std::this_thread::yield();
+    EXPECT_GT(refer(p + i * kPage, kPage), 0u);
+  }
+  stop = true;
+  writer.join();
+  for (size_t i = 0; i < count; i += 509) ASSERT_EQ(words[i].load(), rounds) << i;
+}
+
+TEST_F(RegionTest, FreeMemoryBeyondABoundIsGivenBack) {
+  constexpr size_t kPages = Region::kKept / kPage + 8;
+  char* p = allocate(kPages);
+  struct stat status;
+  ASSERT_EQ(fstat(view_fd_, &status), 0);
+  EXPECT_GE(static_cast<size_t>(status.st_blocks) * 512, kPages * kPage);
+  release(p);
+  ASSERT_EQ(fstat(view_fd_, &status), 0);
+  EXPECT_LE(static_cast<size_t>(status.st_blocks) * 512, Region::kKept);
+}
+
+TEST_F(RegionTest, ARetiredRegionIsolatesParentAndChild) {
+  char* p = allocate(2);
+  std::memset(p, 'a', 2 * kPage);
+  ASSERT_EQ(refer(p, 100), 100u);
+  region_.retire();
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    char byte;
+    std::memset(p, 'c', kPage + 1);
+    if (read(ends[0], &byte, 1) != 1) _exit(2);
+    _exit(p[kPage] == 'c' && p[kPage + 1] == 'a' && p[2 * kPage - 1] == 'a' ? 0 : 1);
+  }
+  std::memset(p + kPage, 'p', kPage);
+  ASSERT_EQ(write(ends[1], "x", 1), 1);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(std::string(p, kPage), std::string(kPage, 'a'));
+  EXPECT_EQ(std::string(p + kPage, kPage), std::string(kPage, 'p'));
+  EXPECT_EQ(std::string(seen(p), 2 * kPage), std::string(2 * kPage, 'a'));
+  EXPECT_EQ(refer(p, 100), 0u);
+  EXPECT_EQ(allocate(1), nullptr);
+  release(p);
+  EXPECT_FALSE(region_.is_idle());
+  unrefer(p);
+  EXPECT_TRUE(region_.is_idle());
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST_F(RegionTest, BadLengthsOfTheProgramStayInside) {
+  char* p = allocate(kSize / kPage);
+  EXPECT_EQ(refer(p + kSize - 10, size_t{1} << 40), 10u);
+}
+
+}  // namespace
+}  // namespace ferry::client
