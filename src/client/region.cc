@@ -4,6 +4,7 @@
 #include <linux/falloc.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cstring>
@@ -30,6 +31,12 @@ bool failed(long r) { return r < 0 && r > -4096; }
 
 long map_at(void* at, size_t n, int protection, int flags, int fd, uint64_t offset) {
   return raw_syscall(SYS_mmap, arg(at), static_cast<long>(n), protection, flags, fd, static_cast<long>(offset));
+}
+
+// Whether this process may have files of so many bytes: ftruncate(2) kills it otherwise (SIGXFSZ).
+bool may_have_file_of(size_t size) {
+  rlimit limit{};
+  return raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, arg(&limit)) == 0 && limit.rlim_cur >= size;
 }
 
 }  // namespace
@@ -70,8 +77,8 @@ Status Region::open(std::byte* base, size_t size) {
   pages_ = reinterpret_cast<Page*>(table);
   holes_ = reinterpret_cast<uint64_t*>(table + static_cast<long>(size / kPage * sizeof(Page)));
   allocated_ = 0;
-  retired_ = out_of_huge_pages_ = false;
-  if (memfd_.valid() && raw_syscall(SYS_ftruncate, memfd_.get(), static_cast<long>(size)) == 0 &&
+  exposed_ = out_of_huge_pages_ = false;
+  if (memfd_.valid() && may_have_file_of(size) && raw_syscall(SYS_ftruncate, memfd_.get(), static_cast<long>(size)) == 0 &&
       raw_syscall(SYS_fcntl, memfd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
     return {};
   close();
@@ -135,7 +142,7 @@ bool Region::populate(size_t first, size_t count) {
 
 std::byte* Region::allocate(size_t count, bool zeroed, bool& busy) {
   busy = false;
-  if (retired_ || count == 0) return nullptr;
+  if (!in_service() || count == 0) return nullptr;
   const size_t first = find_run(count, busy);
   if (first == this->count()) return nullptr;
   std::byte* start = base_ + first * kPage;
@@ -169,7 +176,7 @@ void Region::free_pages(size_t first, size_t end) {
     if (page.state != kFree) --allocated_;
     page.state = kFree;
   }
-  if (!retired_) trim();
+  if (in_service()) trim();
 }
 
 // Marks small pages [from, to) of a huge page; true: none is left.
@@ -204,7 +211,7 @@ void Region::unmap(std::byte* p, size_t n) {
 void Region::clear(std::byte* p, size_t n) {
   set_apart(p, n);
   map_at(p, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-  if (retired_) return;
+  if (!in_service()) return;
   for (size_t i = index_of(p + kPage - 1); base_ + (i + 1) * kPage <= p + n; ++i)  // nobody sees the memfd's whole pages any more
     if (load_acquire(pages_[i].references) == 0) punch(i, 1);
 }
@@ -235,7 +242,7 @@ void Region::trim() {
 }
 
 size_t Region::refer(const std::byte* p, size_t n, size_t most, const WrittenPages& written) {
-  if (retired_) return 0;
+  if (!in_service()) return 0;
   const size_t i = index_of(p);
   const size_t here = std::min(most, kPage - static_cast<size_t>(p - base_) % kPage);
   Page& page = pages_[i];
@@ -274,10 +281,18 @@ void Region::set_apart(const std::byte* p, size_t n) {
   set_apart_pages(index_of(p), index_of(p + n - 1) + 1);
 }
 
-void Region::retire() {
-  if (retired_) return;
+void Region::expose() {
   set_apart_pages(0, count());
-  retired_ = true;
+  exposed_ = true;
+}
+
+void Region::resume() {
+  exposed_ = false;
+  trim();
+}
+
+void Region::retire() {
+  expose();
   Channel::drop_private(memfd_);
 }
 

@@ -74,10 +74,14 @@ class Region {
   size_t refer(const std::byte* p, size_t n, size_t most, const WrittenPages& written);
   void unrefer(const std::byte* p);
 
-  // From now on private memory like any other, in place: nothing can be allocated or referred to any more, and the memfd's pages are
-  // never used again, because a child may have them mapped.
+  // From now on private memory like any other, in place. Nothing is allocated or referred to, and no page of the memfd is used again, until
+  // resume(): children may have them mapped. What was in use then stays private until it is released.
+  void expose();
+  void resume();
+  // As expose(), for good.
   void retire();
-  bool is_retired() const { return retired_; }
+  bool in_service() const { return !exposed_ && memfd_.valid(); }
+  bool is_exposed() const { return exposed_; }
   // The same for the pages that hold [p, p + n), n >= 1, inside of the region, which the program is about to treat in its own way.
   void set_apart(const std::byte* p, size_t n);
   // In a child: forgets the parent's output.
@@ -117,7 +121,7 @@ class Region {
   Page* pages_ = nullptr;
   uint64_t* holes_ = nullptr; // a bit per small page, behind pages_
   size_t allocated_ = 0;      // pages
-  bool retired_ = false;
+  bool exposed_ = false;
   bool out_of_huge_pages_ = false;
 };
 

@@ -1,9 +1,12 @@
 #include "client/regions.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "base/atomics.h"
 #include "client/channel.h"
@@ -26,8 +29,16 @@ using port::LogLevel;
 
 struct Slot {
   Region region;
-  uint32_t serial = 0;  // raised whenever another region is opened here
+  uint32_t serial = 0;      // raised whenever another region is opened here
+  uint32_t exposed_by = 0;  // the latest fork that gave a child its pages
 };
+
+// A fork whose children may still have our pages mapped: they hold the write end of a pipe, which exec and exit close.
+struct Lease {
+  uint32_t fork = 0;  // its number
+  ipc::OwnedFd read_end;
+};
+constexpr size_t kMaxLeases = 16;
 
 struct State {
   Mutex mutex;
@@ -36,8 +47,19 @@ struct State {
   Slot* slots = nullptr;  // kMaxRegions of them
   int pagemap = -1;       // of this process
   uint32_t pagemap_token = 0;
+  uint32_t forks = 0;
+  Lease leases[kMaxLeases];
+  Lease fork_lease;             // of the fork under way
+  ipc::OwnedFd fork_write_end;
 };
-constinit State g_state;  // nothing to destroy: memory is freed until the very end
+// Nothing of it is destroyed: memory is freed until the very end.
+union Storage {
+  constexpr Storage() : state() {}
+  ~Storage() {}
+  State state;
+};
+constinit Storage g_storage;
+State& g_state = g_storage.state;
 bool g_enabled = false;  // atomic
 
 void give_up(State& s, const char* why) {
@@ -71,36 +93,47 @@ Region* open_region(State& s) {
   for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
     Slot& slot = s.slots[i];
     if (slot.region.is_open()) {
-      if (!slot.region.is_retired() || !slot.region.is_idle()) continue;
+      if (slot.region.in_service() || !slot.region.is_idle()) continue;
       slot.region.close();
     }
     if (!slot.region.open(g_begin + i * s.region_size, s.region_size)) return give_up(s, "no memory file can be made"), nullptr;
     ++slot.serial;
     return &slot.region;
   }
-  give_up(s, "all regions are in use: each fork retires one that has memory in use");
+  give_up(s, "all regions are in use, by memory that children of this process may have as well");
   return nullptr;
 }
 
-// The one that allocations come from; nullptr: none can be had.
-Region* region_in_service(State& s) {
-  for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
-    Region& region = s.slots[i].region;
-    if (!region.is_open() || region.is_retired()) continue;
-    return &region;
+// Puts regions back into service whose pages no child can have mapped any more.
+void end_leases(State& s) {
+  uint32_t oldest = ~0u;  // fork that still has children
+  for (Lease& lease : s.leases) {
+    if (!lease.read_end.valid()) continue;
+    pollfd p{lease.read_end.get(), 0, 0};
+    const timespec now{};
+    if (raw_syscall(SYS_ppoll, arg(&p), 1, arg(&now)) > 0) Channel::drop_private(lease.read_end);
+    else oldest = std::min(oldest, lease.fork);
   }
-  return open_region(s);
+  for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
+    Slot& slot = s.slots[i];
+    if (slot.region.is_open() && slot.region.is_exposed() && slot.region.memfd() >= 0 && slot.exposed_by < oldest) slot.region.resume();
+  }
 }
 
 std::byte* allocate_in(State& s, size_t count, bool zeroed, bool& busy) {
-  Region* region = region_in_service(s);
-  if (region == nullptr) return nullptr;
-  std::byte* p = region->allocate(count, zeroed, busy);
-  if (region->out_of_huge_pages()) {
+  end_leases(s);
+  bool any = false;
+  for (uint32_t i = 0; i <= abi::kMaxRegions; ++i) {
+    Region* region = i < abi::kMaxRegions ? &s.slots[i].region : any ? nullptr : open_region(s);
+    if (region == nullptr || !region->is_open() || !region->in_service()) continue;
+    any = true;
+    if (std::byte* p = region->allocate(count, zeroed, busy)) return p;
+    if (!region->out_of_huge_pages()) continue;
     store_release(g_enabled, false);
     give_up(s, "the system gives no huge pages (MADV_COLLAPSE, Linux 6.1)");
+    return nullptr;
   }
-  return p;
+  return nullptr;
 }
 
 // /proc/self/pagemap of this process, -1 where it cannot be had.
@@ -206,7 +239,8 @@ void announce(Channel& channel, const void* p) {
   Guard guard(s.mutex);
   Slot& slot = slot_of(s, p);
   const uint32_t number = number_of(s, slot);
-  if (slot.region.is_retired() || channel.knows_region(number, slot.serial)) return;
+  if (s.forks != 0) end_leases(s);
+  if (!slot.region.in_service() || channel.knows_region(number, slot.serial)) return;
   control::Request request;
   control::Reply reply;
   request.op = static_cast<uint32_t>(control::Op::region);
@@ -222,7 +256,7 @@ Reference refer(const Channel& channel, const void* p, size_t n, size_t most) {
   Guard guard(s.mutex);
   Slot& slot = slot_of(s, p);
   const uint32_t number = number_of(s, slot);
-  if (slot.region.is_retired() || !channel.knows_region(number, slot.serial)) return {};
+  if (!slot.region.in_service() || !channel.knows_region(number, slot.serial)) return {};
   const auto* at = static_cast<const std::byte*>(p);
   const size_t length = slot.region.refer(at, n, most, WrittenPages(pagemap(s)));
   if (length == 0) return {};
@@ -240,26 +274,45 @@ void before_fork() {
   enter_critical();
   s.mutex.lock();
   if (s.slots == nullptr) return;
+  end_leases(s);
+  const bool in_use = std::any_of(s.slots, s.slots + abi::kMaxRegions, [](const Slot& slot) {
+    return slot.region.is_open() && slot.region.has_allocations() && slot.region.memfd() >= 0;
+  });
+  if (!in_use) return;
+  int ends[2] = {-1, -1};
+  const bool leased = std::any_of(std::begin(s.leases), std::end(s.leases), [](const Lease& l) { return !l.read_end.valid(); }) &&
+                      raw_syscall(SYS_pipe2, arg(ends), O_CLOEXEC) == 0;
+  if (leased) {
+    s.fork_lease = {++s.forks, Channel::keep_private(ipc::OwnedFd(ends[0]))};
+    s.fork_write_end = Channel::keep_private(ipc::OwnedFd(ends[1]));
+  }
   for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
-    Region& region = s.slots[i].region;
-    if (region.is_open() && region.has_allocations()) region.retire();
+    Slot& slot = s.slots[i];
+    if (!slot.region.is_open() || !slot.region.has_allocations() || slot.region.memfd() < 0) continue;
+    slot.exposed_by = s.forks;
+    leased ? slot.region.expose() : slot.region.retire();
   }
 }
 
 void after_fork_in_parent() {
-  g_state.mutex.unlock();
+  State& s = g_state;
+  Channel::drop_private(s.fork_write_end);
+  if (s.fork_lease.read_end.valid())
+    *std::find_if(std::begin(s.leases), std::end(s.leases), [](const Lease& l) { return !l.read_end.valid(); }) = std::move(s.fork_lease);
+  s.mutex.unlock();
   leave_critical();
 }
 
-// What the child has of its parent's: memory of retired regions. References are the parent's business.
+// What the child has of its parent's: memory of exposed regions, and the pipe's end that says so until the child ends or executes. References
+// are the parent's business.
 void after_fork_in_child() {
   State& s = g_state;
   s.logged = false;
-  if (s.pagemap >= 0) {
-    ipc::OwnedFd fd(s.pagemap);
-    Channel::drop_private(fd);
-  }
-  s.pagemap = -1;
+  Channel::drop_private(s.fork_lease.read_end);
+  for (Lease& lease : s.leases) Channel::drop_private(lease.read_end);
+  (void)s.fork_write_end.release();
+  ipc::OwnedFd old_pagemap(std::exchange(s.pagemap, -1));
+  Channel::drop_private(old_pagemap);
   s.pagemap_token = 0;
   for (uint32_t i = 0; s.slots != nullptr && i < abi::kMaxRegions; ++i) {
     Region& region = s.slots[i].region;

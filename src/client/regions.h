@@ -4,8 +4,8 @@
 // nothing. Nothing here is ever an error: what a region cannot serve is ordinary memory, and what cannot be referred to is copied, with
 // one line in the log for the reason.
 //
-// fork: regions with memory in use are retired (Region::retire) before, by a handler of pthread_atfork(3); parent and child make new
-// ones. Threads: everything may be called by any thread; one mutex, never held over a wait other than a control call.
+// fork: regions with memory in use are exposed (Region::expose) before, by a handler of pthread_atfork(3), and come back into service when
+// the last child that has their pages has ended or executed; meanwhile the parent makes another, and so does the child. Threads: everything may be called by any thread; one mutex, never held over a wait other than a control call.
 #pragma once
 
 #include <cstddef>

@@ -18,7 +18,6 @@ namespace abi = ipc::abi;
 
 namespace {
 constexpr uint32_t kChunk = 64 * 1024;    // bytes published at a time: the server works on one while the next is copied
-constexpr uint64_t kLeastReference = 256 * 1024;  // a piece of the program's that is worth referring to, bytes
 constexpr uint64_t kLeast = 4096;         // room that is worth a descriptor when more is to be sent, bytes
 
 // Whether a piece of `room` bytes is worth a descriptor: not a scrap in front of more, unless nothing else would bring more room.
@@ -57,7 +56,7 @@ int Socket::stream_send_state(Home& h) {
 // The next bytes of the program's as a descriptor that refers to them, at most `window`. Length 0: they have to be copied.
 abi::Descriptor Socket::refer_piece(Home& h, IovCursor& data, uint64_t window) {
   const auto piece = data.piece();
-  if (data.piece_length() < kLeastReference || !regions::contains(piece.data())) return {};
+  if (!regions::contains(piece.data()) || data.piece_length() < h.channel->server().reference_bytes) return {};
   if (!is_worth(window, h, data)) return {};
   const regions::Reference r = regions::refer(*h.channel, piece.data(), piece.size(), std::min<uint64_t>(piece.size(), window));
   if (r.length == 0) return {};
@@ -114,9 +113,10 @@ size_t Socket::put_stream(Home& h, IovCursor& data, int flags, bool& fault) {
 // The server has to have a region before output refers to it.
 void Socket::announce_regions(int k, std::span<const iovec> list) {
   for (const iovec& v : list) {
-    if (v.iov_len < kLeastReference || !regions::contains(v.iov_base)) continue;
+    if (!regions::contains(v.iov_base)) continue;
     Home* h = nullptr;
     if (kernel_mode_ || home(k, h) != 0) return;
+    if (v.iov_len < h->channel->server().reference_bytes) continue;
     regions::announce(*h->channel, v.iov_base);
   }
 }

@@ -91,6 +91,7 @@ struct ServerInfo {
   uint32_t has_gateway;       // everything unicast has a route
   uint32_t reserved;
   uint64_t region_bytes;      // largest region of a client, 0: none are taken
+  uint64_t reference_bytes;   // pieces of output from this size on are worth referring to
   char version[32];           // "0.1.0"
 };
 static_assert(sizeof(ServerInfo) <= kMaxData);

@@ -208,6 +208,9 @@ std::string Admin::stat() const {
     input += client.channel()->input_used();
   });
   j["memory"] = {{"staging_bytes", ctx.memory.staged_bytes()}, {"input_bytes", input}, {"channels", channels}};
+  const Calibration& k = calibration_;
+  j["passing"] = {{"reference_bytes", k.reference_bytes}, {"copy_ns_per_mib", k.copy_ns}, {"map_ns", k.map_ns}, {"look_ns", k.look_ns},
+                  {"protect_ns", k.protect_ns}, {"wake_ns", k.wake_ns}, {"cached", k.cached ? 1 : 0}};
   j["clients"] = c.clients;
   j["sockets"] = c.sockets;
   for_each_counter(c, [&](const char* name, uint64_t value) {

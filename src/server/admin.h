@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "server/calibration.h"
 #include "server/control.h"
 #include "server/engine.h"
 #include "server/ping.h"
@@ -30,7 +31,7 @@ class Answer {
 
 class Admin final : public AdminHandler {
  public:
-  explicit Admin(Engine& engine) : engine_(engine), pings_(engine) {}
+  Admin(Engine& engine, const Calibration& calibration) : engine_(engine), pings_(engine), calibration_(calibration) {}
   void set_identity(const ServerIdentity& identity) { identity_ = &identity; }
 
   bool handle_admin(Client& client, const std::string& command, ipc::control::Reply& reply,
@@ -46,6 +47,7 @@ class Admin final : public AdminHandler {
 
   Engine& engine_;
   Pings pings_;
+  Calibration calibration_;
   const ServerIdentity* identity_ = nullptr;
 };
 

@@ -27,6 +27,7 @@ struct Config {
   std::vector<std::string> servers;           // foreign protocol servers, by name (foreign.h)
   uint32_t client_spin_us = 20;               // longest spin of clients before they sleep
   std::string socket_path;
+  uint64_t reference_bytes = 0;               // output from this size on is referred to; 0: as calibrated
   std::string record_path;                    // empty: not recorded
   std::string user, group;                    // to become; empty: stay
   port::LogLevel log_level = port::LogLevel::info;

@@ -8,10 +8,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include "link/interface.h"
 #include "link/open.h"
 #include "server/admin.h"
+#include "server/calibration.h"
 #include "server/control_path.h"
 #include "server/foreign.h"
 #include "server/privileges.h"
@@ -241,12 +243,16 @@ int serve(const Config& config) {
   std::strncpy(who.info.version, kVersion, sizeof who.info.version - 1);
   if (std::string why = add_interfaces(config, engine, who); !why.empty()) return fail(why);
 
+  Calibration calibration = calibrate(std::filesystem::path(config.socket_path).parent_path() / "calibration");
+  if (config.reference_bytes != 0) calibration.reference_bytes = config.reference_bytes;
+  who.info.reference_bytes = calibration.reference_bytes;
+
   if (identity.change) path->hand_over(identity.uid, identity.gid);
   if (std::string why = drop_privileges(identity); !why.empty()) return fail(why);
   if (!config.link.empty())
     if (std::string why = await_address(config, engine, signals); !why.empty()) return fail(why);
 
-  Admin admin(engine);
+  Admin admin(engine, calibration);
   Control control(engine.context(), engine.sockets(), std::move(who), admin);
   admin.set_identity(control.identity());
   Housekeeping housekeeping(admin, control);

@@ -5,7 +5,12 @@
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #define MB ((size_t)1 << 20)
@@ -241,12 +246,38 @@ static void threads(void) {
   puts("threads are done");
 }
 
+/* A filter that kills for what a sandboxed program has no use for. */
+static void sandboxed(void) {
+  char* before = malloc(4 * MB);
+  memset(before, 'b', 4 * MB);
+  pass("before the filter", before, 4 * MB, NULL);
+  struct sock_filter rules[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 3, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 2, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pread64, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+  };
+  struct sock_fprog filter = {sizeof rules / sizeof rules[0], rules};
+  SAY("no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+  SAY("filter", prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter));
+  pass("after it", before, 4 * MB, overwrite);
+  printf("what was written is there: %d\n", all(before, 4 * MB, 'o'));
+  free(before);
+  char* after = calloc(4, MB);
+  printf("zeros: %d\n", all(after, 4 * MB, 0));
+  pass("allocated behind it", after, 4 * MB, overwrite);
+  free(after);
+}
+
 int main(void) {
   tcp_pair(pair);
   heap();
   mappings();
   threads();
   children();
+  sandboxed();
   close(pair[0]);
   return 0;
 }

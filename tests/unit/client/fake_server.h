@@ -394,6 +394,7 @@ class FakeServer {
         control::ServerInfo info{};
         info.client_spin_ns = 20'000;
         info.region_bytes = region_bytes;
+        info.reference_bytes = 256 * 1024;
         info.server_pid = static_cast<uint32_t>(getpid());
         reply.data_length = sizeof info;
         std::memcpy(reply.data, &info, sizeof info);

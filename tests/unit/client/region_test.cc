@@ -223,6 +223,23 @@ TEST_F(RegionTest, ARetiredRegionIsolatesParentAndChild) {
   ::close(ends[1]);
 }
 
+TEST_F(RegionTest, AnExposedRegionKeepsItsPagesUntilItIsResumed) {
+  constexpr size_t kPages = Region::kKept / kPage + 8;
+  char* p = allocate(kPages);
+  std::memset(p, 'a', kPages * kPage);
+  region_.expose();
+  release(p);
+  EXPECT_EQ(allocate(1), nullptr);
+  EXPECT_EQ(std::string(seen(p), kPages * kPage), std::string(kPages * kPage, 'a'));
+  region_.resume();
+  struct stat status;
+  ASSERT_EQ(fstat(view_fd_, &status), 0);
+  EXPECT_LE(static_cast<size_t>(status.st_blocks) * 512, Region::kKept);
+  char* again = allocate(1);
+  ASSERT_EQ(again, p);
+  EXPECT_EQ(refer(again, 10), 10u);
+}
+
 TEST_F(RegionTest, BadLengthsOfTheProgramStayInside) {
   char* p = allocate(kSize / kPage);
   EXPECT_EQ(refer(p + kSize - 10, size_t{1} << 40), 10u);

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+
 #include "client/socket.h"
 #include "fake_server.h"
 
@@ -201,6 +203,63 @@ TEST_F(Regions, ForkWithOutputPending) {
   EXPECT_EQ(referenced(), 8u << 20);
   regions::release(p);
   regions::release(fresh);
+}
+
+TEST_F(Regions, WhileAChildLivesItsPagesAreNotUsedAgainAndAfterwardsTheyAre) {
+  char* p = allocate(4 << 20, 'a');
+  int go[2];
+  ASSERT_EQ(pipe(go), 0);
+  regions::before_fork();
+  const pid_t child = fork();
+  if (child == 0) {
+    regions::after_fork_in_child();
+    char byte;
+    if (read(go[0], &byte, 1) != 1) _exit(2);
+    _exit(std::count(p, p + (4 << 20), 'a') == 4 << 20 ? 0 : 1);
+  }
+  regions::after_fork_in_parent();
+  regions::release(p);
+  for (int i = 0; i < 5; ++i) {  // in another region
+    char* other = allocate(16 << 20, 'b');
+    EXPECT_TRUE(other > p + (4 << 20) || other + (16 << 20) <= p);
+    regions::release(other);
+  }
+  ASSERT_EQ(write(go[1], "x", 1), 1);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  char* again = allocate(4 << 20, 'c');
+  EXPECT_EQ(again, p);
+  ASSERT_EQ(send(again, 4 << 20), 4 << 20);
+  EXPECT_EQ(received(4 << 20), std::string(4 << 20, 'c'));
+  EXPECT_EQ(referenced(), 4u << 20);
+  regions::release(again);
+  ::close(go[0]);
+  ::close(go[1]);
+}
+
+TEST_F(Regions, AnyNumberOfForksInTurn) {
+  char* kept = allocate(kPage, 'k');
+  for (int i = 0; i < 40; ++i) {
+    regions::before_fork();
+    const pid_t child = fork();
+    if (child == 0) {
+      regions::after_fork_in_child();
+      _exit(kept[5] == 'k' ? 0 : 1);
+    }
+    regions::after_fork_in_parent();
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0);
+    char* p = allocate(kPage, 'n');
+    ASSERT_NE(p, nullptr) << i;
+    ASSERT_EQ(send(p, kPage), static_cast<long>(kPage));
+    regions::release(p);
+  }
+  EXPECT_EQ(received(40 * kPage), std::string(40 * kPage, 'n'));
+  EXPECT_EQ(referenced(), 40 * kPage);
+  EXPECT_EQ(std::string(kept, kPage), std::string(kPage, 'k'));
+  regions::release(kept);
 }
 
 TEST_F(Regions, ANewChannelIsToldOfTheRegion) {

@@ -1,0 +1,32 @@
+// What passing data costs on this machine: copying, mapping, waking. ferryd measures it at start, in less than 200 ms, keeps it beside its
+// control socket until the machine is booted again, and tells clients from which size on output is worth referring to.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ferry::server {
+
+struct Calibration {
+  uint64_t copy_ns = 0;       // memcpy of 1 MiB that is in no cache
+  uint64_t protect_ns = 0;    // mprotect of a huge page, both ways
+  uint64_t map_ns = 0;        // mapping a huge page of a memfd privately in place, and its next fault; 0: there are no huge pages
+  uint64_t look_ns = 0;       // asking /proc/self/pagemap whether 2 MiB have been written to
+  uint64_t wake_ns = 0;       // waking a thread that sleeps in read(2), one way
+  uint64_t reference_bytes = 0;  // the result: smaller pieces of output are copied
+  bool cached = false;        // read, not measured
+};
+
+// Pieces that are referred to for sure or never, whatever was measured, bytes.
+inline constexpr uint64_t kLeastReference = 64 << 10, kMostReference = 2 << 20;
+
+// The size from which two mappings and looks are cheaper than the copy.
+uint64_t reference_bytes_of(const Calibration& c);
+Calibration measure();
+// From `path` if it was written since boot, else measured and written there (a file that cannot be written is no error).
+Calibration calibrate(const std::string& path);
+// The file's text, and back: false if it is not of this boot, or makes no sense.
+std::string to_text(const Calibration& c, const std::string& boot);
+bool from_text(const std::string& text, const std::string& boot, Calibration& c);
+
+}  // namespace ferry::server
