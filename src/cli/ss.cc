@@ -36,10 +36,12 @@ std::string process_of(const nlohmann::json& socket) {
   return text + "mode:" + text_of(socket, "mode");
 }
 
-// Bytes of payload by the way they were passed between program and ferryd: copied:OUT/IN referenced:OUT
-std::string passed_of(const nlohmann::json& socket) {
-  if (!socket.contains("copied_out")) return "";
-  return " copied:" + text_of(socket, "copied_out") + "/" + text_of(socket, "copied_in") + " referenced:" + text_of(socket, "referenced_out");
+// Bytes of payload by the way they went: copied by the program that uses it, referred to, past ferryd to another program.
+std::string copies_of(const nlohmann::json& socket) {
+  std::string text;
+  for (const char* name : {"copied_out", "copied_in", "referenced_out", "passed_out", "passed_in"})
+    text += std::string(" ") + name + ":" + text_of(socket, name);
+  return text;
 }
 
 void print(const Options& options, const nlohmann::json& sockets) {
@@ -49,7 +51,8 @@ void print(const Options& options, const nlohmann::json& sockets) {
     if (!wanted(options, socket)) continue;
     printf(kFormat, text_of(socket, "type").c_str(), text_of(socket, "state").c_str(),
            text_of(socket, "receive_queue").c_str(), text_of(socket, "send_queue").c_str(),
-           text_of(socket, "local").c_str(), text_of(socket, "remote").c_str(), (process_of(socket) + (options.extended ? passed_of(socket) : "")).c_str());
+           text_of(socket, "local").c_str(), text_of(socket, "remote").c_str(),
+           (process_of(socket) + (options.extended ? copies_of(socket) : "")).c_str());
   }
 }
 
@@ -62,7 +65,7 @@ void add_ss(CLI::App& app, int& status) {
   command->add_flag("-t,--tcp", options->tcp, "Only TCP");
   command->add_flag("-u,--udp", options->udp, "Only UDP");
   command->add_flag("-l,--listening", options->listening, "Only listeners and unconnected datagram sockets");
-  command->add_flag("-e,--extended", options->extended, "Also how many bytes were copied (out/in) and referred to");
+  command->add_flag("-e,--extended", options->extended, "Show bytes copied, referred to, and passed from program to program");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options, &status] {
     const auto document = nlohmann::json::parse(Admin(options->socket).ask_text("ss"), nullptr, false);

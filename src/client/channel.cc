@@ -35,6 +35,11 @@ Channel* g_current = nullptr;    // atomic; may belong to the parent process or 
 Channel* g_channels = nullptr;   // all, newest first; atomic
 Mutex g_open_mutex;
 
+// A thread that blocks in a passage waits for the server as well; and in kernel mode there is none.
+bool can_wait_for_two() {
+  return !Channel::config().kernel_mode && raw_syscall(SYS_futex_waitv, 0, 0, 0, 0, 0) == -EINVAL;
+}
+
 bool has_hung_up(int fd) {
   pollfd p{fd, 0, 0};
   const timespec now{};
@@ -107,6 +112,7 @@ int Channel::hello() {
   ipc::DescriptorList fds;
   request.op = static_cast<uint32_t>(control::Op::hello);
   request.value = abi::kVersion;
+  if (can_wait_for_two()) request.flags |= control::kHelloPeers;
   const int error = call(request, reply, nullptr, 0, &fds);
   if (reply.error == static_cast<uint32_t>(Errc::version_mismatch)) {
     port::log(LogLevel::error, "libferry speaks version %u of the channel, ferryd another; restart ferryd or use its libferry",
@@ -150,6 +156,7 @@ void Channel::drop_private(ipc::OwnedFd& fd) {
 
 void Channel::close_descriptors() {
   for (ipc::OwnedFd* fd : {&control_, &kick_, &lifeline_}) drop_private(*fd);
+  peers_.close_descriptors();
 }
 
 void Channel::after_fork_in_child() {

@@ -13,6 +13,7 @@
 
 #include "client/adaptive_spin.h"
 #include "client/mutex.h"
+#include "client/peers.h"
 #include "client/stock.h"
 #include "ipc/block_fifo.h"
 #include "ipc/channel_layout.h"
@@ -105,6 +106,7 @@ class Channel final : public ipc::BlockFifo::Source {
 
   // Descriptors for sockets to come.
   Stock& stock() { return stock_; }
+  Peers& peers() { return peers_; }
 
   // --- libferry's own descriptors ---
   // Moves the descriptor to Config::private_fd_floor or above and announces it.
@@ -168,6 +170,7 @@ class Channel final : public ipc::BlockFifo::Source {
   RetiredOutput* retired_ = nullptr;
   std::vector<SlotEntry> slots_;
   Stock stock_{*this};
+  Peers peers_{*this};
   Channel* next_ = nullptr;  // all channels of this process and its ancestors
 };
 

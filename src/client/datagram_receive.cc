@@ -130,7 +130,7 @@ long Socket::receive_datagram(int k, ReceiveRequest& request) {
     if (entered == -ENETDOWN) return receive_without_server(nonblocking, deadline);
     if (entered < 0) return entered;
     abi::SocketShared& s = *h->shared;
-    const uint32_t seen = load_acquire(s.event_seq);
+    const Seen seen = look(*h);
     const uint32_t ready = load_acquire(s.ready);
     if ((request.flags & MSG_ERRQUEUE) == 0 && load_acquire(s.error) != 0) {
       if (const int error = take_error_of(*h); error != 0) return -error;

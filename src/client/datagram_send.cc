@@ -119,7 +119,7 @@ long Socket::send_whole_datagram(int k, const SendRequest& request) {
     if (entered < 0) return entered;
     abi::SocketShared& s = *h->shared;
     if (request.to == nullptr && (load_acquire(s.ready) & abi::kConnected) == 0) return -EDESTADDRREQ;
-    const uint32_t seen = load_acquire(s.event_seq);
+    const Seen seen = look(*h);
     if (load_relaxed(s.error) != 0) {
       if (const int error = take_error_of(*h); error != 0) return -error;
     }

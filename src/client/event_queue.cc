@@ -40,6 +40,7 @@ int EventQueue::open() {
   }
   store_relaxed(q.sleeping, 0u);
   ipc::take_slots(q.ready, abi::kMaxSockets, [](uint32_t) {});  // what the last user left
+  channel->peers().clear(index);
   channel_ = channel;
   index_ = index;
   fd_ = channel->keep_private(fds.take(0));
@@ -80,15 +81,16 @@ int EventQueue::watch(Socket& socket, int k) {
   }
   if (free == abi::kWatches) return -ENOSPC;
   socket.watches_[free] = this;
-  register_at(*socket.current_home(), free);
+  register_at(socket, *socket.current_home(), free);
   return 0;
 }
 
 // Caller holds the socket's mutex.
-void EventQueue::register_at(Home& h, uint32_t place) {
+void EventQueue::register_at(Socket& socket, Home& h, uint32_t place) {
   if (h.channel != channel_) return;  // a queue of the parent's, or of the channel before set*id
   store_release(h.shared->watches[place], index_ + 1);
   full_fence();  // from here on the server sees the watch, or we see what it has done before
+  socket.watch_passage(h, place, index_ + 1);
   repost(h.slot);
 }
 
@@ -98,28 +100,45 @@ void EventQueue::unwatch(Socket& socket) {
   for (uint32_t i = 0; i < abi::kWatches; ++i) {
     if (socket.watches_[i] != this) continue;
     socket.watches_[i] = nullptr;
-    if (h != nullptr && h->channel == channel_ && channel_->is_mine()) store_release(h->shared->watches[i], 0u);
+    if (h == nullptr || h->channel != channel_ || !channel_->is_mine()) continue;
+    store_release(h->shared->watches[i], 0u);
+    full_fence();
+    socket.watch_passage(*h, i, 0);
   }
 }
 
 uint32_t EventQueue::take(uint32_t* slots, uint32_t capacity) {
-  const uint32_t taken = ipc::take_some_slots(shared().ready, channel_->map().layout().max_sockets, slots, capacity);
+  uint32_t taken = ipc::take_some_slots(shared().ready, channel_->map().layout().max_sockets, slots, capacity);
+  taken += channel_->peers().take(index_, slots + taken, capacity - taken);
   // Others sleep while there is more than this thread can take.
-  if (taken == capacity && load_relaxed(sleepers_) != 0 && ipc::any_slot(shared().ready)) wake();
+  if (taken == capacity && load_relaxed(sleepers_) != 0 && any()) wake();
   return taken;
 }
 
 void EventQueue::repost(uint32_t slot) { ipc::set_slot(shared().ready, slot); }
 
 bool EventQueue::spin(bool allowed) {
-  return spin_.run(allowed ? channel_->spin_limit() : AdaptiveSpin::Limit{}, [this] { return channel_->server_awake(0); },
-                   [this] { return ipc::any_slot(shared().ready); });
+  // The other clients that we share memory with tell nobody whether they are awake.
+  return spin_.run(allowed ? channel_->spin_limit() : AdaptiveSpin::Limit{},
+                   [this] { return channel_->server_awake(0) || channel_->peers().any_region(); }, [this] { return any(); });
+}
+
+bool EventQueue::any() const { return ipc::any_slot(shared().ready) || channel_->peers().any(index_); }
+
+// To the server and to every client that we share memory with.
+bool EventQueue::announce_sleep() {
+  const bool quiet = ipc::prepare_sleep(shared());
+  return channel_->peers().prepare_sleep(index_) && quiet;
 }
 
 bool EventQueue::prepare_sleep() {
   Guard guard(mutex_);
   store_relaxed(sleepers_, sleepers_ + 1);
-  return ipc::prepare_sleep(shared());
+  return announce_sleep();
+}
+
+void EventQueue::wake_sleepers() {
+  if (is_current() && __atomic_load_n(&sleepers_, __ATOMIC_SEQ_CST) != 0) wake();
 }
 
 void EventQueue::finish_sleep() {
@@ -127,10 +146,11 @@ void EventQueue::finish_sleep() {
   Guard guard(mutex_);
   store_relaxed(sleepers_, sleepers_ - 1);
   ipc::end_sleep(shared());
+  channel_->peers().end_sleep(index_);
   char bytes[64];  // one a wake-up; one that is still under way only wakes once more for nothing
   ipc::raw_syscall(SYS_read, fd_.get(), ipc::arg(bytes), sizeof bytes);
   // Others sleep on: announce them again. What is set now is for this thread to take.
-  if (sleepers_ != 0) static_cast<void>(ipc::prepare_sleep(shared()));
+  if (sleepers_ != 0) static_cast<void>(announce_sleep());
 }
 
 void EventQueue::wake() {

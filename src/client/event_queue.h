@@ -57,11 +57,15 @@ class EventQueue {
   void finish_sleep();
   // Wakes threads that sleep on the queue (its set of sockets changed).
   void wake();
+  // The same if there are any.
+  void wake_sleepers();
 
  private:
   friend class Socket;
   ipc::abi::EventQueue& shared() const;
-  void register_at(Home& h, uint32_t place);
+  void register_at(Socket& socket, Home& h, uint32_t place);
+  bool any() const;
+  bool announce_sleep();
 
   Channel* channel_ = nullptr;
   uint32_t index_ = 0;

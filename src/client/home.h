@@ -13,6 +13,8 @@
 
 namespace ferry::client {
 
+struct Passage;
+
 struct Home {
   Channel* channel = nullptr;
   uint32_t slot = 0;
@@ -48,6 +50,7 @@ struct Home {
   uint64_t oob_taken_mark = 0;   // the urgent mark whose byte has been read with MSG_OOB
   uint64_t copied_in = 0;        // payload bytes; atomic
 
+  Passage* passage = nullptr;    // newest; atomic
   Home* older = nullptr;
 };
 

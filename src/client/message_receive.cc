@@ -96,7 +96,7 @@ long Socket::receive_message(int k, ReceiveRequest& request) {
     }
     if (entered < 0) return entered;
     abi::SocketShared& s = *h->shared;
-    const uint32_t seen = load_acquire(s.event_seq);
+    const Seen seen = look(*h);
     const uint32_t ready = load_acquire(s.ready);
     const uint32_t error = load_acquire(s.error);
     const long taken = take_message(*h, request);

@@ -74,7 +74,7 @@ long Socket::send_message(int k, const SendRequest& request) {
     const int entered = enter(k, Side::tx, h, lock);
     if (entered == kKernelMode) return send_kernel(k, data, request);
     if (entered < 0) return entered;
-    const uint32_t seen = load_acquire(h->shared->event_seq);
+    const Seen seen = look(*h);
     int state = stream_send_state(*h);
     if (state < 0) return state;
     if (state == 0) state = put_message(*h, request, data);

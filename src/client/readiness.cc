@@ -6,6 +6,7 @@
 
 #include "base/atomics.h"
 #include "client/deadline.h"
+#include "client/passage.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
 #include "client/sys.h"
@@ -20,9 +21,9 @@ namespace {
 constexpr uint32_t kIn = POLLIN | POLLRDNORM;
 constexpr uint32_t kOut = POLLOUT | POLLWRNORM;
 
-// Asks the server for events of these kinds (WantBit); a full fence, so that a look at the state afterwards misses nothing.
-void want(abi::SocketShared& s, uint32_t bits) {
-  if ((load_relaxed(s.wants) & bits) != bits) atomic_or(s.wants, bits);
+// Asks the server, or the other client of a passage, for events of these kinds (WantBit); a full fence, so that a look at the state afterwards misses nothing.
+void want(uint32_t& wants, uint32_t bits) {
+  if ((load_relaxed(wants) & bits) != bits) atomic_or(wants, bits);
   else full_fence();
 }
 
@@ -31,13 +32,15 @@ uint32_t entries_waiting(const abi::SocketShared& s) {
   return n > abi::kRingEntries ? 0 : n;
 }
 
-// Bytes in the ring that the program has not read. Under rx_lock.
-uint64_t bytes_waiting(const Home& h) {
+// Bytes in the ring and in the passage that the program has not read. Under rx_lock.
+uint64_t bytes_waiting(const Home& h, const Passage* passage) {
   const abi::SocketShared& s = *h.shared;
   const auto n = h.rx.available(s.rx_produced);
   uint64_t bytes = 0;
   for (uint32_t i = 0; n && i < *n; ++i) bytes += h.rx.peek(s.rx, i).length;
-  return bytes > h.rx_used ? bytes - h.rx_used : 0;
+  bytes = bytes > h.rx_used ? bytes - h.rx_used : 0;
+  const auto passed = passage != nullptr ? passage->in.available() : Result<uint32_t>(0u);
+  return passed ? bytes + *passed : bytes;
 }
 
 bool urgent_ahead(const Home& h) {
@@ -51,8 +54,8 @@ bool urgent_ahead(const Home& h) {
 // Whether a read would find data (not the end of the stream).
 bool Socket::is_readable(Home& h) {
   abi::SocketShared& s = *h.shared;
-  const uint32_t waiting = entries_waiting(s);
-  if (waiting == 0) return false;
+  Passage* passage = passage_of(h);
+  if (entries_waiting(s) == 0 && (passage == nullptr || passage->unread() == 0)) return false;
   const bool plain = receive_low_water_ <= 1 && load_relaxed(s.urgent_mark) <= load_relaxed(h.rx_bytes);
   if (plain || kind_ != abi::kKindTcp) return true;
   RingLock lock;
@@ -60,13 +63,15 @@ bool Socket::is_readable(Home& h) {
   uint64_t least = static_cast<uint64_t>(std::max(receive_low_water_, 1));
   const bool at_urgent = load_relaxed(s.urgent_mark) == h.rx_bytes + 1 && (local_options() & kOptOobInline) == 0;
   if (at_urgent) ++least;  // the urgent byte itself is not read as data
-  return bytes_waiting(h) >= least;
+  return bytes_waiting(h, passage_of(h)) >= least;
 }
 
 // sk_stream_is_writeable: at least a third of the buffer is free; for datagrams half.
 bool Socket::is_writable(Home& h) const {
   abi::SocketShared& s = *h.shared;
   const uint32_t used = load_relaxed(s.tx_produced) - load_acquire(s.tx_taken);
+  if (const Passage* passage = passage_of(h); passage != nullptr && used == 0)
+    return passage->outstanding() <= load_relaxed(s.passage_limit) * 2 / 3;
   if (used >= abi::kRingEntries) return false;
   const uint64_t outstanding = h.output.committed() - load_acquire(s.tx_completed);
   const uint64_t limit = std::min<uint64_t>(load_relaxed(s.send_buffer), h.channel->output_limit());
@@ -122,7 +127,8 @@ uint32_t Socket::readiness(int k) {
     const uint32_t bits = kind_ == abi::kKindTcp || kind_ == abi::kKindMessage ? stream_readiness(*h) : datagram_readiness(*h);
     const uint32_t missing = ((bits & POLLIN) == 0 ? abi::kWantRead : 0u) | ((bits & POLLOUT) == 0 ? abi::kWantWrite : 0u);
     if (missing == 0 || asked) return bits;
-    want(*h->shared, missing);
+    want(h->shared->wants, missing);
+    if (Passage* passage = passage_of(*h)) want(passage->mine.wants, missing);
   }
 }
 
@@ -138,7 +144,7 @@ int Socket::bytes_available(int k) {
   if (entered < 0) return entered;
   if (kind_ == abi::kKindListener) return -EINVAL;
   if (kind_ == abi::kKindTcp) {
-    uint64_t n = bytes_waiting(*h);
+    uint64_t n = bytes_waiting(*h, passage_of(*h));
     const uint64_t mark = load_relaxed(h->shared->urgent_mark);  // as tcp_inq: the bytes before the urgent one
     if ((local_options() & kOptOobInline) == 0 && mark > h->rx_bytes && mark - h->rx_bytes <= n && mark - 1 > h->rx_bytes)
       n = mark - 1 - h->rx_bytes;
@@ -157,7 +163,12 @@ int Socket::bytes_unsent(int k) {
   const int entered = enter(k, Side::tx, h, lock);
   if (entered != 0) return entered == kKernelMode ? 0 : entered;
   if (kind_ == abi::kKindListener) return -EINVAL;
-  const uint64_t n = h->output.committed() - load_acquire(h->shared->tx_completed);
+  uint64_t n = h->output.committed() - load_acquire(h->shared->tx_completed);
+  if (const Passage* passage = passage_of(*h); passage != nullptr) {
+    // The first half of what may be in the ring is the other's receive buffer, and acknowledged; the rest is our send buffer.
+    const uint64_t received = load_relaxed(h->shared->passage_limit) / 2, there = passage->outstanding();
+    n += there > received ? there - received : 0;
+  }
   return static_cast<int>(std::min<uint64_t>(n, INT32_MAX));
 }
 
@@ -187,7 +198,7 @@ int Socket::wait(int k, uint32_t events, int64_t timeout_ns) {
       const long r = sys().ppoll(&p, 1, timeout_ns < 0 ? nullptr : &timeout);
       return r < 0 ? static_cast<int>(r) : p.revents;
     }
-    const uint32_t seen = load_acquire(h->shared->event_seq);
+    const Seen seen = look(*h);
     const uint32_t bits = readiness(k) & (events | POLLERR | POLLHUP);
     if (bits != 0 || timeout_ns == 0) return static_cast<int>(bits);
     const int waited = wait_for_event(*h, seen, deadline);

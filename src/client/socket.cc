@@ -104,7 +104,7 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
     Home* h = nullptr;
     if (const int error = home(k, h); error != 0)
       return error == -ENETDOWN ? receive_without_server(nonblocking, deadline) : error;
-    const uint32_t seen = load_acquire(h->shared->event_seq);
+    const Seen seen = look(*h);
     if ((load_acquire(h->shared->ready) & abi::kAcceptable) != 0) {
       if (probe_number(k) != 0)
         if (const int error = h->channel->stock().drop() ? probe_number(k) : -EMFILE; error != 0) return error;
@@ -174,7 +174,7 @@ int Socket::wait_connected(int k, bool nonblocking) {
   for (;;) {
     Home* h = nullptr;
     if (const int error = home(k, h); error != 0) return error;
-    const uint32_t seen = load_acquire(h->shared->event_seq);
+    const Seen seen = look(*h);
     const uint32_t ready = h->ready();
     if ((ready & abi::kConnecting) == 0) {
       connecting_ = false;
@@ -225,7 +225,7 @@ int Socket::shutdown_output(int k) {
     if (entered < 0) return entered;
     if (entered == kKernelMode) return static_cast<int>(ipc::raw_syscall(SYS_shutdown, k, SHUT_WR));
     abi::SocketShared& s = *h->shared;
-    const uint32_t seen = load_acquire(s.event_seq);
+    const Seen seen = look(*h);
     if (h->write_shut) return 0;
     if (h->tx.space(s.tx_taken) > 0) {
       h->tx.push(s.tx, s.tx_produced, {h->channel->map().layout().output.offset, 0, 0, abi::kShutdown});

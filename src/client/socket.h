@@ -254,6 +254,16 @@ class Socket {
   long receive_kernel(int k, IovCursor& to, ReceiveRequest& request);
   uint32_t kernel_readiness(int k);
 
+  // --- passage.cc ---
+  int join(Home& h);
+  static void ask_to_leave(Home& h);
+  static Passage* passage_of(const Home& h);
+  static bool can_use(const Home& h);  // socket_home.cc
+  static bool sends_by_passage(const Home& h, int flags);
+  size_t put_passage(Home& h, Passage& p, IovCursor& data, bool& fault);
+  size_t take_passage(Home& h, Passage& p, IovCursor& to, int flags, bool& fault);
+  void watch_passage(Home& h, uint32_t place, uint32_t queue);
+
   // --- server_gone.cc ---
   bool falls_silent() const;
   uint32_t readiness_without_server() const;
@@ -281,10 +291,18 @@ class Socket {
   bool post(int k, uint16_t what, uint64_t argument, bool connects);
 
   // --- waiting.cc ---
-  // Sleeps until the socket's event_seq differs from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
-  int wait_for_event(Home& h, uint32_t seen, Deadline& deadline);
-  int sleep_for_event(Home& h, uint32_t seen, Deadline& deadline);
-  int wait_a_little(Home& h, uint32_t seen);
+  // The events that a caller knows of when it begins to look: the server's, and in a passage the other client's.
+  struct Seen {
+    uint32_t server = 0, peer = 0;
+    Passage* passage = nullptr;
+  };
+  static Seen look(const Home& h);
+  static bool has_news(const Home& h, const Seen& seen);
+  // Sleeps until there are events that differ from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
+  int wait_for_event(Home& h, const Seen& seen, Deadline& deadline);
+  int sleep_for_event(Home& h, const Seen& seen, Deadline& deadline);
+  static long sleep_once(Home& h, const Seen& seen, int64_t wait_ns);  // -1: no limit
+  int wait_a_little(Home& h, const Seen& seen);
 
   struct ErrorNode {
     QueuedError error;

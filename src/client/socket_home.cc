@@ -6,6 +6,7 @@
 #include "base/atomics.h"
 #include "client/errno.h"
 #include "client/event_queue.h"
+#include "client/passage.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
 #include "ipc/lock.h"
@@ -18,6 +19,8 @@ using control::Op;
 
 namespace {
 constexpr timespec kLookAgain = {1, 0};  // in case ferryd dies in the middle of a revocation
+
+bool is_at_home(uint32_t mode) { return mode == abi::kModeShared || mode == abi::kModePassing; }
 }
 
 int Socket::home(int k, Home*& out) {
@@ -109,7 +112,7 @@ void Socket::adopt(Channel* channel, const Stock::Taken& taken) {
 
 void Socket::apply_watches(Home& h) {
   for (uint32_t i = 0; i < abi::kWatches; ++i)
-    if (watches_[i] != nullptr) watches_[i]->register_at(h, i);
+    if (watches_[i] != nullptr) watches_[i]->register_at(*this, h, i);
 }
 
 // The home's output goes on its way without us.
@@ -126,7 +129,7 @@ void Socket::leave(Home& h) {
 Socket::CloseBell Socket::close_bell(int k, bool only_copy, bool nonblocking) {
   Home* h = current_home();
   if (h == nullptr || !h->channel->is_mine() || !h->channel->is_usable()) return {};
-  const bool shared = !kernel_mode_ && load_acquire(h->shared->mode) == abi::kModeShared &&
+  const bool shared = !kernel_mode_ && is_at_home(load_acquire(h->shared->mode)) &&
                       load_relaxed(h->shared->generation) == h->generation;
   bool kept = false;
   if (pair_ != control::kNoPair) {
@@ -141,7 +144,7 @@ Socket::CloseBell Socket::close_bell(int k, bool only_copy, bool nonblocking) {
 
 void Socket::close() {
   Home* h = current_home();
-  if (h != nullptr && kind_ == abi::kKindTcp && h->channel->is_mine() && h->rx_used > 0 && load_acquire(h->shared->mode) == abi::kModeShared &&
+  if (h != nullptr && kind_ == abi::kKindTcp && h->channel->is_mine() && h->rx_used > 0 && is_at_home(load_acquire(h->shared->mode)) &&
       load_acquire(h->shared->generation) == h->generation) {
     // Somebody else may have K and give it back to us: the entry shows what has not been read of it.
     abi::Descriptor& entry = h->shared->rx[h->rx.next() % abi::kRingEntries];
@@ -151,6 +154,10 @@ void Socket::close() {
   if (h != nullptr) leave(*h);
   while (h != nullptr) {
     Home* older = h->older;
+    while (Passage* p = h->passage) {
+      h->passage = p->older;
+      delete p;
+    }
     delete h;
     h = older;
   }
@@ -174,14 +181,19 @@ void Socket::close() {
   for (EventQueue*& w : watches_) w = nullptr;
 }
 
+// Whether the rings of the home are this process's to use, and its passage if it is in one.
+bool Socket::can_use(const Home& h) {
+  const uint32_t mode = load_acquire(h.shared->mode);
+  if (__builtin_expect(load_relaxed(h.shared->generation) != h.generation, 0)) return false;
+  return __builtin_expect(mode == abi::kModeShared, 1) || passage_of(h) != nullptr;
+}
+
 int Socket::enter(int k, Side side, Home*& h, RingLock& lock) {
   for (;;) {
     if (__builtin_expect(kernel_mode_, 0)) return kKernelMode;
     if (const int error = home(k, h); error != 0) return error;
     if (lock.acquire(*h, side)) {
-      if (__builtin_expect(load_relaxed(h->shared->mode) == abi::kModeShared, 1) &&
-          __builtin_expect(load_relaxed(h->shared->generation) == h->generation, 1))
-        return 0;
+      if (can_use(*h)) return 0;
       lock.release();
     }
     if (const int r = settle(h); r != 0) return r;
@@ -192,7 +204,7 @@ int Socket::enter(int k, Home*& h) {
   for (;;) {
     if (__builtin_expect(kernel_mode_, 0)) return kKernelMode;
     if (const int error = home(k, h); error != 0) return error;
-    if (load_acquire(h->shared->mode) == abi::kModeShared && load_relaxed(h->shared->generation) == h->generation) return 0;
+    if (can_use(*h)) return 0;
     if (const int r = settle(h); r != 0) return r;
   }
 }
@@ -210,6 +222,15 @@ int Socket::settle(Home* seen) {
       kernel_mode_ = true;
       return kKernelMode;
     case abi::kModeMoved: return rehome(seen);
+    case abi::kModePassing: {
+      if (passage_of(*seen) == nullptr) {
+        Guard guard(mutex_);
+        return current_home() != seen ? 0 : join(*seen);
+      }
+      ipc::wait_while_revoked(s.tx_lock, &kLookAgain);
+      ipc::wait_while_revoked(s.rx_lock, &kLookAgain);
+      return 0;
+    }
     default: break;
   }
   // The server has finished with the slot: with the socket, or because another thread is just moving it to a new home.

@@ -10,6 +10,7 @@
 #include "base/atomics.h"
 #include "client/deadline.h"
 #include "client/iov_cursor.h"
+#include "client/passage.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
 
@@ -118,7 +119,7 @@ long Socket::receive_stream(int k, ReceiveRequest& request) {
     }
     if (entered < 0) return got > 0 ? static_cast<long>(got) : entered;
 
-    const uint32_t seen = load_acquire(h->shared->event_seq);
+    const Seen seen = look(*h);
     // Read before the ring is: what was announced then has its data in the ring.
     const uint32_t ready = h->ready();
     const uint32_t error = load_acquire(h->shared->error);
@@ -127,14 +128,17 @@ long Socket::receive_stream(int k, ReceiveRequest& request) {
       got = 0;
     }
     bool fault = false;
-    const size_t taken = take_stream(*h, to, flags, fault);
+    size_t taken = take_stream(*h, to, flags, fault);
+    Passage* passage = passage_of(*h);
+    if (passage != nullptr && to.left() > 0 && !fault) taken += take_passage(*h, *passage, to, flags, fault);
     got += taken;
     const bool at_mark = got > 0 && (flags & MSG_PEEK) == 0 && urgent_position(*h) == h->rx_bytes;
     int state = kWait;
     if (got == 0) state = stream_receive_state(*h, ready, error);
     else if ((ready & (abi::kReadClosed | abi::kHangUp)) != 0 || error != 0) state = 0;
     const auto waiting = h->rx.available(h->shared->rx_produced);
-    const bool unwanted = wanted == 0 && waiting && *waiting > 0;  // a read of nothing looks whether it would have to wait
+    const bool there = (waiting && *waiting > 0) || (passage != nullptr && passage->unread() > 0);
+    const bool unwanted = wanted == 0 && there;  // a read of nothing looks whether it would have to wait
     const bool report = h->rx_bytes >= load_relaxed(h->shared->rx_report_at) && taken > 0;
     lock.release();
     // Once more behind the fence of the lock: the server may have moved rx_report_at while it was reading our counters.

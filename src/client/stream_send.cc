@@ -9,6 +9,7 @@
 #include "client/deadline.h"
 #include "client/iov_cursor.h"
 #include "client/regions.h"
+#include "client/passage.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
 
@@ -148,25 +149,28 @@ long Socket::send_stream(int k, const SendRequest& request) {
     }
     if (entered < 0) return sent > 0 ? sent : entered;
 
-    const uint32_t seen = load_acquire(h->shared->event_seq);
+    const Seen seen = look(*h);
     const int state = stream_send_state(*h);
     if (state < 0) return sent > 0 ? sent : state;
+    Passage* passage = nullptr;
     if (state == 0) {
       bool fault = false;
-      const size_t put = put_stream(*h, data, request.flags, fault);
+      passage = passage_of(*h);
+      if (passage != nullptr && !sends_by_passage(*h, request.flags)) passage = nullptr;
+      const size_t put = passage != nullptr ? put_passage(*h, *passage, data, fault) : put_stream(*h, data, request.flags, fault);
       sent += static_cast<long>(put);
       lock.release();
       if (put > 0) {
-        h->channel->ring(h->engine, h->slot);
+        if (passage == nullptr) h->channel->ring(h->engine, h->slot);
         wanting = false;
       }
       if (data.left() == 0) return sent;
       if (fault) return sent > 0 ? sent : -EFAULT;
     }
-    const bool starved = state == 0 && h->output.outstanding() == 0;  // the pool is empty, and not by our doing
+    const bool starved = state == 0 && passage == nullptr && h->output.outstanding() == 0;  // the pool is empty, and not by our doing
     lock.release();
     if (!wanting) {  // ask to be told, then look once more
-      atomic_or(h->shared->wants, uint32_t{abi::kWantWrite});
+      atomic_or(passage != nullptr ? passage->mine.wants : h->shared->wants, uint32_t{abi::kWantWrite});
       wanting = true;
       continue;
     }

@@ -1,15 +1,19 @@
 // How a blocking call waits: a short adaptive spin while the server is awake on another CPU, then a futex.
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "base/atomics.h"
 #include "client/deadline.h"
+#include "client/passage.h"
 #include "client/socket.h"
 #include "client/sys.h"
 #include "ipc/futex.h"
 
 namespace ferry::client {
 namespace {
+
+constexpr int64_t kLookEvery = 1'000'000'000;  // ns
 
 // Counts the thread as one that waits on event_seq, so that the server makes the system call to wake it.
 class Waiting {
@@ -26,22 +30,48 @@ class Waiting {
 }  // namespace
 
 // For want of memory that others hold: no event of this socket tells when there is some. 0 or -EINTR.
-int Socket::wait_a_little(Home& h, uint32_t seen) {
+int Socket::wait_a_little(Home& h, const Seen& seen) {
   const timespec timeout = ipc::to_timespec(Duration::ms(5));
-  return sys().futex_wait(&h.shared->event_seq, seen, &timeout) == -EINTR ? -EINTR : 0;
+  return sys().futex_wait(&h.shared->event_seq, seen.server, &timeout) == -EINTR ? -EINTR : 0;
 }
 
-int Socket::wait_for_event(Home& h, uint32_t seen, Deadline& deadline) {
-  if (load_acquire(h.shared->event_seq) != seen) return 0;
-  if (spin_.run(h.channel->spin_limit(), [&] { return h.channel->server_awake(h.engine); }, [&] { return load_acquire(h.shared->event_seq) != seen; }))
-    return 0;
+Socket::Seen Socket::look(const Home& h) {
+  Seen seen;
+  seen.server = load_acquire(h.shared->event_seq);
+  seen.passage = passage_of(h);
+  if (seen.passage != nullptr) seen.peer = load_acquire(seen.passage->mine.event_seq);
+  return seen;
+}
+
+bool Socket::has_news(const Home& h, const Seen& seen) {
+  return load_acquire(h.shared->event_seq) != seen.server ||
+         (seen.passage != nullptr && load_acquire(seen.passage->mine.event_seq) != seen.peer);
+}
+
+int Socket::wait_for_event(Home& h, const Seen& seen, Deadline& deadline) {
+  if (has_news(h, seen)) return 0;
+  // In a passage nobody tells whether the other client is awake; what spinning has been worth has to do.
+  const auto awake = [&] { return seen.passage != nullptr || h.channel->server_awake(h.engine); };
+  if (spin_.run(h.channel->spin_limit(), awake, [&] { return has_news(h, seen); })) return 0;
   const int error = sleep_for_event(h, seen, deadline);
   spin_.slept(h.channel->spin_limit().most);
   return error;
 }
 
-int Socket::sleep_for_event(Home& h, uint32_t seen, Deadline& deadline) {
+// The other client can write the word that it wakes us by, and put back a value that says that nothing has happened. So we wait for the
+// server's word as well, which it cannot; where a time-out has to end in EINTR, which that call cannot do, we look now and then.
+long Socket::sleep_once(Home& h, const Seen& seen, int64_t wait_ns) {
+  const uint32_t* server = &h.shared->event_seq;
+  const uint32_t* peer = seen.passage != nullptr ? &seen.passage->mine.event_seq : nullptr;
+  if (peer != nullptr && wait_ns < 0) return sys().futex_wait_two(peer, seen.peer, server, seen.server);
+  const timespec timeout = ipc::to_timespec(Duration::ns(peer != nullptr ? std::min(wait_ns, kLookEvery) : std::max<int64_t>(wait_ns, 0)));
+  return sys().futex_wait(peer != nullptr ? peer : server, peer != nullptr ? seen.peer : seen.server, wait_ns < 0 ? nullptr : &timeout);
+}
+
+int Socket::sleep_for_event(Home& h, const Seen& seen, Deadline& deadline) {
   const Waiting waiting(h.shared->waiters);
+  std::optional<Waiting> waiting_for_peer;
+  if (seen.passage != nullptr) waiting_for_peer.emplace(seen.passage->mine.waiters);
   const bool guarded = Channel::config().lifeline_signal != 0;
   for (int64_t slice = 1'000'000'000;; slice = std::min<int64_t>(slice * 2, int64_t{32} * 1'000'000'000)) {
     if (h.channel->is_dead()) return -ENETDOWN;
@@ -51,12 +81,11 @@ int Socket::sleep_for_event(Home& h, uint32_t seen, Deadline& deadline) {
       if (left == 0) return -EAGAIN;
       wait_ns = wait_ns < 0 ? left : std::min(left, wait_ns);
     }
-    const timespec timeout = ipc::to_timespec(Duration::ns(wait_ns < 0 ? 0 : wait_ns));
-    const long r = sys().futex_wait(&h.shared->event_seq, seen, wait_ns < 0 ? nullptr : &timeout);
+    const long r = sleep_once(h, seen, wait_ns);
     if (r == -EINTR) return -EINTR;
     if (r != -ETIMEDOUT) return h.channel->is_dead() ? -ENETDOWN : 0;
     if (!h.channel->check_alive()) return -ENETDOWN;
-    if (load_acquire(h.shared->event_seq) != seen) return 0;
+    if (has_news(h, seen)) return 0;
   }
 }
 

@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 4;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 7;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -105,6 +105,8 @@ enum SocketMode : uint32_t {
   kModeShared = 1,  // tier 1: rings and pools of this channel
   kModeKernel = 2,  // tier 2: the server moves bytes over the descriptor K
   kModeMoved = 3,   // another process's channel is home now: ask for it back (Op::rehome) before using rings
+  kModePassing = 4, // as shared, but the stream goes on in a passage (PassageEnd) behind what is in the rings: what the client puts into tx
+                    // now, and kWantLeave, make the server bring it back to the rings
 };
 
 enum SocketKind : uint32_t { kKindTcp = 1, kKindListener = 2, kKindUdp = 3, kKindIcmp = 4, kKindMessage = 5 /* SCTP, one-to-one */ };
@@ -124,8 +126,9 @@ enum ReadyBit : uint32_t {
 };
 
 // kWantClose: K has been closed by this process; look at once whether that was the last copy. kWantGiveBack: the socket is closed, and
-// the only copy of K is kept by this process for its next socket.
-enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2, kWantClose = 4, kWantGiveBack = 8 };
+// the only copy of K is kept by this process for its next socket. kWantLeave: the passage is of no use, go on by the rings (its words
+// make no sense, or it cannot be mapped).
+enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2, kWantClose = 4, kWantGiveBack = 8, kWantLeave = 16 };
 
 // rx_lock and tx_lock: 0 free; bit 0 held; bit 1 held with waiters; bit 31 revoked by the server (the holder, on release,
 // rings the doorbell; nobody may take it until the server clears the bit or the mode has changed).
@@ -156,7 +159,14 @@ struct alignas(64) SocketShared {
   uint16_t local_port;       // host order
   uint16_t remote_port;
   uint32_t engine;           // whose doorbell this socket rings
-  uint32_t reserved_server[18];
+  // --- kModePassing ---
+  uint32_t passage_epoch;    // counts the passages of this slot: both ends of a new one begin at position 0
+  uint32_t peer_region;      // number of the region among those of this channel, < kMaxPeerRegions
+  uint32_t peer_serial;      // of the region that has this number now: another serial means another memfd (Op::peer_region)
+  uint32_t passage;          // < kPassages
+  uint32_t passage_side;     // 0 or 1: which end is ours
+  uint32_t passage_limit;    // bytes that may lie in our outgoing ring, <= kPassageBytes
+  uint32_t reserved_server[12];
 
   // --- written by the client ---
   alignas(64) uint32_t tx_lock;  // LockBit; the server sets and clears kLockRevoked
@@ -201,6 +211,40 @@ struct alignas(64) SpareRing {
   Spare entries[kMaxPairs];
 };
 static_assert(sizeof(SpareRing) == 64 + 16 * kMaxPairs);
+// --- a region of two client processes: connections between them, past the server (docs/shm-abi.md, "Peer regions") ---
+//
+//   +-----------------------+---------------------------+-------------------------------+
+//   | PeerQueue[2][queues]  | PassageEnd[passages][2]   | ring[passages][2] of bytes    |
+//   +-----------------------+---------------------------+-------------------------------+
+//
+// One sealed memfd, mapped by both clients and the server, all of it writable by both clients: neither believes the other. Who may use which
+// passage, and when, is told by SocketShared only, which the other client cannot write. [side]: of the client whose end it is.
+inline constexpr uint32_t kPassages = 128;             // connections of one region
+inline constexpr uint32_t kPassageBytes = 256 * 1024;  // ring of one direction; a power of two
+inline constexpr uint32_t kMaxPeerRegions = 16;        // of one channel
+
+// What an event queue is to the server, this is to the other client: `ready` has a bit for each passage that changed.
+struct alignas(64) PeerQueue {
+  uint32_t sleeping;   // as EventQueue::sleeping; the other client exchanges it with 0 and writes a byte to the queue's pipe (Op::peer_wake)
+  uint32_t reserved;
+  uint64_t ready[kPassages / 64];
+};
+static_assert(sizeof(PeerQueue) == 64);
+
+// One end of a passage. The ring behind it holds what its client writes and the other reads: the byte at position p lies at
+// (p - base) % kPassageBytes.
+struct alignas(64) PassageEnd {
+  // --- written by the end's client ---
+  uint64_t produced;           // bytes written
+  uint64_t base;               // position at the ring's start: moved only while the ring is empty, so that small messages stay in the cache
+  alignas(64) uint64_t consumed;  // bytes read of the other end's ring
+  uint32_t waiters;            // threads in FUTEX_WAIT on event_seq
+  uint32_t wants;              // kWantWrite: tell me when there is room; the other client clears it
+  uint32_t watches[kWatches];  // as SocketShared::watches
+  // --- raised by the other client with every event; futex ---
+  uint32_t event_seq;
+};
+static_assert(sizeof(PassageEnd) == 128);
 
 struct ChannelHeader {
   // --- constant after creation, written by the server ---

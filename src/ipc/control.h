@@ -35,6 +35,9 @@ enum class Op : uint32_t {
                   // server makes it, because a descriptor that the client could make blocking would let it stop the server
   interfaces,     // Reply: data = InterfaceInfo of interface `value`; error invalid past the last
   region,         // value = number, 1 … abi::kMaxRegions; fds {memfd}: output may refer to it from now on; no fd: no more
+  peer_region,    // value = its number in this channel (SocketShared::peer_region). Reply: value = its serial, fd {memfd}
+  peer_wake,      // value = number of a region, flags = event queue of the other client: wakes it. Reply: fd {write end of the queue's pipe},
+                  // with which the caller does so itself from now on
   send_owner,     // slot, value = pid/pgid for SIGURG, 0: nobody. The client sets it on K itself (F_SETOWN): the kernel sends the signal
   stock,          // kind in `value`, level = how many, flags: StockFlag. Reply: value = how many, fds {K…} for the client to keep, data = the
                   // number (uint32_t) of each one's pair
@@ -42,7 +45,10 @@ enum class Op : uint32_t {
                   // fd {memfd with JSON}; capture start: fd {read end of a pipe carrying pcapng until it is closed}
 };
 
-enum HelloFlag : uint32_t { kHelloAdmin = 1 /* no channel, only admin */ };
+enum HelloFlag : uint32_t {
+  kHelloAdmin = 1,  // no channel, only admin
+  kHelloPeers = 2,  // sockets may be put into kModePassing
+};
 enum QueueFlag : uint32_t { kQueueOpen = 1, kQueueForget = 2, kQueueWake = 4 /* write the queue's pipe now: its set changed */ };
 enum StockFlag : uint32_t { kStockSpares = 1 /* for sockets that the client opens: see abi::SpareRing */ };
 enum OpenFlag : uint32_t { kOpenKernelMode = 1 /* --scheme copy */, kOpenV6 = 2 /* AF_INET6 dual-stack, for ss */ };

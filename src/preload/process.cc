@@ -41,6 +41,14 @@ long cancellable_futex_wait(const uint32_t* word, uint32_t expected, const times
   return result;
 }
 
+long cancellable_futex_wait_two(const uint32_t* a, uint32_t expected_a, const uint32_t* b, uint32_t expected_b) {
+  int old = 0;
+  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
+  long result = ipc::futex_wait_two(*a, expected_a, *b, expected_b);
+  pthread_setcanceltype(old, nullptr);
+  return result;
+}
+
 const char* own_path() {
   Dl_info info{};
   return dladdr(reinterpret_cast<const void*>(&start_process), &info) != 0 && info.dli_fname != nullptr ? info.dli_fname : "";
@@ -52,6 +60,7 @@ void start() {
   port::set_log_sink(to_log);
   remember_environment(own_path());
   client::sys().futex_wait = cancellable_futex_wait;
+  client::sys().futex_wait_two = cancellable_futex_wait_two;
   client::Config config;
   if (const char* path = getenv("FERRY_SOCKET"); path != nullptr && *path != '\0') config.path = path;
   const char* scheme = getenv("FERRY_SCHEME");

@@ -101,15 +101,19 @@ struct SocketLister final : stack::SocketVisitor {
     Socket* s = info.owner != 0 ? sockets.find(info.owner) : nullptr;
     if (s != nullptr) {
       const Channel* user = s->user();
-      j["mode"] = s->kernel_mode() ? "kernel" : user != nullptr ? "shared" : "server";
+      j["mode"] = s->kernel_mode() ? "kernel" : s->in_passage() ? "passing" : user != nullptr ? "shared" : "server";
+      const Socket::Passed passed = s->passed();
+      j["receive_queue"] = info.receive_queue + passed.unread;
+      j["passed_out"] = passed.out;
+      j["passed_in"] = passed.in;
+      const Socket::Copied copied = s->copied();
+      j["copied_out"] = copied.out;
+      j["copied_in"] = copied.in;
+      j["referenced_out"] = copied.referenced_out;
       if (user != nullptr && (see_all || user->identity().uid == uid)) {
         j["pid"] = user->identity().pid;
         j["uid"] = user->identity().uid;
         j["process"] = process_name(user->identity().pid);
-        const Socket::Passed passed = s->passed();
-        j["copied_out"] = passed.copied_out;
-        j["copied_in"] = passed.copied_in;
-        j["referenced_out"] = passed.referenced_out;
       }
     }
     out.add(first ? "" : ",");
@@ -244,6 +248,7 @@ std::string Admin::stat() const {
 
 void Admin::ss(const Client& asker, Answer& answer) const {
   uid_t uid = asker.credentials().uid;
+  engine_.sockets().for_each([](Socket& s) { s.tell_passed(); });
   SocketLister lister(engine_.sockets(), uid == 0 || uid == getuid(), uid, answer);
   answer.add("{\"sockets\":[");
   engine_.stack().for_each_socket(lister, engine_.context().now);

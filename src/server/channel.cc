@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <string>
 
 #include "ipc/event_queue.h"
 
@@ -107,6 +108,12 @@ void Channel::wake_queue(uint32_t queue) {
   char byte = 1;
   // A full pipe is as good as a written one; without readers the write fails (SIGPIPE is ignored).
   [[maybe_unused]] ssize_t n = write(wake_fds_[queue].get(), &byte, 1);
+}
+
+UniqueFd Channel::open_wake_end(uint32_t queue) const {
+  if (queue >= wake_fds_.size() || !wake_fds_[queue]) return UniqueFd();
+  const std::string path = "/proc/self/fd/" + std::to_string(wake_fds_[queue].get());
+  return UniqueFd(open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
 }
 
 void Channel::signal(uint32_t slot) {

@@ -24,6 +24,7 @@
 namespace ferry::server {
 
 class Client;
+class PeerRegion;
 class Socket;
 
 class Channel final : public PollHandler, public ListNode<HotTag> {
@@ -104,6 +105,16 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   void forget_queue(uint32_t queue);
   // Tells the client that the slot's words have changed: threads that block on it, and queues that watch it.
   void signal(uint32_t slot);
+  // The write end of the queue's pipe, opened anew for somebody else who may wake it: what that one does to its own description does
+  // not concern the others. Invalid: no such queue, or no descriptors left.
+  UniqueFd open_wake_end(uint32_t queue) const;
+
+  // --- regions with other clients: see peers.h ---
+  void allow_peers() { peers_allowed_ = true; }
+  void forbid_peers() { peers_allowed_ = false; }
+  bool peers_allowed() const { return peers_allowed_; }
+  PeerRegion* peer_region(uint32_t number) const { return peer_regions_[number]; }
+  void set_peer_region(uint32_t number, PeerRegion* region) { peer_regions_[number] = region; }
 
   // --- life ---
   void set_client(Client* client) { client_ = client; }
@@ -143,6 +154,8 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   Client* client_ = nullptr;
   std::vector<UniqueFd> wake_fds_;  // write ends, by queue
   Stock stock_;
+  PeerRegion* peer_regions_[ipc::abi::kMaxPeerRegions] = {};
+  bool peers_allowed_ = false;
 };
 
 }  // namespace ferry::server

@@ -8,6 +8,7 @@
 
 #include "port/api/log.h"
 #include "server/foreign_fd.h"
+#include "server/peers.h"
 #include "server/sockets.h"
 
 namespace ferry::server {
@@ -143,6 +144,7 @@ void Client::drop(const char* why) {
   if (!channel_) return;
   channel_->client_gone();
   channel_->for_each_socket([this](Socket& s) { s.on_client_gone(*channel_); });
+  ctx_.peers->on_channel_gone(*channel_);
   handler_.adopt_orphan(std::move(channel_));
 }
 

@@ -14,6 +14,7 @@
 namespace ferry::server {
 
 class Socket;
+class Peers;
 class Sockets;
 class Channel;
 class Client;
@@ -36,6 +37,8 @@ struct Limits {
   uint64_t staging_bytes = 256u << 20; // the server's own memory for payload without a client
   uint32_t staged_per_socket = 512u << 10;
   uint64_t staged_per_uid = 64u << 20;
+  uint32_t pass_after = 12;            // runs of a socket before it gets a passage: one that is over after a request is better off without
+  uint32_t peers = 8;                  // clients with which one may share memory for passages; 0: nobody does
 };
 
 // What one user has, over all processes; kept as long as there is a socket of theirs.
@@ -64,6 +67,7 @@ struct Context {
   std::vector<Client*> gone;       // clients to be destroyed at the end of the turn
   std::vector<Channel*> condemned; // channels whose clients broke the protocol
   std::vector<uint32_t> interface_numbers = {};  // by link of the stack: what the kernel calls the interface, 0 nothing
+  Peers* peers = nullptr;
 };
 
 }  // namespace ferry::server

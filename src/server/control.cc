@@ -8,6 +8,7 @@
 
 #include "port/api/log.h"
 #include "server/foreign_fd.h"
+#include "server/peers.h"
 
 namespace ferry::server {
 namespace control = ipc::control;
@@ -42,6 +43,8 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     error = event_queue(client, request, fds);
   } else if (op == Op::region) {
     error = region(*client.channel(), request, received);
+  } else if (op == Op::peer_region || op == Op::peer_wake) {
+    error = peers(client, request, reply, fds);
   } else if (Socket* socket = client.channel()->find(request.slot, request.generation); socket == nullptr) {
     error = Errc::bad_socket;
   } else if (op == Op::rehome || op == Op::demote) {
@@ -81,6 +84,7 @@ Errc Control::hello(Client& client, const Request& request, Reply& reply, ipc::D
   Status opened = client.open_channel(config);
   if (!opened) return opened.error();
   client.set_greeted();
+  if ((request.flags & control::kHelloPeers) != 0) client.channel()->allow_peers();
   ++clients_of_[uid];
   admitted_[&client] = uid;
   Channel& channel = *client.channel();
@@ -154,6 +158,23 @@ Errc Control::region(Channel& channel, const Request& request, ipc::DescriptorLi
   if (received.count == 0) return channel.forget_region(request.value).error();
   if (received.count != 1) return Errc::invalid;
   return channel.add_region(request.value, received.fds[0].get(), ctx_.limits.region_bytes).error();
+}
+
+// A client asks for no more than what SocketShared has told it, or makes itself a nuisance to those who share a region with it only.
+Errc Control::peers(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
+  PeerRegion* region = ctx_.peers->find(*client.channel(), request.value);
+  if (region == nullptr) return Errc::invalid;
+  UniqueFd fd;
+  if (static_cast<Op>(request.op) == Op::peer_region) {
+    reply.value = region->serial();
+    fd.reset(fcntl(region->memfd(), F_DUPFD_CLOEXEC, 0));
+  } else if (Channel* other = region->other(*client.channel())) {
+    other->wake_queue(request.flags);
+    fd = other->open_wake_end(request.flags);
+  }
+  if (!fd) return Errc::too_many;
+  fds.add(ipc::OwnedFd(fd.release()));
+  return Errc::ok;
 }
 
 Errc Control::interfaces(const Request& request, Reply& reply) {

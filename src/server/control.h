@@ -57,6 +57,7 @@ class Control final : public RequestHandler {
   Errc attach(Client& client, ipc::DescriptorList& received, Reply& reply);
   Errc event_queue(Client& client, const Request& request, ipc::DescriptorList& fds);
   Errc region(Channel& channel, const Request& request, ipc::DescriptorList& received);
+  Errc peers(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc interfaces(const Request& request, Reply& reply);
   // --- on a socket: control_sockets.cc ---
   Errc on_socket(Client& client, Socket& socket, const Request& request, Reply& reply, ipc::DescriptorList& fds);

@@ -88,7 +88,9 @@ Errc Control::on_socket(Client& client, Socket& socket, const Request& request, 
     case Op::accept: return accept(client, socket, request, reply, fds);
     case Op::shutdown: return shutdown(socket, request);
     case Op::set_option: return set_option(ctx_.protocols, socket, request).error();
-    case Op::get_option: return get_option(ctx_.protocols, socket, request, reply).error();
+    case Op::get_option:
+      socket.tell_passed();
+      return get_option(ctx_.protocols, socket, request, reply).error();
     case Op::send_owner:  // who it is, the client has told the kernel by F_SETOWN on K
       socket.set_signals_owner(request.value != 0);
       return Errc::ok;
@@ -143,6 +145,7 @@ Errc Control::connect(Socket& socket, const Request& request, Reply& reply) {
 }
 
 Errc Control::disconnect(Socket& socket) {
+  socket.tear_passage();
   stack::Call call = make_call(stack::CallOp::connect, socket);  // to nobody
   Errc error = ctx_.protocols.call(call).error;
   Reply ignored;

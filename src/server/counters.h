@@ -28,6 +28,8 @@ struct Counters {
   uint64_t sockets = 0, sockets_total = 0, accepted = 0;
   uint64_t pairs_made = 0, pairs_given_back = 0;  // descriptor pairs; given back: used again by a later socket
   uint64_t demotions = 0, moves = 0, forced_moves = 0;
+  // Connections between two clients that passed bytes without us (peers.h), those that found no quiet moment for it, and the bytes.
+  uint64_t passages_entered = 0, passages_left = 0, passages_given_up = 0, passages_broken = 0, passed_bytes = 0;
   uint64_t drop_input_pool_full = 0, drop_staging_full = 0, drop_receive_buffer_full = 0, drop_kernel_mode_full = 0;
   uint64_t capture_packets = 0, capture_dropped = 0;
 };
@@ -67,6 +69,11 @@ void for_each_counter(const Counters& c, Visit visit) {
   FERRY_COUNTER(demotions);
   FERRY_COUNTER(moves);
   FERRY_COUNTER(forced_moves);
+  FERRY_COUNTER(passages_entered);
+  FERRY_COUNTER(passages_left);
+  FERRY_COUNTER(passages_given_up);
+  FERRY_COUNTER(passages_broken);
+  FERRY_COUNTER(passed_bytes);
   FERRY_COUNTER(drop_input_pool_full);
   FERRY_COUNTER(drop_staging_full);
   FERRY_COUNTER(drop_receive_buffer_full);

@@ -32,7 +32,8 @@ Instant clock_now(clockid_t clock) {
 Engine::Engine(const EngineConfig& config)
     : config_(config),
       memory_(config.limits.staging_bytes),
-      ctx_{*this, memory_, poller_, holder_, counters_, config.limits, nullptr, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}},
+      ctx_{*this, memory_, poller_, holder_, counters_, config.limits, nullptr, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}},
+      peers_(ctx_),
       sockets_(ctx_),
       host_(ctx_, sockets_),
       captures_(ctx_, host_),
@@ -183,7 +184,10 @@ void Engine::end_turn() {
     port->writing = want;
     poller_.modify(port->link->poll_fd(), *port, want ? EPOLLIN | EPOLLOUT : EPOLLIN);
   }
-  if (__builtin_expect(captures_.active(), 0)) captures_.flush();
+  if (__builtin_expect(captures_.active(), 0)) {
+    captures_.flush();
+    peers_.suspend(captures_.active());
+  }
   for (Channel* c : ctx_.condemned)
     if (c->client() != nullptr) c->client()->drop("");
   ctx_.condemned.clear();

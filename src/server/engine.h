@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/client.h"
+#include "server/peers.h"
 #include "server/receiver.h"
 
 namespace ferry::server {
@@ -72,6 +73,7 @@ class Engine final : public Protocols {
   }
   const stack::Service* service(stack::SocketType type) const override { return stack_->service(type); }
   Result<tcp::TcpInfo> tcp_info(stack::SocketId socket) const override { return stack_->tcp_info(socket, ctx_.now); }
+  Result<stack::Owner> twin(stack::SocketId socket) const override { return stack_->twin(socket); }
 
  private:
   struct LinkPort final : PollHandler {
@@ -107,6 +109,7 @@ class Engine final : public Protocols {
   Counters counters_;
   Memory memory_;
   Context ctx_;
+  Peers peers_;
   Sockets sockets_;
   Host host_;
   Captures captures_;

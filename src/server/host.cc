@@ -8,6 +8,10 @@ Status Host::transmit(stack::LinkIndex link, const buf::Packet& packet) {
   return links_[link]->send(packet, ctx_.memory);
 }
 
+void Host::on_loop_back(stack::LinkIndex link, const buf::Packet& packet) {
+  if (__builtin_expect(tap_ != nullptr, 0)) tap_->on_sent(link, packet, ctx_.memory);
+}
+
 Result<buf::IoDesc> Host::place(stack::Owner owner, ByteSpan payload) {
   if (buf::IoDesc there = early_.take(owner, payload); !there.empty()) return there;
   Socket* s = sockets_.find(owner);

@@ -57,6 +57,7 @@ class Host final : public stack::Host {
   stack::Owner on_incoming(stack::Owner listener, stack::SocketId child, const stack::Endpoint& local,
                            const stack::Endpoint& remote) override;
   void on_acceptable(stack::Owner listener) override;
+  void on_loop_back(stack::LinkIndex link, const buf::Packet& packet) override;
   void on_address(stack::LinkIndex link, bool usable, const wire::MacAddress& other) override;
 
   // Of the address of a link: asked for on the link, ours, or held by another station (`holder`).

@@ -24,7 +24,7 @@ Memory::Memory(uint64_t staging_size)
 
 Memory::~Memory() { munmap(staging_base_, staging_size_); }
 
-buf::RegionId Memory::add(std::byte* base, uint64_t size, Channel* channel) {
+buf::RegionId Memory::add(std::byte* base, uint64_t size, Channel* channel, PeerRegion* peers) {
   uint32_t index;
   if (!free_.empty()) {
     index = free_.back();
@@ -32,25 +32,31 @@ buf::RegionId Memory::add(std::byte* base, uint64_t size, Channel* channel) {
   } else {
     if (regions_.size() == 0xffff) return 0;
     index = static_cast<uint32_t>(regions_.size());
-    regions_.push_back({nullptr, 0, index + 1, nullptr});
+    regions_.push_back({nullptr, 0, index + 1, nullptr, nullptr});
   }
   Region& r = regions_[index];
   r.base = base;
   r.size = size;
   r.channel = channel;
+  r.peers = peers;
   return r.id;
 }
 
 void Memory::remove(buf::RegionId region) {
   uint32_t index = (region & 0xffff) - 1;
   FERRY_ASSERT(index < regions_.size() && regions_[index].id == region);
-  regions_[index] = {nullptr, 0, region + 0x10000, nullptr};
+  regions_[index] = {nullptr, 0, region + 0x10000, nullptr, nullptr};
   free_.push_back(index);
 }
 
 Channel* Memory::channel_of(buf::RegionId region) const {
   uint32_t index = (region & 0xffff) - 1;
   return index < regions_.size() && regions_[index].id == region ? regions_[index].channel : nullptr;
+}
+
+PeerRegion* Memory::peers_of(buf::RegionId region) const {
+  uint32_t index = (region & 0xffff) - 1;
+  return index < regions_.size() && regions_[index].id == region ? regions_[index].peers : nullptr;
 }
 
 const Memory::Region* Memory::find(const buf::IoDesc& d) const {

@@ -10,6 +10,7 @@
 namespace ferry::server {
 
 class Channel;
+class PeerRegion;
 
 class Memory final : public buf::Memory {
  public:
@@ -18,16 +19,17 @@ class Memory final : public buf::Memory {
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  // A number for the mapping of a channel (nullptr: the server's own); numbers are not used again soon. 0 when the table is
+  // A number for the mapping of a channel or of a region of two clients (neither: the server's own); numbers are not used again soon. 0 when the table is
   // full (65,535 regions).
-  buf::RegionId add(std::byte* base, uint64_t size, Channel* channel);
+  buf::RegionId add(std::byte* base, uint64_t size, Channel* channel, PeerRegion* peers = nullptr);
   void remove(buf::RegionId region);
 
   ByteSpan read(const buf::IoDesc& d) const override;
   MutableByteSpan write(const buf::IoDesc& d) override;
 
-  // Whose region this is; nullptr for the staging region, and for one that is gone.
+  // Whose region this is; nullptr for the others, and for one that is gone.
   Channel* channel_of(buf::RegionId region) const;
+  PeerRegion* peers_of(buf::RegionId region) const;
   buf::RegionId staging_region() const { return staging_region_; }
   // Memory of the server's own. Errc::no_buffers when full, or length > InputPool::kBlockSize.
   Result<buf::IoDesc> stage(uint32_t length);
@@ -40,6 +42,7 @@ class Memory final : public buf::Memory {
     uint64_t size = 0;
     buf::RegionId id = 0;
     Channel* channel = nullptr;
+    PeerRegion* peers = nullptr;
   };
   const Region* find(const buf::IoDesc& d) const;
 

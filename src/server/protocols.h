@@ -17,6 +17,7 @@ class Protocols {
   // nullptr: no server offers such sockets.
   virtual const stack::Service* service(stack::SocketType type) const = 0;
   virtual Result<tcp::TcpInfo> tcp_info(stack::SocketId socket) const = 0;
+  virtual Result<stack::Owner> twin(stack::SocketId socket) const = 0;
 
  protected:
   ~Protocols() = default;

@@ -13,6 +13,7 @@ namespace abi = ipc::abi;
 Socket::Socket(Context& context, stack::Owner owner, stack::SocketType type)
     : ctx_(context), owner_(owner), type_(type), style_(context.protocols.service(type)->style) {
   if (!connects()) ready_ = abi::kWritable;
+  if (type != stack::SocketType::tcp) passage_at_ = UINT32_MAX;
   send_buffer_ = receive_buffer_ = 256 * 1024;  // until the stack says
 }
 
@@ -32,15 +33,6 @@ uint32_t Socket::kind() const {
 const Channel* Socket::user() const {
   if (home_ >= 0) return attachments_[static_cast<size_t>(home_)].channel;
   return attachments_.empty() ? nullptr : attachments_.front().channel;
-}
-
-Socket::Passed Socket::passed() const {
-  Passed p{0, 0, referenced_out_};
-  if (home_ < 0) return p;
-  const abi::SocketShared& s = attachments_[static_cast<size_t>(home_)].shared();
-  p.copied_out = load_relaxed(s.copied_out);
-  p.copied_in = load_relaxed(s.copied_in);
-  return p;
 }
 
 UniqueFd Socket::make_pair() {
@@ -145,6 +137,7 @@ void Socket::cancel_connecting() {
 }
 
 void Socket::on_shutdown(bool read, bool write) {
+  leave_passage();
   if (read) ready_ |= abi::kReadClosed;
   if (write) ready_ = (ready_ | abi::kWriteClosed) & ~uint32_t{abi::kWritable};
   state_changed_ = event_ = true;
@@ -152,6 +145,7 @@ void Socket::on_shutdown(bool read, bool write) {
 }
 
 void Socket::on_peer(bool connected) {
+  passage_at_ = passage_tries_ = 0;
   ready_ = connected ? ready_ | abi::kConnected : ready_ & ~uint32_t{abi::kConnected};
   if (!connected && connects()) {  // as new: what was to be sent to the old peer is void
     ready_ = 0;
@@ -194,6 +188,12 @@ Errc Socket::take_error() {
   return e;
 }
 
+Socket::Copied Socket::copied() const {
+  if (home_ < 0) return {0, 0, referenced_out_};
+  const abi::SocketShared& s = attachments_[static_cast<size_t>(home_)].shared();
+  return {load_relaxed(s.copied_out), load_relaxed(s.copied_in), referenced_out_};
+}
+
 void Socket::mark() {
   if (!finished_ && !ListNode<RunTag>::linked()) ctx_.run.push_back(*this);
 }
@@ -204,6 +204,12 @@ void Socket::run() {
   if (Attachment* h = home(); h != nullptr) {
     if (uint32_t wants = load_relaxed(h->shared().wants) & (abi::kWantClose | abi::kWantGiveBack); wants != 0)
       look_whether_closed(*h, wants);
+  }
+  if (passage_ != nullptr && !run_passage()) {
+    sync_input();
+    if (home() != nullptr) push_input(*home());
+    report_consumed();
+    return publish();
   }
   if (move_ != MoveKind::none) try_move();
   if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) {
@@ -228,6 +234,7 @@ void Socket::run() {
   offer_space();
   if (attachments_.size() > 1) free_left_slots();
   publish();
+  if (runs_ >= passage_at_) consider_passage();
 }
 
 void Socket::on_poll(uint32_t events) {
@@ -242,8 +249,7 @@ void Socket::on_poll(uint32_t events) {
                 static_cast<int>(h->channel->identity().pid));
       move_ = MoveKind::demote;
       move_channel_ = nullptr;
-      move_deadline_ = ctx_.now + Duration::ms(200);
-      ctx_.moving.push_back(*this);
+      expect_locks(ctx_.now + kPatience);
     } else if (home() == nullptr) {
       enter_kernel_mode();
     }
@@ -282,6 +288,7 @@ void Socket::on_gone() {
   if (gone_) return;
   gone_ = true;
   if (spare_) come_to_use();
+  leave_passage();
   if (move_ != MoveKind::none) end_move(Errc::bad_socket);
   // What is in the ring was written before K was closed.
   if (Attachment* h = home(); h != nullptr && !kernel_mode_) {
@@ -336,6 +343,7 @@ void Socket::on_client_gone(Channel& channel) {
   for (size_t i = attachments_.size(); i-- > 0;) {
     if (attachments_[i].channel != &channel) continue;
     if (home_ == static_cast<int>(i) && !kernel_mode_) {
+      on_home_gone();
       Attachment& a = attachments_[i];
       ipc::reset_lock(a.shared().tx_lock);
       ipc::reset_lock(a.shared().rx_lock);
@@ -398,6 +406,10 @@ uint32_t Socket::visible_ready(const Attachment& a) const {
 void Socket::publish_to(Attachment& a) {
   abi::SocketShared& s = a.shared();
   uint32_t mode = kernel_mode_ ? abi::kModeKernel : listener_ || home() == &a ? abi::kModeShared : abi::kModeMoved;
+  if (home() == &a && in_passage()) {
+    mode = abi::kModePassing;
+    publish_passage(s);
+  }
   store_relaxed(s.kind, kind());
   store_relaxed(s.send_buffer, send_buffer_);
   store_relaxed(s.receive_buffer, receive_buffer_);

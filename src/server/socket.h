@@ -9,7 +9,8 @@
 // at the end of the turn.
 //
 // Files: socket.cc life, events; socket_output.cc rings and pair → stack; socket_input.cc stack → rings; socket_pair.cc stack ↔ pair
-// in kernel mode; socket_move.cc demotion and re-homing; socket_calls.cc calls, those in a ring included.
+// in kernel mode; socket_move.cc demotion and re-homing; socket_calls.cc calls, those in a ring included; socket_passage.cc connections
+// whose bytes go past the server.
 #pragma once
 
 #include <vector>
@@ -41,7 +42,12 @@ struct Attachment {
   uint32_t in_ring() const { return rx_produced - rx_released; }
 };
 
+// How long a client may hold a lock that was revoked.
+inline constexpr Duration kPatience = Duration::ms(200);
+
 enum class MoveKind : uint8_t { none, rehome, demote };
+
+struct Passage;
 
 class Socket final : public PollHandler,
                      public ListNode<RunTag>,
@@ -72,11 +78,6 @@ class Socket final : public PollHandler,
   void set_account(Account& account, uid_t uid) { account_ = &account, uid_ = uid, account.staged += staged_in_ + staged_out_; }
   Account* account() const { return account_; }
   uid_t uid() const { return uid_; }
-  // How payload was passed between the program and here, bytes. What was copied is the client's word, and of its present slot.
-  struct Passed {
-    uint64_t copied_out = 0, copied_in = 0, referenced_out = 0;
-  };
-  Passed passed() const;
 
   // --- set-up, by control requests ---
   // Makes the pair and watches S. The returned K is for the client; invalid when the process has no descriptors left.
@@ -116,7 +117,7 @@ class Socket final : public PollHandler,
   Errc connect(const stack::Endpoint& remote);
   // Takes what its client has put into the ring before it made a call by another way.
   void catch_up();
-  void refresh_buffers() { state_changed_ = true, mark(); }
+  void refresh_buffers();
 
   // --- inputs of a turn ---
   void on_doorbell() { mark(); }
@@ -138,6 +139,25 @@ class Socket final : public PollHandler,
   Status start_move(MoveKind kind, Channel& channel);
   void cancel_move(const Channel& channel);
   Instant move_deadline() const { return move_deadline_; }
+
+  // --- passages; see socket_passage.cc and peers.h ---
+  // Ends the passage, or the attempt. False: not yet, a client holds a lock; run() goes on with it.
+  bool leave_passage();
+  // The same at once, come what may: the connection is going to be thrown away.
+  void tear_passage();
+  // Tells the stack what has been passed and read so far, for TCP_INFO.
+  void tell_passed();
+  bool in_passage() const;
+  struct Passed {
+    uint64_t out = 0, in = 0;  // bytes, since the connection began
+    uint64_t unread = 0;       // of `in`, now in the passage
+  };
+  Passed passed() const;
+  // Payload bytes that the client at home says it has copied (of its present slot), and those of output that it referred to.
+  struct Copied {
+    uint64_t out = 0, in = 0, referenced_out = 0;
+  };
+  Copied copied() const;
 
   // --- called by the stack, through Host ---
   Result<buf::IoDesc> place(ByteSpan payload);
@@ -234,6 +254,25 @@ class Socket final : public PollHandler,
   void bound_window();
   void end_move(Errc outcome);
   bool moved_too_often();
+  void expect_locks(Instant deadline);
+  void expect_no_locks();
+
+  // socket_passage.cc
+  void consider_passage();
+  uint32_t runs_before_passage() const;
+  bool may_pass();
+  bool run_passage();
+  bool wants_to_leave();
+  void enter_passage();
+  bool has_settled();
+  void open_passage();
+  void abandon_passage();
+  bool finish_passage(bool forced);
+  void keep_unread(uint32_t side, uint64_t base, uint64_t from, uint64_t to);
+  void break_connection();
+  void publish_passage(ipc::abi::SocketShared& s);
+  void on_home_gone();
+  Socket* other_end() const;
 
   Context& ctx_;
   const stack::Owner owner_;
@@ -288,6 +327,12 @@ class Socket final : public PollHandler,
   Instant move_deadline_;
   Instant moves_since_;
   uint8_t recent_moves_ = 0;
+
+  Passage* passage_ = nullptr;
+  uint32_t passage_at_ = 0;     // runs_ at which to look for one
+  uint8_t passage_tries_ = 0;
+  uint32_t passage_epoch_ = 0;
+  Passed passed_;               // by passages that were left
 };
 
 }  // namespace ferry::server

@@ -1,6 +1,7 @@
 // Input: the payload's one copy into memory of the client (or staging memory), delivery into the ring of the home, and the
 // client's consumption back to the stack's window.
 #include "port/api/log.h"
+#include "server/peers.h"
 #include "server/socket.h"
 
 namespace ferry::server {
@@ -61,6 +62,8 @@ void Socket::release_input(const buf::IoDesc& d) {
     unstage(d, staged_in_);
   } else if (Channel* c = ctx_.memory.channel_of(d.region)) {
     c->release(d);
+  } else if (PeerRegion* peers = ctx_.memory.peers_of(d.region)) {
+    ctx_.peers->release(*peers, d);
   }
 }
 

@@ -9,12 +9,12 @@
 #include "ipc/lock.h"
 #include "port/api/log.h"
 #include "server/client.h"
+#include "server/peers.h"
 #include "server/sockets.h"
 
 namespace ferry::server {
 namespace abi = ipc::abi;
 namespace {
-constexpr Duration kPatience = Duration::ms(200);
 constexpr uint8_t kMovesPerSecond = 4;  // more: two processes take the socket from each other
 }  // namespace
 
@@ -36,8 +36,7 @@ Status Socket::start_move(MoveKind kind, Channel& channel) {
   }
   move_ = kind;
   move_channel_ = &channel;
-  move_deadline_ = ctx_.now + kPatience;
-  ctx_.moving.push_back(*this);
+  expect_locks(ctx_.now + kPatience);
   try_move();
   return {};
 }
@@ -57,7 +56,19 @@ bool Socket::locks_free(Attachment& a) {
   return tx_free && rx_free;
 }
 
+void Socket::expect_locks(Instant deadline) {
+  move_deadline_ = deadline;
+  if (!ListNode<MoveTag>::linked()) ctx_.moving.push_back(*this);
+}
+
+// Unless there is something else that waits for them.
+void Socket::expect_no_locks() {
+  const bool waits = move_ != MoveKind::none || (passage_ != nullptr && passage_->state != Passage::State::open);
+  if (!waits && ListNode<MoveTag>::linked()) ctx_.moving.erase(*this);
+}
+
 void Socket::try_move() {
+  if (!leave_passage()) return;
   if (Attachment* h = home(); h != nullptr) {
     if (!locks_free(*h)) {
       if (ctx_.now < move_deadline_) return;
@@ -79,8 +90,8 @@ void Socket::try_move() {
 }
 
 void Socket::end_move(Errc outcome) {
-  if (ListNode<MoveTag>::linked()) ctx_.moving.erase(*this);
   move_ = MoveKind::none;
+  expect_no_locks();
   Channel* requester = move_channel_;
   move_channel_ = nullptr;
   if (requester != nullptr && requester->client_alive()) requester->client()->on_move_done(*this, outcome);

@@ -96,7 +96,7 @@ bool Socket::feed_stream(Output& o) {
     // What waits behind it will follow at once: no reason for a small segment in between.
     bool more = (o.flags & abi::kMore) != 0 || backlog_.size() > 1;
     call.flags = (more ? uint32_t{stack::kSendMore} : 0) | ((o.flags & abi::kUrgent) != 0 ? uint32_t{stack::kSendUrgent} : 0);
-    in_stack_ += o.data.length;  // a server that copies completes some of it within the call
+    in_stack_ += o.data.length;  // before the call: a server that copies, and a peer that is here, complete some of it within
     Errc error = ctx_.protocols.call(call).error;
     if (error != Errc::ok) in_stack_ -= o.data.length;
     if (error == Errc::again) return false;

@@ -159,7 +159,10 @@ Status Engine::add_route(const Route& route) {
 
 Status Engine::transmit(LinkIndex link, const buf::Packet& frame) { return host_.transmit(link, frame); }
 
-Status Engine::loop_back(LinkIndex link, const buf::Packet& packet) { return loopback_.push(link, packet, host_); }
+Status Engine::loop_back(LinkIndex link, const buf::Packet& packet) {
+  host_.on_loop_back(link, packet);
+  return loopback_.push(link, packet, host_);
+}
 
 bool Engine::on_datagram(Instant, const net::Datagram& datagram) {
   ProtocolServer* server = by_protocol_[datagram.ip.protocol()];

@@ -44,6 +44,7 @@ class Engine final : public net::NetworkHost {
   Result<int64_t> option(SocketId socket, Option option) const;
   Result<size_t> protocol_option(SocketId socket, int name, MutableByteSpan value, size_t length) const;
   Result<PayloadOwner> payload_owner(LinkIndex link, const buf::Frame& head, uint32_t frame_length) const;  // early_demux.cc
+  Result<Owner> twin(SocketId socket) const;
   bool serves(wire::Ipv4Address destination) const { return network_.find_path(destination).ok(); }
 
  private:

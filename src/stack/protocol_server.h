@@ -84,6 +84,8 @@ class ProtocolServer {
   virtual Result<tcp::TcpInfo> tcp_info(const Socket& /*socket*/, Instant /*now*/) const { return Errc::not_supported; }
   // See Stack::payload_owner. `ip`: the head of a datagram of its protocol. header_length of the result: the transport's.
   virtual Result<PayloadOwner> payload_owner(const wire::Ipv4View& /*ip*/) const { return Errc::not_supported; }
+  // See Stack::twin.
+  virtual Result<Owner> twin(const Socket& /*socket*/) const { return Errc::not_supported; }
   // Sockets of its that have no number: connections that linger.
   virtual uint32_t unnumbered_count() const { return 0; }
   // These, and other state without a number: TIME_WAITs.

@@ -67,6 +67,12 @@ Result<tcp::TcpInfo> Engine::tcp_info(SocketId id, Instant now) const {
   return socket->server->tcp_info(*socket, now);
 }
 
+Result<Owner> Engine::twin(SocketId id) const {
+  const Socket* socket = services_.find(id);
+  if (socket == nullptr) return Errc::bad_socket;
+  return socket->server->twin(*socket);
+}
+
 uint32_t Engine::send_space(SocketId id) const {
   const Socket* socket = services_.find(id);
   return socket == nullptr ? 0 : socket->server->send_space(*socket);

@@ -72,6 +72,7 @@ class Recorder final : public Host, public InputObserver {
   Owner on_incoming(Owner listener, SocketId child, const Endpoint& local, const Endpoint& remote) override;
   void on_acceptable(Owner listener) override;
   // Not recorded: nothing of the replay depends on it.
+  void on_loop_back(LinkIndex link, const buf::Packet& packet) override { host_.on_loop_back(link, packet); }
   void on_address(LinkIndex link, bool usable, const wire::MacAddress& other) override { host_.on_address(link, usable, other); }
 
  private:

@@ -98,6 +98,7 @@ Result<int64_t> Stack::option(SocketId socket, Option option) const { return eng
 Result<PayloadOwner> Stack::payload_owner(LinkIndex link, const buf::Frame& head, uint32_t frame_length) const {
   return engine_.payload_owner(link, head, frame_length);
 }
+Result<Owner> Stack::twin(SocketId socket) const { return engine_.twin(socket); }
 bool Stack::serves(wire::Ipv4Address destination) const { return engine_.serves(destination); }
 void Stack::set_observer(InputObserver* observer) { observer_ = observer; }
 

@@ -108,6 +108,8 @@ class Host : public buf::Memory {
   virtual Owner on_incoming(Owner listener, SocketId child, const Endpoint& local, const Endpoint& remote) = 0;
   // A child completed its handshake and waits in the listener's accept queue.
   virtual void on_acceptable(Owner listener) = 0;
+  // A packet to ourselves, which goes no further than this. For whoever captures.
+  virtual void on_loop_back(LinkIndex /*link*/, const buf::Packet& /*packet*/) {}
   // An interface's address was probed for and is ours (usable), or somebody else (`other`) holds it (RFC 5227).
   virtual void on_address(LinkIndex /*link*/, bool /*usable*/, const wire::MacAddress& /*other*/) {}
 
@@ -161,6 +163,10 @@ enum class CallOp : uint8_t {
                   // whole ICMP message, remote.port = sequence
   send_message,   // data (payload), message. Takes all of it or fails; Errc::again: when Event::writable says so
   set_protocol_option,  // number = its name in the protocol's level of setsockopt(2), value. Errc::no_protocol_option
+  // Two connections of this stack with each other, whose owners pass bytes between them by themselves: see Stack::twin.
+  settle,         // acknowledges what both have received. Errc::again: something is still under way; not_supported: no twin
+  pass,           // number = bytes that the owner has given to its twin's, flags = how many of the last that one has not read. Both have
+                  // settled and nothing was sent since; Errc::again otherwise
 };
 
 enum SendFlag : uint32_t { kSendMore = 1, kSendUrgent = 2 };
@@ -282,6 +288,8 @@ class Stack {
   // has, and its payload need not be looked at, this says whose; then the frame may come with its payload detached, in memory of that
   // owner. Nothing is promised: Host::place() may still be asked for other bytes, or not at all. Any Errc: let it come whole.
   Result<PayloadOwner> payload_owner(LinkIndex link, const buf::Frame& head, uint32_t frame_length) const;
+  // The owner of the other end of a connection whose both ends are this stack's, and accepted. Errc::bad_socket, not_supported: there is none.
+  Result<Owner> twin(SocketId socket) const;
   // Whether a route leads to this address, or it is our own: "does this stack serve that destination?"
   bool serves(wire::Ipv4Address destination) const;
 

@@ -30,6 +30,8 @@ CallResult TcpServer::call(Socket& any, const Call& call) {
     case CallOp::shutdown: return shutdown(socket, call.number);
     case CallOp::close: return close(socket, false);
     case CallOp::abort: return close(socket, true);
+    case CallOp::settle: return failure(settle(socket).error());
+    case CallOp::pass: return failure(pass(socket, call).error());
     default: return failure(Errc::not_supported);
   }
 }

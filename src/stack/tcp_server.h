@@ -78,6 +78,7 @@ class TcpServer final : public PortServer, public tcp::Host {
   uint32_t send_space(const Socket& socket) const override;
   Result<tcp::TcpInfo> tcp_info(const Socket& socket, Instant now) const override;
   Result<PayloadOwner> payload_owner(const wire::Ipv4View& ip) const override;
+  Result<Owner> twin(const Socket& socket) const override;  // tcp_pass.cc
   uint32_t unnumbered_count() const override { return orphan_count_; }
   void for_each_unnumbered(SocketVisitor& visitor, Instant now) const override;
   void for_each_counter(CounterVisitor& visitor) const override;
@@ -144,6 +145,11 @@ class TcpServer final : public PortServer, public tcp::Host {
   void limit_orphans();
   void release_port_unless_chosen(TcpSocket& socket);
   tcp::Setup setup_for(TcpSocket& socket);
+
+  // tcp_pass.cc
+  const TcpSocket* twin_of(const TcpSocket& socket) const;
+  Status settle(TcpSocket& socket);
+  Status pass(TcpSocket& socket, const Call& call);
 
   // tcp_restore.cc
   Status restore_connection(RecordReader& in, TcpSocket& socket, bool holds_port);

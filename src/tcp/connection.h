@@ -147,6 +147,18 @@ class Connection {
   void close(Instant now);
   // RST (if synchronised) and CLOSED, without Event::failed.
   void abort(Instant now);
+
+  // --- bytes that both owners pass without us (passed.cc) ---
+  // Whether nothing is under way and nothing out of the ordinary is known: both directions open, every byte in order, none unsent.
+  bool is_settled() const;
+  // Acknowledges now what has been received, if that has not been done.
+  void acknowledge(Instant now);
+  // The owner has given `bytes` to the peer's owner, who has them and offers `window` from there on. is_settled(), all acknowledged.
+  void passed_out(Instant now, uint64_t bytes, uint32_t window);
+  // The other side of it: the owner has got `bytes`, of which it has not read the last `unread`. The window to offer is the result.
+  uint32_t passed_in(Instant now, uint64_t bytes, uint32_t unread);
+  SeqNum snd_nxt() const { return snd_nxt_; }
+  SeqNum rcv_nxt() const { return rcv_nxt_; }
   Status set_option(Instant now, Option option, int64_t value);
 
   // --- questions ---

@@ -55,7 +55,7 @@ def passing_iperf3(net):
     watch.start()
     end = iperf3_client(net, "-l", "1M")
     watch.join()
-    if not seen or not re.search(r"copied:\d+/\d+ referenced:[1-9]\d{7}", seen[0]):
+    if not seen or not re.search(r"copied_out:\d+ copied_in:\d+ referenced_out:[1-9]\d{7}", seen[0]):
         raise Failed(f"ferry ss -e shows\n{seen}")
     if referenced(net.client) - before < end["sum_sent"]["bytes"] * 0.9:
         raise Failed(f"{referenced(net.client) - before} of {end['sum_sent']['bytes']} bytes went by reference")

@@ -2,13 +2,16 @@
 """Runs each program of this folder over the kernel's loopback and over `ferryd --loopback`, with the schemes shared and emulated, and
 compares what they print.
 
-    compare.py --programs BIN [--keep] [NAME …]      e.g. compare.py --programs build/release/bin stream
+    compare.py --programs BIN [--passing] [NAME …]      e.g. compare.py --programs build/release/bin stream
+
+With --passing every connection goes past ferryd as soon as it can (pass-after 0), and some must have.
 
 The programs print results and errno of every socket call they make, so a difference is a difference of behaviour that a program
 could see. Lines that may differ are listed in EXCEPTIONS with the reason. Exit status: 0 equal, 1 different, 77 skipped.
 """
 import argparse
 import difflib
+import json
 import os
 import re
 import signal
@@ -26,6 +29,8 @@ EXCEPTIONS = []
 
 def compile_all(names, folder):
     for name in names:
+        if os.path.exists(os.path.join(HERE, name + ".py")):
+            continue
         subprocess.run(["gcc", "-std=gnu17", "-O1", "-pthread", "-Wall", "-o", os.path.join(folder, name), os.path.join(HERE, name + ".c")],
                        check=True)
 
@@ -50,7 +55,8 @@ def run(words, environment):
 class Ferryd:
     """A ferryd in a network namespace of its own, serving 127.0.0.0/8 there."""
 
-    def __init__(self, programs, folder):
+    def __init__(self, programs, folder, settings):
+        self.programs = programs
         self.space = f"ferry-cmp{os.getpid()}"
         self.socket = os.path.join(folder, "ferryd.sock")
         for words in (["netns", "add", self.space], ["-n", self.space, "link", "set", "lo", "up"],
@@ -59,11 +65,16 @@ class Ferryd:
             subprocess.run(["ip", *words], check=True)
         self.log = open(os.path.join(folder, "ferryd.log"), "w")
         self.process = subprocess.Popen(["ip", "netns", "exec", self.space, os.path.join(programs, "ferryd"), "--link", "packet:eth0",
-                                         "--address", "10.99.0.1/24", "--loopback", "--socket", self.socket],
+                                         "--address", "10.99.0.1/24", "--loopback", "--socket", self.socket, *settings],
                                         stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 10
         while not os.path.exists(self.socket) and time.monotonic() < deadline and self.process.poll() is None:
             time.sleep(0.05)
+
+    def counter(self, name):
+        stat = subprocess.run([os.path.join(self.programs, "ferry"), "stat", "--json", "--socket", self.socket],
+                              capture_output=True, text=True, check=True)
+        return json.loads(stat.stdout)["server"][name]
 
     def stop(self):
         self.process.terminate()
@@ -75,9 +86,10 @@ class Ferryd:
 
 
 def main():
-    every = sorted(f[:-2] for f in os.listdir(HERE) if f.endswith(".c"))
+    every = sorted(f[:-2] for f in os.listdir(HERE) if f.endswith(".c")) + ["passing"]
     parser = argparse.ArgumentParser()
     parser.add_argument("--programs", required=True)
+    parser.add_argument("--passing", action="store_true")
     parser.add_argument("names", nargs="*", default=every)
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -88,14 +100,17 @@ def main():
     different = False
     with tempfile.TemporaryDirectory(prefix="ferry-compare-") as folder:
         compile_all(arguments.names, folder)
-        ferryd = Ferryd(os.path.abspath(arguments.programs), folder)
+        settings = ["--pass-after", "0"] if arguments.passing else []
+        ferryd = Ferryd(os.path.abspath(arguments.programs), folder, settings)
         try:
             for name in arguments.names:
-                program = ["ip", "netns", "exec", ferryd.space, os.path.join(folder, name)]
-                kernel = run(program, {})
+                script = os.path.join(HERE, name + ".py")
+                program = ["/usr/bin/python3", "-B", script] if os.path.exists(script) else [os.path.join(folder, name)]
+                inside = ["ip", "netns", "exec", ferryd.space]
+                kernel = run(inside + program, {})
                 for scheme, library in schemes.items():
                     # LD_PRELOAD goes to the program only, not to ip(8).
-                    ferry = run(program[:4] + ["env", f"LD_PRELOAD={library}", program[4]],
+                    ferry = run(inside + ["env", f"LD_PRELOAD={library}", *program],
                                 {"FERRY_SOCKET": ferryd.socket, "FERRY_SCHEME": scheme})
                     before, after = lines_of(name, kernel[1]), lines_of(name, ferry[1])
                     same = before == after and kernel[0] == ferry[0]
@@ -104,6 +119,10 @@ def main():
                         different = True
                         print("\n".join(difflib.unified_diff(before, after, "kernel", "ferry", lineterm="", n=1)))
                         print(ferry[2][-2000:])
+            if arguments.passing:
+                entered, left = ferryd.counter("passages_entered"), ferryd.counter("passages_left")
+                print(f"passages: {entered} entered, {left} left")
+                different = different or entered == 0
         finally:
             ferryd.stop()
     return 1 if different else 0

@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "client/address.h"
 #include "client/channel.h"
 #include "fake_socket.h"
 #include "ipc/channel_layout.h"

@@ -124,8 +124,8 @@ TEST_F(RegionOutputTest, OutputIsReferredToUntilItIsCompleted) {
   ring(s);
   EXPECT_EQ(protocols.sent, "copied by reference");
   shared(c, s).copied_out = 7;
-  EXPECT_EQ(s.passed().copied_out, 7u);
-  EXPECT_EQ(s.passed().referenced_out, 12u);
+  EXPECT_EQ(s.copied().out, 7u);
+  EXPECT_EQ(s.copied().referenced_out, 12u);
   EXPECT_EQ(counters.referenced_out, 12u);
   ASSERT_TRUE(c.channel()->forget_region(2).ok());
   EXPECT_EQ(c.channel()->region_bytes(), kPage);

@@ -7,11 +7,14 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "server/client.h"
+#include "server/peers.h"
 #include "server/sockets.h"
 #include "stack/protocol_server.h"
 
@@ -32,6 +35,7 @@ class FakeProtocols final : public Protocols {
     stack::CallResult result;
     if (c.op == stack::CallOp::open) result.socket = next_id++;
     if (c.op == stack::CallOp::connect) result.error = connect_error;
+    if (within) within(c);
     if (c.op == stack::CallOp::send) {
       if (send_error != Errc::ok) result.error = send_error;
       else space = c.data.length >= space ? 0 : space - c.data.length;
@@ -55,6 +59,11 @@ class FakeProtocols final : public Protocols {
     return nullptr;
   }
   Result<tcp::TcpInfo> tcp_info(stack::SocketId) const override { return Errc::not_supported; }
+  Result<stack::Owner> twin(stack::SocketId id) const override {
+    auto it = twins.find(id);
+    if (it == twins.end()) return Errc::not_supported;
+    return it->second;
+  }
 
   size_t count(stack::CallOp op) const {
     size_t n = 0;
@@ -68,6 +77,7 @@ class FakeProtocols final : public Protocols {
     return n;
   }
 
+  std::function<void(const stack::Call&)> within;  // what happens during a call, as when the peer is served by the same stack
   std::vector<stack::Call> calls;
   std::vector<stack::MessageInfo> messages;
   std::string sent;  // payload of all calls with data
@@ -76,6 +86,7 @@ class FakeProtocols final : public Protocols {
   Errc send_error = Errc::ok;
   Errc connect_error = Errc::ok;
   stack::SocketInfo socket_info;
+  std::map<stack::SocketId, stack::Owner> twins;  // connections with one another
   int64_t option_value = 0;
   stack::SocketId next_id = 100;
 };
@@ -98,7 +109,7 @@ class FakeHandler final : public RequestHandler {
 
 class ServerTest : public testing::Test {
  protected:
-  ServerTest() : memory(1 << 20), ctx{protocols, memory, poller, holder, counters, {}, nullptr, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}}, sockets(ctx) {
+  ServerTest() : memory(1 << 20), ctx{protocols, memory, poller, holder, counters, {}, nullptr, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}}, peers(ctx), sockets(ctx) {
     protocols.memory = &memory;
     ctx.now = Instant::from_ns(1'000'000'000'000);
     ctx.limits.sockets = 64;
@@ -190,6 +201,7 @@ class ServerTest : public testing::Test {
   LocalHolder holder;
   Counters counters;
   Context ctx;
+  Peers peers;
   Sockets sockets;
   FakeHandler handler;
   std::vector<UniqueFd> connections, ks;

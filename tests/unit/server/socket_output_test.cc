@@ -41,6 +41,18 @@ TEST_F(SocketOutputTest, CompletionIsToldInBytes) {
   EXPECT_EQ(shared(client, s).tx_completed, 11u);
 }
 
+// The peer is a socket of the same stack and acknowledges at once.
+TEST_F(SocketOutputTest, CompletionWithinTheCallThatSendsCounts) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  protocols.within = [&s](const stack::Call& c) {
+    if (c.op == stack::CallOp::send) s.on_completed(c.data.length);
+  };
+  write(client, s, "hello");
+  ring(s);
+  EXPECT_EQ(shared(client, s).tx_completed, 5u);
+}
+
 TEST_F(SocketOutputTest, CompletionOfMoreThanWasSentIsIgnored) {
   Client& client = connect_client();
   Socket& s = open(client);

@@ -1,0 +1,141 @@
+// Streams in a passage: one copy into the ring that we write, one out of the ring that the other client writes; the server has no part in it.
+// Its words are not believed: impossible ones make us ask the server to end the passage, which resets the connection.
+#include "client/passage.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "client/event_queue.h"
+#include "client/iov_cursor.h"
+#include "client/ring_lock.h"
+#include "client/socket.h"
+
+namespace ferry::client {
+
+namespace abi = ipc::abi;
+
+namespace {
+constexpr uint32_t kChunk = 32 * 1024;  // bytes published at a time: the reader works on one while the next is copied
+constexpr uint64_t kLeast = 4096;       // room that is worth using when more is to be sent, bytes
+}  // namespace
+
+// The passage that the server has opened becomes this home's. 0: look at the mode again; -ENETDOWN. Caller holds mutex_.
+int Socket::join(Home& h) {
+  abi::SocketShared& s = *h.shared;
+  const uint32_t epoch = load_acquire(s.passage_epoch);
+  if (Passage* p = load_acquire(h.passage); p != nullptr && p->epoch == epoch) return 0;
+  const uint32_t number = load_relaxed(s.peer_region), serial = load_relaxed(s.peer_serial);
+  const uint32_t passage = load_relaxed(s.passage), side = load_relaxed(s.passage_side);
+  // Nothing of this changes while the mode and the epoch stay.
+  full_fence();
+  if (load_acquire(s.mode) != abi::kModePassing || load_acquire(s.passage_epoch) != epoch) return 0;
+  if (number >= abi::kMaxPeerRegions || passage >= abi::kPassages || side > 1) {
+    h.channel->mark_dead();
+    return -ENETDOWN;
+  }
+  const ipc::PeerRegionView region = h.channel->peers().region(number, serial);
+  if (!region.mapped()) {
+    ask_to_leave(h);
+    const timespec a_moment = ipc::to_timespec(Duration::ms(5));
+    const uint32_t seen = load_acquire(s.event_seq);
+    if (load_acquire(s.mode) == abi::kModePassing) ipc::futex_wait(s.event_seq, seen, &a_moment);
+    return 0;
+  }
+  auto* p = new Passage(epoch, number, passage, side, region);
+  p->older = h.passage;
+  h.channel->peers().assign(number, side, passage, h.slot);
+  store_release(h.passage, p);
+  // Who sleeps on one of our queues may not have announced it in that region.
+  for (EventQueue* queue : watches_)
+    if (queue != nullptr) queue->wake_sleepers();
+  return 0;
+}
+
+// The other client's events go to these queues as well as the server's. Caller holds mutex_.
+void Socket::watch_passage(Home& h, uint32_t place, uint32_t queue) {
+  while (load_acquire(h.shared->mode) == abi::kModePassing && load_acquire(h.shared->generation) == h.generation) {
+    if (Passage* p = passage_of(h)) return atomic_exchange(p->mine.watches[place], queue), void();
+    if (join(h) != 0) return;
+  }
+}
+
+void Socket::ask_to_leave(Home& h) {
+  atomic_or(h.shared->wants, uint32_t{abi::kWantLeave});
+  h.channel->ring(h.engine, h.slot);
+}
+
+// The passage that the home is in; nullptr: in none, or this process has not joined it yet.
+Passage* Socket::passage_of(const Home& h) {
+  if (__builtin_expect(load_acquire(h.shared->mode) != abi::kModePassing, 1)) return nullptr;
+  Passage* p = load_acquire(h.passage);
+  return p != nullptr && p->epoch == load_relaxed(h.shared->passage_epoch) ? p : nullptr;
+}
+
+// Whether the next byte of output goes through the passage: not behind something that is in the ring already.
+bool Socket::sends_by_passage(const Home& h, int flags) {
+  return (flags & MSG_OOB) == 0 && h.tx.space(h.shared->tx_taken) == abi::kRingEntries;
+}
+
+// As put_stream. Under tx_lock.
+size_t Socket::put_passage(Home& h, Passage& p, IovCursor& data, bool& fault) {
+  const uint64_t limit = std::min<uint64_t>(load_relaxed(h.shared->passage_limit), abi::kPassageBytes);
+  size_t put = 0;
+  while (data.left() > 0) {
+    const auto used = p.out.used();
+    if (!used) {
+      ask_to_leave(h);
+      break;
+    }
+    const uint64_t space = limit > *used ? limit - *used : 0;
+    if (space == 0 || (space < std::min<uint64_t>(data.left(), kLeast) && *used > 0)) break;
+    const MutableByteSpan room = p.out.room(*used);
+    const auto n = static_cast<uint32_t>(std::min({uint64_t{data.left()}, space, uint64_t{room.size()}, uint64_t{kChunk}}));
+    fault = data.copy_out(room.data(), n) < n;
+    if (fault) break;
+    p.out.commit(n);
+    put += n;
+    p.signal(*h.channel);
+  }
+  store_relaxed(h.copied_out, h.copied_out + put);
+  store_relaxed(h.shared->copied_out, h.copied_out);
+  return put;
+}
+
+// As take_stream. Under rx_lock.
+size_t Socket::take_passage(Home& h, Passage& p, IovCursor& to, int flags, bool& fault) {
+  const bool peek = (flags & MSG_PEEK) != 0;
+  size_t taken = 0;
+  while (to.left() > 0) {
+    const auto available = p.in.available();
+    if (!available) {
+      ask_to_leave(h);
+      break;
+    }
+    const uint32_t ahead = peek ? static_cast<uint32_t>(taken) : 0;
+    if (*available <= ahead) break;
+    const ByteSpan bytes = p.in.bytes(*available, ahead);
+    const size_t n = std::min({bytes.size(), to.left(), size_t{kChunk}});
+    if ((flags & MSG_TRUNC) != 0) {
+      to.skip(n);
+    } else if (to.copy_in(bytes.data(), n) < n) {
+      fault = true;
+      break;
+    }
+    taken += n;
+    if (peek) continue;
+    p.in.consume(static_cast<uint32_t>(n));
+    // The writer sets the bit, then looks at the room.
+    full_fence();
+    if ((load_relaxed(p.theirs.wants) & abi::kWantWrite) == 0 || *available - n > abi::kPassageBytes * 2 / 3) continue;
+    atomic_and(p.theirs.wants, ~uint32_t{abi::kWantWrite});
+    p.signal(*h.channel);
+  }
+  if (!peek && (flags & MSG_TRUNC) == 0) {
+    store_relaxed(h.copied_in, h.copied_in + taken);
+    store_relaxed(h.shared->copied_in, h.copied_in);
+  }
+  return taken;
+}
+
+}  // namespace ferry::client

@@ -1,0 +1,120 @@
+// Regions of pairs of clients (ipc/abi.h, PassageEnd), and the passages in them: connections whose two ends are here and whose bytes go
+// past the server. docs/architecture.md, "Same host".
+//
+//   (none) --Socket::consider_passage--> entering --both settled--> open --Socket::leave_passage--> leaving --locks free--> (none)
+//
+// Owns: regions, which passages of them are in use, Passage objects. Does not own: what a passage does to its sockets (socket_passage.cc).
+// Trust: both clients write anything anywhere in a region at any time. The book-keeping is private; words are loaded once and checked.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "ipc/peer_region.h"
+#include "server/context.h"
+
+namespace ferry::server {
+
+class PeerRegion {
+ public:
+  // Errc::no_memory, too_many.
+  static Result<std::unique_ptr<PeerRegion>> create(Context& context, Channel& a, Channel& b, uint32_t serial);
+  ~PeerRegion();
+  PeerRegion(const PeerRegion&) = delete;
+  PeerRegion& operator=(const PeerRegion&) = delete;
+
+  static constexpr uint32_t kNone = UINT32_MAX;
+  int memfd() const { return memfd_.get(); }
+  uint32_t serial() const { return serial_; }
+  const ipc::PeerRegionView& view() const { return view_; }
+  buf::RegionId memory() const { return memory_; }
+  // nullptr: that client is gone.
+  Channel* channel(uint32_t side) const { return channels_[side]; }
+  bool joins(const Channel& a, const Channel& b) const {
+    return (channels_[0] == &a && channels_[1] == &b) || (channels_[0] == &b && channels_[1] == &a);
+  }
+  // The one at the other end; itself for a client with both ends.
+  Channel* other(const Channel& one) const { return channels_[channels_[0] == &one ? 1 : 0]; }
+  void forget(const Channel& channel);
+  bool whole() const { return channels_[0] != nullptr && channels_[1] != nullptr; }
+
+  // A passage, its ends all zero. kNone: all are in use.
+  uint32_t take();
+  // Nobody uses the passage any more but for `unread` bytes in its rings, which come back by release(). `moved`: bytes that went
+  // through it. A client that did not let go of it may still write there: `spoilt`, and it is not used again.
+  void leave(uint32_t passage, uint64_t unread, uint64_t moved, bool spoilt);
+  // Unread bytes in a ring that are needed no more.
+  void release(const buf::IoDesc& d);
+  bool unused() const { return used_ == 0; }
+
+ private:
+  struct Use {
+    bool taken = false, spoilt = false;
+    uint64_t unread = 0, moved = 0;
+  };
+  PeerRegion(Context& context, Channel& a, Channel& b, uint32_t serial, ipc::OwnedFd memfd, ipc::PeerRegionView view);
+  void free_if_done(uint32_t passage);
+
+  Context& ctx_;
+  Channel* channels_[2];
+  uint32_t serial_;
+  ipc::OwnedFd memfd_;
+  ipc::PeerRegionView view_;
+  buf::RegionId memory_;
+  std::vector<Use> uses_;
+  std::vector<uint32_t> free_;
+  uint32_t used_ = 0;
+};
+
+struct Passage : ListNode<Passage> {
+  enum class State : uint8_t { entering, open, leaving };
+  State state = State::entering;
+  PeerRegion* region = nullptr;
+  uint32_t number = PeerRegion::kNone;
+  Instant deadline;                     // of entering and leaving
+  struct End {
+    Socket* socket = nullptr;
+    Channel* home = nullptr;  // nullptr: its process is gone
+    uint32_t slot = 0;
+    uint64_t told = 0;        // bytes written at this end, as far as the stack knows
+  };
+  End ends[2];  // by side
+  uint32_t side_of(const Socket& s) const { return ends[0].socket == &s ? 0 : 1; }
+};
+
+class Peers {
+ public:
+  explicit Peers(Context& context) : ctx_(context) { context.peers = this; }
+  ~Peers();
+
+  // Whether new passages may be opened.
+  bool enabled() const { return !suspended_ && ctx_.limits.peers > 0; }
+  // While somebody captures, bytes go through the stack; suspending ends all passages.
+  void suspend(bool on);
+  // The region of two clients, made if there is none. nullptr: one of them has as many as it may have, or there is no memory.
+  PeerRegion* between(Channel& a, Channel& b);
+  // By the number that the channel knows it by. nullptr: none.
+  PeerRegion* find(const Channel& channel, uint32_t number) const;
+  // Unread bytes of a passage are needed no more.
+  void release(PeerRegion& region, const buf::IoDesc& d);
+  void on_channel_gone(Channel& channel);
+
+  // A passage in the region for the connection of the two, who are at home in its channel 0 and 1. nullptr: none is free.
+  Passage* open(Socket& a, Socket& b, PeerRegion& region);
+  // `unread`, `moved`, `spoilt`: see PeerRegion::leave.
+  void close(Passage& passage, uint64_t unread, uint64_t moved, bool spoilt);
+  size_t regions() const { return regions_.size(); }
+
+ private:
+  void discard_if_unused(PeerRegion& region);
+  void discard(PeerRegion& region);
+  uint32_t free_number(Channel& channel);
+
+  Context& ctx_;
+  std::vector<std::unique_ptr<PeerRegion>> regions_;
+  List<Passage> passages_;
+  uint32_t next_serial_ = 1;
+  bool suspended_ = false;
+};
+
+}  // namespace ferry::server

@@ -1,0 +1,339 @@
+// Passages: a connection whose two ends are at home in clients of this server goes on in memory that only these two (and the server) map, with
+// neither protocol processing nor the server between them. docs/architecture.md, "Same host"; the words are in ipc/abi.h (PassageEnd).
+//
+//   consider_passage: revoke both tx_locks --> enter_passage: feed what is in the rings, until nothing is under way in the stack
+//        --> open_passage: kModePassing, locks given back
+//   leave_passage: revoke all four locks --free?--> finish_passage: tell the stack what was passed, keep what was not read as input,
+//        kModeShared; or wait, as for a move, at most kPatience
+//
+// What the program has not read when the passage begins stays in its input ring, and is read first. What it puts into its output ring
+// while the passage lasts (shutdown, urgent data) comes after everything in the passage: it ends it.
+#include "ipc/lock.h"
+#include "port/api/log.h"
+#include "server/peers.h"
+#include "server/sockets.h"
+
+namespace ferry::server {
+namespace abi = ipc::abi;
+namespace {
+
+constexpr Duration kSettleTime = Duration::ms(5);
+constexpr uint8_t kMostTries = 16;
+constexpr uint32_t kPiece = 64 * 1024;       // of unread bytes: what finds room in an input pool at once
+
+// The words of one direction as they are now: written at one end, read at the other.
+struct Direction {
+  uint64_t produced, base, consumed;
+  Direction(const Passage& p, uint32_t from)
+      : produced(load_acquire(p.region->view().end(p.number, from).produced)),
+        base(load_relaxed(p.region->view().end(p.number, from).base)),
+        consumed(load_acquire(p.region->view().end(p.number, 1 - from).consumed)) {}
+  bool possible(uint64_t told) const {
+    return told <= consumed && consumed <= produced && produced - consumed <= abi::kPassageBytes;
+  }
+};
+
+}  // namespace
+
+bool Socket::in_passage() const { return passage_ != nullptr && passage_->state != Passage::State::entering; }
+
+Socket* Socket::other_end() const { return passage_->ends[1 - passage_->side_of(*this)].socket; }
+
+// --- entering ---
+
+bool Socket::may_pass() {
+  constexpr uint32_t kOver = abi::kReadClosed | abi::kWriteClosed | abi::kHangUp | abi::kErrorPending;
+  const Attachment* h = home();
+  return type_ == stack::SocketType::tcp && h != nullptr && !kernel_mode_ && !gone_ && accepted_ && !finished_ && !id_dead_ &&
+         move_ == MoveKind::none && (ready_ & (abi::kConnected | kOver)) == abi::kConnected && urgent_mark_ == 0 &&
+         h->channel->client_alive() && h->channel->peers_allowed() && !h->channel->condemned;
+}
+
+// How many runs to wait before the next try: more with every try.
+uint32_t Socket::runs_before_passage() const {
+  const uint32_t first = ctx_.limits.pass_after > 0 ? ctx_.limits.pass_after : 1;
+  return first << passage_tries_;
+}
+
+// Looks whether the connection can have a passage, less and less often.
+void Socket::consider_passage() {
+  if (passage_ != nullptr || passage_tries_ >= kMostTries) return;
+  passage_at_ = runs_ + runs_before_passage();
+  if (runs_ < ctx_.limits.pass_after || !ctx_.peers->enabled() || !may_pass()) return;
+  ++passage_tries_;
+  auto owner = ctx_.protocols.twin(id_);
+  Socket* other = owner ? ctx_.sockets->find(*owner) : nullptr;
+  if (other == nullptr || other->passage_ != nullptr || !other->may_pass()) return;
+  PeerRegion* region = ctx_.peers->between(*home()->channel, *other->home()->channel);
+  if (region == nullptr) return;
+  // A client has the same side in all passages of a region: event queues belong to a side.
+  const bool first = region->channel(0) == home()->channel;
+  Passage* p = ctx_.peers->open(first ? *this : *other, first ? *other : *this, *region);
+  if (p == nullptr) return;
+  passage_ = other->passage_ = p;
+  for (Passage::End& e : p->ends) {
+    e.home = e.socket->home()->channel;
+    e.slot = e.socket->home()->slot;
+  }
+  p->deadline = ctx_.now + kSettleTime;
+  expect_locks(p->deadline);
+  enter_passage();
+}
+
+// Whether everything of this socket's is with the stack, acknowledged, and in the ring for the program to read.
+bool Socket::has_settled() {
+  Attachment& h = *home();
+  if (!ipc::revoke(h.shared().tx_lock)) return false;  // its holder rings
+  take_output(h, true);
+  feed();
+  sync_input();
+  if (home() != nullptr) push_input(h);
+  return backlog_.empty() && rx_.size() == h.in_ring();
+}
+
+void Socket::enter_passage() {
+  Passage& p = *passage_;
+  Socket &a = *p.ends[0].socket, &b = *p.ends[1].socket;
+  if (!a.may_pass() || !b.may_pass()) return abandon_passage();
+  const bool a_settled = a.has_settled(), b_settled = b.has_settled();
+  if (!a.may_pass() || !b.may_pass()) return abandon_passage();
+  if (a_settled && b_settled) {
+    stack::Call call;
+    call.op = stack::CallOp::settle;
+    call.socket = id_;
+    const Errc error = ctx_.protocols.call(call).error;
+    if (error == Errc::not_supported) return abandon_passage();
+    // The acknowledgements came back within the call.
+    if (error == Errc::ok && a.span_bytes_ == 0 && b.span_bytes_ == 0) return open_passage();
+  }
+  if (ctx_.now < p.deadline) return;
+  ++ctx_.counters.passages_given_up;
+  abandon_passage();
+}
+
+void Socket::abandon_passage() {
+  Passage& p = *passage_;
+  for (Passage::End& e : p.ends) {
+    Socket& s = *e.socket;
+    s.passage_ = nullptr;
+    s.expect_no_locks();
+    if (e.home != nullptr) ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
+    s.mark();
+  }
+  ctx_.peers->close(p, 0, 0, false);
+}
+
+void Socket::open_passage() {
+  Passage& p = *passage_;
+  p.state = Passage::State::open;
+  ++ctx_.counters.passages_entered;
+  for (Passage::End& e : p.ends) {
+    Socket& s = *e.socket;
+    s.expect_no_locks();
+    ++s.passage_epoch_;
+    s.state_changed_ = true;
+    s.publish();
+  }
+  // A client that registers a queue writes SocketShared, then looks at the mode: one of us sees what the other did.
+  full_fence();
+  for (uint32_t side : {0u, 1u}) {
+    Passage::End& e = p.ends[side];
+    abi::SocketShared& s = e.home->shared(e.slot);
+    for (uint32_t i = 0; i < abi::kWatches; ++i)
+      store_relaxed(p.region->view().end(p.number, side).watches[i], load_relaxed(s.watches[i]));
+    ipc::end_revocation(s.tx_lock, true);
+    e.home->signal(e.slot);
+  }
+}
+
+// The words of SocketShared that belong to the passage.
+void Socket::publish_passage(abi::SocketShared& s) {
+  const Passage& p = *passage_;
+  const uint32_t side = p.side_of(*this);
+  uint32_t number = 0;
+  while (number < abi::kMaxPeerRegions - 1 && p.ends[side].home->peer_region(number) != p.region) ++number;
+  // As on the way through the stack: what the writer may have outstanding, and what the reader may have unread.
+  const uint64_t limit = uint64_t{send_buffer_} + other_end()->receive_buffer_;
+  store_relaxed(s.peer_region, number);
+  store_relaxed(s.peer_serial, p.region->serial());
+  store_relaxed(s.passage, p.number);
+  store_relaxed(s.passage_side, side);
+  store_relaxed(s.passage_limit, static_cast<uint32_t>(limit < abi::kPassageBytes ? limit : abi::kPassageBytes));
+  store_release(s.passage_epoch, passage_epoch_);
+}
+
+void Socket::refresh_buffers() {
+  state_changed_ = true;
+  mark();
+  if (!in_passage()) return;
+  other_end()->state_changed_ = true;
+  other_end()->mark();
+}
+
+// --- in the passage ---
+
+// One look at it. True: there is no passage (any more).
+bool Socket::run_passage() {
+  switch (passage_->state) {
+    case Passage::State::entering: enter_passage(); break;
+    case Passage::State::open:
+      if (wants_to_leave()) leave_passage();
+      break;
+    case Passage::State::leaving: leave_passage(); break;
+  }
+  return passage_ == nullptr;
+}
+
+bool Socket::wants_to_leave() {
+  Attachment* h = home();
+  if (h == nullptr || gone_ || kernel_mode_ || move_ != MoveKind::none || (ready_ & abi::kHangUp) != 0) return true;
+  if ((load_relaxed(h->shared().wants) & abi::kWantLeave) != 0) return true;
+  auto output = h->tx.available(h->shared().tx_produced);
+  return !output || *output > 0;
+}
+
+void Socket::tell_passed() {
+  if (!in_passage()) return;
+  for (uint32_t side : {0u, 1u}) {
+    Passage::End& from = passage_->ends[side];
+    const Direction d(*passage_, side);
+    if (!d.possible(from.told) || d.consumed == from.told) continue;
+    stack::Call call;
+    call.op = stack::CallOp::pass;
+    call.socket = from.socket->id_;
+    call.number = static_cast<int64_t>(d.consumed - from.told);
+    if (ctx_.protocols.call(call).error == Errc::ok) from.told = d.consumed;
+  }
+}
+
+Socket::Passed Socket::passed() const {
+  Passed sum = passed_;
+  if (!in_passage()) return sum;
+  const uint32_t side = passage_->side_of(*this);
+  const Direction out(*passage_, side), in(*passage_, 1 - side);
+  if (out.possible(0)) sum.out += out.produced;
+  if (in.possible(0)) {
+    sum.in += in.consumed;
+    sum.unread = in.produced - in.consumed;
+  }
+  return sum;
+}
+
+// --- leaving ---
+
+bool Socket::leave_passage() {
+  if (passage_ == nullptr) return true;
+  if (passage_->state == Passage::State::entering) {
+    abandon_passage();
+    return true;
+  }
+  if (passage_->state == Passage::State::open) {
+    passage_->state = Passage::State::leaving;
+    passage_->deadline = ctx_.now + kPatience;
+    for (Passage::End& e : passage_->ends) e.socket->expect_locks(passage_->deadline);
+  }
+  bool all_free = true;
+  for (Passage::End& e : passage_->ends) {
+    if (e.home == nullptr) continue;
+    abi::SocketShared& s = e.home->shared(e.slot);
+    const bool tx_free = ipc::revoke(s.tx_lock), rx_free = ipc::revoke(s.rx_lock);
+    all_free = all_free && tx_free && rx_free;
+    // The other client has waited for this one, and is not to do so again.
+    if (!(tx_free && rx_free) && ctx_.now >= passage_->deadline) e.home->forbid_peers();
+  }
+  if (all_free) return finish_passage(false);
+  if (ctx_.now < passage_->deadline) return false;
+  ++ctx_.counters.forced_moves;
+  port::log(port::LogLevel::warning, "a client does not let go of a connection with another client: it is taken away");
+  return finish_passage(true);
+}
+
+void Socket::tear_passage() {
+  if (!leave_passage()) finish_passage(true);
+}
+
+// The home's process is gone, and holds no lock; what it has written is there.
+void Socket::on_home_gone() {
+  if (passage_ == nullptr) return;
+  passage_->ends[passage_->side_of(*this)].home = nullptr;
+  leave_passage();
+}
+
+// Nobody but us uses the passage now. True.
+bool Socket::finish_passage(bool forced) {
+  Passage& p = *passage_;
+  const Direction ways[2] = {Direction(p, 0), Direction(p, 1)};
+  const bool possible = ways[0].possible(p.ends[0].told) && ways[1].possible(p.ends[1].told);
+  uint64_t unread = 0, moved = 0;
+  for (uint32_t side : {0u, 1u}) {
+    if (!possible) break;
+    const Direction& d = ways[side];
+    const auto left = static_cast<uint32_t>(d.produced - d.consumed);
+    Socket &from = *p.ends[side].socket, &to = *p.ends[1 - side].socket;
+    stack::Call call;
+    call.op = stack::CallOp::pass;
+    call.socket = from.id_;
+    call.number = static_cast<int64_t>(d.produced - p.ends[side].told);
+    call.flags = left;
+    ctx_.protocols.call(call);  // a connection that has failed meanwhile counts no more, but what was passed can be read
+    from.passed_.out += d.produced;
+    to.passed_.in += d.consumed;
+    to.read_before_ += d.consumed;
+    if (Attachment* h = to.home()) h->rx_begin += d.consumed;
+    unread += left;
+    moved += d.produced;
+  }
+  ++ctx_.counters.passages_left;
+  ctx_.counters.passed_bytes += moved;
+  for (uint32_t side : {0u, 1u})
+    if (possible) p.ends[1 - side].socket->keep_unread(side, ways[side].base, ways[side].consumed, ways[side].produced);
+  Socket& first = *p.ends[0].socket;
+  for (Passage::End& e : p.ends) {
+    Socket& s = *e.socket;
+    s.passage_ = nullptr;
+    s.expect_no_locks();
+    s.passage_at_ = s.runs_ + s.runs_before_passage();
+    s.state_changed_ = s.event_ = true;
+    if (e.home != nullptr) {
+      abi::SocketShared& shared = e.home->shared(e.slot);
+      atomic_and(shared.wants, ~uint32_t{abi::kWantLeave});
+      s.publish();
+      ipc::end_revocation(shared.tx_lock, true);
+      ipc::end_revocation(shared.rx_lock, true);
+    }
+    s.mark();
+  }
+  ctx_.peers->close(p, unread, moved, forced);
+  if (!possible) first.break_connection();
+  return true;
+}
+
+// Bytes that `side` has written and this socket's program has not read become input, where they lie; the ring of the home gets copies.
+void Socket::keep_unread(uint32_t side, uint64_t base, uint64_t from, uint64_t to) {
+  while (from < to) {
+    const auto at = static_cast<uint32_t>((from - base) % abi::kPassageBytes);
+    uint64_t n = to - from;
+    if (n > kPiece) n = kPiece;
+    if (n > abi::kPassageBytes - at) n = abi::kPassageBytes - at;
+    rx_.push_back({ipc::PeerRegionView::ring_offset(passage_->number, side) + at, static_cast<uint32_t>(n), passage_->region->memory()});
+    rx_bytes_ += n;
+    from += n;
+  }
+}
+
+// The words of the passage make no sense: one of the two clients has written where it must not. The connection cannot go on.
+void Socket::break_connection() {
+  ++ctx_.counters.passages_broken;
+  port::log(port::LogLevel::warning, "a connection between two clients is reset: its passage holds impossible positions");
+  stack::Call call;
+  call.op = stack::CallOp::connect;  // to nobody: the other end is reset
+  call.socket = id_;
+  ctx_.protocols.call(call);
+  fail(Errc::reset);
+  ready_ |= abi::kReadClosed | abi::kWriteClosed | abi::kHangUp;
+  ready_ &= ~uint32_t{abi::kWritable};
+  state_changed_ = event_ = true;
+  mark();
+}
+
+}  // namespace ferry::server

@@ -1,0 +1,406 @@
+// Passages from the server's side: when one is opened, what ends it, what becomes of the bytes in it, and clients that lie.
+#include <sys/mman.h>
+
+#include "fixture.h"
+#include "ipc/passage.h"
+
+namespace ferry::server {
+namespace {
+
+using stack::CallOp;
+
+class PassageTest : public ServerTest {
+ protected:
+  void SetUp() override {
+    first = &connect_client();
+    second = &connect_client();
+    first->channel()->allow_peers();
+    second->channel()->allow_peers();
+    a = &open(*first);
+    b = &open(*second);
+    protocols.twins[a->id()] = b->owner();
+    protocols.twins[b->id()] = a->owner();
+  }
+  void touch(Socket& s, int times) {
+    for (int i = 0; i < times; ++i) ring(s);
+  }
+  void enter() {
+    touch(*a, 40);
+    ASSERT_TRUE(a->in_passage());
+    ASSERT_TRUE(b->in_passage());
+  }
+  abi::SocketShared& words(Client& c, Socket& s) { return shared(c, s); }
+  ipc::PeerRegionView view() { return first->channel()->peer_region(0)->view(); }
+  abi::PassageEnd& end(Client& c, Socket& s) {
+    abi::SocketShared& w = shared(c, s);
+    return view().end(w.passage, w.passage_side);
+  }
+  // As the client of `s` does it.
+  void pass(Client& c, Socket& s, std::string_view text) {
+    abi::SocketShared& w = shared(c, s);
+    std::byte* ring = view().ring(w.passage, w.passage_side);
+    abi::PassageEnd& e = end(c, s);
+    for (char byte : text) ring[(e.produced++ - e.base) % abi::kPassageBytes] = static_cast<std::byte>(byte);
+  }
+  const stack::Call* last(CallOp op, const Socket& s) {
+    const stack::Call* found = nullptr;
+    for (const stack::Call& c : protocols.calls)
+      if (c.op == op && c.socket == s.id()) found = &c;
+    return found;
+  }
+
+  Client* first = nullptr;
+  Client* second = nullptr;
+  Socket* a = nullptr;
+  Socket* b = nullptr;
+};
+
+TEST_F(PassageTest, IsOpenedForAConnectionThatLastsAWhile) {
+  touch(*a, 5);
+  EXPECT_FALSE(a->in_passage());
+  enter();
+  const abi::SocketShared &wa = words(*first, *a), &wb = words(*second, *b);
+  EXPECT_EQ(wa.mode, uint32_t{abi::kModePassing});
+  EXPECT_EQ(wb.mode, uint32_t{abi::kModePassing});
+  EXPECT_EQ(wa.passage, wb.passage);
+  EXPECT_NE(wa.passage_side, wb.passage_side);
+  EXPECT_EQ(wa.peer_serial, wb.peer_serial);
+  EXPECT_EQ(wa.passage_limit, abi::kPassageBytes);
+  EXPECT_EQ(wa.tx_lock, 0u);
+  EXPECT_EQ(wb.tx_lock, 0u);
+  EXPECT_GE(protocols.count(CallOp::settle), 1u);
+  EXPECT_EQ(counters.passages_entered, 1u);
+  EXPECT_TRUE(ctx.moving.empty());
+}
+
+TEST_F(PassageTest, IsNotOpenedForOtherConnections) {
+  protocols.twins.clear();
+  touch(*a, 100);
+  EXPECT_FALSE(a->in_passage());
+  protocols.twins[a->id()] = b->owner();
+  ctx.limits.peers = 0;
+  touch(*a, 1000);
+  EXPECT_FALSE(a->in_passage());
+}
+
+TEST_F(PassageTest, IsNotOpenedForAClientThatDoesNotKnowHow) {
+  Client& old = connect_client();
+  Socket& c = open(old);
+  protocols.twins[a->id()] = c.owner();
+  protocols.twins[c.id()] = a->owner();
+  touch(*a, 100);
+  EXPECT_FALSE(a->in_passage());
+}
+
+TEST_F(PassageTest, WaitsForOutputThatIsUnderWayAndGivesUp) {
+  write(*first, *a, "under way");
+  ring(*a);
+  ASSERT_EQ(protocols.sent, "under way");
+  touch(*a, 20);
+  EXPECT_FALSE(a->in_passage());
+  EXPECT_NE(words(*first, *a).tx_lock & abi::kLockRevoked, 0u);  // being tried
+  ctx.now = ctx.now + Duration::ms(6);
+  ring(*a);
+  EXPECT_EQ(words(*first, *a).tx_lock, 0u);
+  EXPECT_EQ(words(*second, *b).tx_lock, 0u);
+  EXPECT_EQ(counters.passages_given_up, 1u);
+  EXPECT_TRUE(ctx.moving.empty());
+  a->on_completed(9);
+  touch(*a, 100);
+  EXPECT_TRUE(a->in_passage());
+}
+
+TEST_F(PassageTest, WaitsForAWriterThatIsInTheRing) {
+  words(*second, *b).tx_lock = abi::kLockHeld;
+  touch(*a, 20);
+  EXPECT_FALSE(a->in_passage());
+  write(*second, *b, "the last");
+  words(*second, *b).tx_lock = abi::kLockRevoked;  // unlock
+  ring(*b);
+  EXPECT_EQ(protocols.sent, "the last");
+  b->on_completed(8);
+  run();
+  EXPECT_TRUE(b->in_passage());
+}
+
+TEST_F(PassageTest, WhatWasNotReadStaysInTheRing) {
+  receive(*b, "before ");
+  enter();
+  EXPECT_EQ(read(*second, *b), "before ");
+  touch(*b, 1);
+  EXPECT_TRUE(b->in_passage());
+  EXPECT_EQ(protocols.consumed(), 7);
+}
+
+TEST_F(PassageTest, LeavingTellsTheStackAndKeepsWhatWasNotRead) {
+  enter();
+  pass(*first, *a, "hello world");
+  pass(*second, *b, "answer");
+  end(*second, *b).consumed = 6;
+  end(*first, *a).consumed = 6;
+  ASSERT_TRUE(a->leave_passage());
+  run();
+  EXPECT_EQ(words(*first, *a).mode, uint32_t{abi::kModeShared});
+  EXPECT_EQ(words(*second, *b).mode, uint32_t{abi::kModeShared});
+  ASSERT_NE(last(CallOp::pass, *a), nullptr);
+  EXPECT_EQ(last(CallOp::pass, *a)->number, 11);
+  EXPECT_EQ(last(CallOp::pass, *a)->flags, 5u);
+  EXPECT_EQ(last(CallOp::pass, *b)->number, 6);
+  EXPECT_EQ(last(CallOp::pass, *b)->flags, 0u);
+  EXPECT_EQ(read(*second, *b), "world");
+  EXPECT_EQ(read(*first, *a), "");
+  EXPECT_EQ(counters.copied_in_again, 5u);
+  EXPECT_EQ(counters.passed_bytes, 17u);
+  EXPECT_EQ(a->passed().out, 11u);
+  EXPECT_EQ(a->passed().in, 6u);
+  EXPECT_EQ(b->passed().in, 6u);  // the others came by the ring
+}
+
+TEST_F(PassageTest, BytesThatWrapAroundTheRingStayInOrder) {
+  enter();
+  abi::PassageEnd& out = end(*first, *a);
+  out.base = 0;
+  out.produced = abi::kPassageBytes - 3;
+  end(*second, *b).consumed = abi::kPassageBytes - 3;
+  pass(*first, *a, "abcdef");
+  ASSERT_TRUE(b->leave_passage());
+  run();
+  EXPECT_EQ(read(*second, *b), "abcdef");
+}
+
+TEST_F(PassageTest, ShutdownInTheRingEndsItBehindWhatWasPassed) {
+  enter();
+  pass(*first, *a, "data");
+  push(words(*first, *a), {first->channel()->output_area().offset, 0, 0, abi::kShutdown});
+  size_t before = protocols.calls.size();
+  ring(*a);
+  EXPECT_FALSE(a->in_passage());
+  run();
+  bool passed = false, shut = false;
+  for (size_t i = before; i < protocols.calls.size(); ++i) {
+    passed = passed || (protocols.calls[i].op == CallOp::pass && protocols.calls[i].number == 4);
+    if (protocols.calls[i].op == CallOp::shutdown) shut = passed;
+  }
+  EXPECT_TRUE(shut);
+  EXPECT_EQ(read(*second, *b), "data");
+}
+
+TEST_F(PassageTest, LeavingWaitsForAReaderAndNotForEver) {
+  enter();
+  pass(*first, *a, "abc");
+  words(*second, *b).rx_lock = abi::kLockHeld;
+  EXPECT_FALSE(a->leave_passage());
+  run();
+  EXPECT_TRUE(a->in_passage());
+  end(*second, *b).consumed = 2;  // it reads on
+  words(*second, *b).rx_lock = abi::kLockRevoked;
+  ring(*b);
+  EXPECT_FALSE(a->in_passage());
+  run();
+  EXPECT_EQ(read(*second, *b), "c");
+  EXPECT_EQ(counters.forced_moves, 0u);
+
+  touch(*a, 2000);
+  ASSERT_TRUE(a->in_passage());
+  const uint32_t passage = words(*first, *a).passage;
+  words(*second, *b).rx_lock = abi::kLockHeld;
+  EXPECT_FALSE(a->leave_passage());
+  ctx.now = ctx.now + kPatience;
+  run();
+  a->mark();
+  run();
+  EXPECT_FALSE(a->in_passage());
+  EXPECT_EQ(counters.forced_moves, 1u);
+  words(*second, *b).rx_lock = 0;
+  touch(*a, 2000);
+  EXPECT_FALSE(a->in_passage());  // who made others wait has no more of them
+  second->channel()->allow_peers();
+  touch(*a, 10000);
+  ASSERT_TRUE(a->in_passage());
+  EXPECT_NE(words(*first, *a).passage, passage);  // somebody may still write there
+}
+
+TEST_F(PassageTest, CloseWithUnreadBytesIsSeenByTheStackBeforeItCloses) {
+  enter();
+  pass(*first, *a, "never read");
+  ks[1].reset();  // b's program closes
+  run();
+  run();
+  ASSERT_NE(last(CallOp::close, *b), nullptr);
+  EXPECT_EQ(last(CallOp::pass, *a)->number, 10);
+  EXPECT_EQ(last(CallOp::pass, *a)->flags, 10u);
+  EXPECT_FALSE(a->in_passage());
+  b->on_events(static_cast<uint32_t>(tcp::Event::closed));
+  run();
+  EXPECT_TRUE(first->channel()->peer_region(0)->unused());
+}
+
+TEST_F(PassageTest, AKilledProcessLeavesWhatItWrote) {
+  enter();
+  pass(*first, *a, "last words");
+  words(*first, *a).tx_lock = abi::kLockHeld;  // killed in the middle of a call
+  first->drop("");
+  run();
+  EXPECT_FALSE(b->in_passage());
+  EXPECT_EQ(read(*second, *b), "last words");
+  EXPECT_EQ(second->channel()->peer_region(0), nullptr);
+}
+
+TEST_F(PassageTest, TheRegionOfADeadClientGoesWhenNothingIsUnread) {
+  Client& small = connect_client(InputPool::kBlockSize);
+  small.channel()->allow_peers();
+  Socket& c = open(small);
+  receive(c, std::string(200'000, 'y'));
+  protocols.twins[a->id()] = c.owner();
+  protocols.twins[c.id()] = a->owner();
+  touch(*a, 40);
+  ASSERT_TRUE(c.in_passage());
+  for (int i = 0; i < 100; ++i) pass(*first, *a, std::string(1000, 'x'));
+  first->drop("");
+  run();
+  EXPECT_NE(small.channel()->peer_region(0), nullptr);  // more than is free in the input pool
+  size_t got = 0;
+  for (int i = 0; i < 100 && got < 300'000; ++i) {
+    got += read(small, c).size();
+    while (Socket* s = ctx.starved.pop_front()) s->mark();
+    ring(c);
+  }
+  EXPECT_EQ(got, 300'000u);
+  EXPECT_EQ(small.channel()->peer_region(0), nullptr);
+}
+
+TEST_F(PassageTest, MovingToAnotherProcessLeavesItFirst) {
+  enter();
+  pass(*first, *a, "to whoever reads");
+  Client& third = connect_client();
+  b->attach(*third.channel());
+  handler.defer = true;
+  ipc::control::Request request;
+  request.op = static_cast<uint32_t>(ipc::control::Op::rehome);
+  ASSERT_EQ(ipc::send_request(connections[2].get(), request), 0);
+  poller.wait(Duration::zero());
+  ASSERT_TRUE(b->start_move(MoveKind::rehome, *third.channel()).ok());
+  run();
+  EXPECT_FALSE(a->in_passage());
+  EXPECT_EQ(read(third, *b), "to whoever reads");
+}
+
+TEST_F(PassageTest, DemotionDrainsIt) {
+  enter();
+  pass(*first, *a, "by K");
+  ASSERT_EQ(::write(ks[1].get(), "stdio", 5), 5);
+  run();
+  run();
+  EXPECT_TRUE(b->kernel_mode());
+  char text[16];
+  EXPECT_EQ(recv(ks[1].get(), text, sizeof text, MSG_DONTWAIT), 4);
+  EXPECT_EQ(protocols.sent, "stdio");
+}
+
+TEST_F(PassageTest, ACaptureEndsItAndKeepsItAway) {
+  enter();
+  peers.suspend(true);
+  EXPECT_FALSE(a->in_passage());
+  touch(*a, 1000);
+  EXPECT_FALSE(a->in_passage());
+  peers.suspend(false);
+  touch(*a, 1000);
+  EXPECT_TRUE(a->in_passage());
+}
+
+TEST_F(PassageTest, ImpossiblePositionsResetTheConnection) {
+  for (int lie = 0; lie < 3; ++lie) {
+    SCOPED_TRACE(lie);
+    protocols.calls.clear();
+    Socket& c = open(*first);
+    Socket& d = open(*second);
+    protocols.twins[c.id()] = d.owner();
+    protocols.twins[d.id()] = c.owner();
+    touch(c, 40);
+    ASSERT_TRUE(c.in_passage());
+    if (lie == 0) end(*first, c).produced = abi::kPassageBytes + 1;
+    if (lie == 1) end(*second, d).consumed = 1;
+    if (lie == 2) {
+      pass(*first, c, "told");
+      end(*second, d).consumed = 4;
+      c.tell_passed();
+      end(*first, c).produced = end(*second, d).consumed = 3;
+    }
+    atomic_or(words(*second, d).wants, uint32_t{abi::kWantLeave});
+    ring(d);
+    EXPECT_FALSE(c.in_passage());
+    EXPECT_EQ(counters.passages_broken, static_cast<uint64_t>(lie + 1));
+    EXPECT_EQ(protocols.count(CallOp::connect), 1u);  // to nobody
+    EXPECT_FALSE(first->gone() || second->gone());    // nobody knows who it was
+  }
+}
+
+TEST_F(PassageTest, TheStackIsToldOfWhatWasReadForItsCounters) {
+  enter();
+  pass(*first, *a, "0123456789");
+  end(*second, *b).consumed = 4;
+  a->tell_passed();
+  EXPECT_EQ(last(CallOp::pass, *a)->number, 4);
+  EXPECT_EQ(last(CallOp::pass, *a)->flags, 0u);
+  EXPECT_EQ(b->passed().unread, 6u);
+  ASSERT_TRUE(a->leave_passage());
+  EXPECT_EQ(last(CallOp::pass, *a)->number, 6);
+  EXPECT_EQ(last(CallOp::pass, *a)->flags, 6u);
+}
+
+TEST_F(PassageTest, WatchesAreKnownToThePeer) {
+  words(*second, *b).watches[0] = 7;
+  enter();
+  EXPECT_EQ(end(*second, *b).watches[0], 7u);
+}
+
+TEST_F(PassageTest, AClientHasTheSameSideInAllPassagesOfARegion) {
+  enter();
+  Socket& c = open(*first);
+  Socket& d = open(*second);
+  protocols.twins[c.id()] = d.owner();
+  protocols.twins[d.id()] = c.owner();
+  touch(d, 40);  // opened from the other end
+  ASSERT_TRUE(c.in_passage());
+  EXPECT_EQ(words(*first, c).passage_side, words(*first, *a).passage_side);
+  EXPECT_EQ(words(*second, d).passage_side, words(*second, *b).passage_side);
+  EXPECT_NE(words(*first, c).passage, words(*first, *a).passage);
+}
+
+TEST_F(PassageTest, OneProcessMayHaveBothEnds) {
+  Socket& c = open(*first);
+  Socket& d = open(*first);
+  protocols.twins[c.id()] = d.owner();
+  protocols.twins[d.id()] = c.owner();
+  touch(c, 40);
+  ASSERT_TRUE(d.in_passage());
+  first->drop("");
+  run();
+  EXPECT_FALSE(d.in_passage());
+  EXPECT_EQ(peers.regions(), 0u);
+}
+
+TEST_F(PassageTest, AClientSharesMemoryWithSoManyOthersOnly) {
+  ctx.limits.peers = 2;
+  std::vector<Socket*> there;
+  for (int i = 0; i < 3; ++i) {
+    Client& c = connect_client();
+    c.channel()->allow_peers();
+    Socket& here = open(*first);
+    there.push_back(&open(c));
+    protocols.twins[here.id()] = there.back()->owner();
+    protocols.twins[there.back()->id()] = here.owner();
+    touch(here, 40);
+  }
+  EXPECT_TRUE(there[0]->in_passage());
+  EXPECT_TRUE(there[1]->in_passage());
+  EXPECT_FALSE(there[2]->in_passage());
+  // A region that lies idle makes room.
+  ASSERT_TRUE(there[0]->leave_passage());
+  ctx.limits.peers = 2;
+  touch(*there[2], 2000);
+  EXPECT_TRUE(there[2]->in_passage());
+}
+
+}  // namespace
+}  // namespace ferry::server
