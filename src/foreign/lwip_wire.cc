@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "foreign/lwip_server.h"
+#include "foreign/lwip_values.h"
 #include "wire/checksum.h"
 #include "wire/tcp.h"
 
@@ -77,6 +78,19 @@ Errc LwipServer::serve_address(wire::Ipv4Address address) {
   return Errc::ok;
 }
 
+// RFC 1122 section 4.2.2.13: a SYN beyond what was received ends a TIME_WAIT. lwIP answers it with an acknowledgement for two minutes, so
+// that a client which uses its ports again would wait.
+void LwipServer::end_time_wait(const net::Datagram& d) {
+  auto tcp = wire::TcpView::parse(d.payload());
+  if (!tcp || (tcp->flags() & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) return;
+  for (tcp_pcb* p = tcp_tw_pcbs; p != nullptr; p = p->next) {
+    if (p->local_port != tcp->destination_port() || p->remote_port != tcp->source_port()) continue;
+    if (from_lwip(p->local_ip) != d.ip.destination() || from_lwip(p->remote_ip) != d.ip.source()) continue;
+    if (tcp->sequence() - tcp::SeqNum(p->rcv_nxt) > 0) tcp_abort(p);
+    return;
+  }
+}
+
 // A copy for lwIP, which changes headers in place. Whoever below us has trusted a checksum has left it out: it is made here.
 bool LwipServer::on_datagram(const net::Datagram& d) {
   ++services().counters().tcp_segments_in;
@@ -84,6 +98,7 @@ bool LwipServer::on_datagram(const net::Datagram& d) {
   if (d.broadcast) return services().counters().drop(Drop::tcp_broadcast), true;
   if (segment.size() < TCP_HLEN) return services().counters().drop(Drop::tcp_malformed), true;
   if (serve_address(d.ip.destination()) != Errc::ok) return services().counters().drop(Drop::tcp_no_socket), true;
+  end_time_wait(d);
   wire::Ipv4Fields ip;
   ip.tos = d.ip.tos();
   ip.ttl = d.ip.ttl();
