@@ -26,7 +26,7 @@ from harness import Failed, Network  # noqa: E402
 
 PORT = "5801"
 SIZES = [1, 64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20]
-SCHEMES = ["kernel", "copy", "shared"]
+SCHEMES = ["kernel", "copy", "shared", "emulated"]
 PLACES = {"wire": {"kernel": ("kernel", "kernel"), "ferry": ("ferry", "ferry")},
           "host": {"kernel": ("kernel-self", "kernel-self"), "ferry": ("self", "self")}}
 KINDS = ["latency", "throughput"]

@@ -128,7 +128,7 @@ def record_and_replay(net):
 @case((FERRY_FERRY,), timeout=120, needs=("gnuplot",), bare=True)
 def bench_passing(options):
     """ferry bench passing: every scheme carries every size byte for byte (its programs compare), and the plots are drawn."""
-    sizes, schemes = [1, 5000, 3 << 20], ["kernel", "copy", "shared"]
+    sizes, schemes = [1, 5000, 3 << 20], ["kernel", "copy", "shared", "emulated"]
     with tempfile.TemporaryDirectory(prefix="ferry-passing-") as folder:
         report = os.path.join(folder, "passing.json")
         done = subprocess.run([options.program("ferry"), "bench", "passing", "--rounds", "1", "--seconds", "0.02", "--json", report,
