@@ -5,7 +5,6 @@
 """
 import argparse
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -18,10 +17,6 @@ import rows  # noqa: E402
 import table  # noqa: E402
 
 
-def interrupt(*_):
-    raise KeyboardInterrupt
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", required=True, help="folder of ferry and ferryd")
@@ -30,7 +25,7 @@ def main():
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("The demo needs root, because it makes network namespaces: run it with sudo.")
-    signal.signal(signal.SIGTERM, interrupt)
+    pairs.end_cleanly_on_sigterm()
 
     print("Two network namespaces, joined by veth: one end is served by ferryd (no kernel address there), the other by ferryd or\n"
           "by the kernel. The programs are Debian's own. In turn, the same runs between two kernel ends.\n")

@@ -3,6 +3,7 @@
 CPU is that of everything on the machine (all processes, the kernel, interrupts), from /proc/stat, while the load ran.
 """
 import os
+import signal
 import statistics
 import sys
 import time
@@ -30,6 +31,13 @@ class Sample:
     def __init__(self, value, work, cpu_seconds):
         self.value = value
         self.cpu = cpu_seconds / work if work else float("nan")
+
+
+def end_cleanly_on_sigterm():
+    """SIGTERM ends a measurement as Ctrl-C does: namespaces and processes are removed."""
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def busy_seconds():

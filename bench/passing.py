@@ -8,9 +8,9 @@ the kernel's loopback. All stacks and schemes are measured in turn, round by rou
 everything on the machine.
 """
 import argparse
+import contextlib
 import json
 import os
-import signal
 import statistics
 import sys
 import tempfile
@@ -30,10 +30,6 @@ SCHEMES = ["kernel", "copy", "shared", "emulated"]
 PLACES = {"wire": {"kernel": ("kernel", "kernel"), "ferry": ("ferry", "ferry")},
           "host": {"kernel": ("kernel-self", "kernel-self"), "ferry": ("self", "self")}}
 KINDS = ["latency", "throughput"]
-
-
-def interrupt(*_):
-    raise KeyboardInterrupt
 
 
 class Path:
@@ -79,19 +75,15 @@ def short(number):
 
 def measure_place(place, schemes, arguments, folder):
     """{(kind, size, scheme): (value, cpu)}, medians of the rounds."""
-    paths, samples = [], {}
-    try:
-        for scheme in schemes:
-            paths.append(Path(place, scheme, arguments.programs, folder).__enter__())
+    samples = {}
+    with contextlib.ExitStack() as standing:
+        paths = [standing.enter_context(Path(place, scheme, arguments.programs, folder)) for scheme in schemes]
         for kind in KINDS:
             for size in arguments.sizes:
                 print(f"\r\033[K{place}, {kind}, {human(size)}", end="", file=sys.stderr, flush=True)
                 for _ in range(arguments.rounds):
                     for path in paths:
                         samples.setdefault((kind, size, path.scheme), []).append(path.measure(kind, size, arguments.seconds))
-    finally:
-        for path in paths:
-            path.__exit__(None, None, None)
     return {key: tuple(statistics.median(column) for column in zip(*values)) for key, values in samples.items()}
 
 
@@ -121,7 +113,7 @@ def main():
         sys.exit("the benchmark needs root, because it makes network namespaces")
     if any(not 1 <= size <= 1 << 30 for size in arguments.sizes):
         parser.error("sizes are 1 byte to 1 GiB")
-    signal.signal(signal.SIGTERM, interrupt)
+    pairs.end_cleanly_on_sigterm()
 
     measured = {}
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as folder:

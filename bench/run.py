@@ -6,7 +6,6 @@
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -19,10 +18,6 @@ import rows  # noqa: E402
 import table  # noqa: E402
 
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
-
-
-def interrupt(*_):
-    raise KeyboardInterrupt
 
 
 def write_document(path, text):
@@ -53,7 +48,7 @@ def main():
         parser.error(f"rows are: {' '.join(row.name for row in rows.ROWS)}")
     if os.geteuid() != 0:
         sys.exit("the benchmark needs root, because it makes network namespaces")
-    signal.signal(signal.SIGTERM, interrupt)
+    pairs.end_cleanly_on_sigterm()
 
     results, failed = [], []
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as folder:

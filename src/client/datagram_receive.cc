@@ -12,6 +12,7 @@
 #include "client/deadline.h"
 #include "client/errno.h"
 #include "client/iov_cursor.h"
+#include "client/record.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
 
@@ -22,29 +23,6 @@ namespace abi = ipc::abi;
 namespace {
 
 constexpr uint32_t kMaxErrors = 64;
-
-// The entry at the head of the ring and the copy of its header. False: the ring is empty, or (dead channel) nonsense.
-bool head(Home& h, abi::Descriptor& d, abi::DatagramHeader& header) {
-  const auto available = h.rx.available(h.shared->rx_produced);
-  if (available && *available == 0) return false;
-  bool good = available.ok();
-  if (good) {
-    d = h.rx.peek(h.shared->rx);
-    good = ipc::is_inside(d, h.channel->map().layout().input) && d.length >= sizeof header;
-  }
-  if (good) {
-    std::memcpy(&header, h.channel->map().bytes(d.offset, sizeof header).data(), sizeof header);
-    good = header.payload_length <= d.length - sizeof header;
-  }
-  if (!good) h.channel->mark_dead();
-  return good;
-}
-
-void consume(Home& h, const abi::Descriptor& d) {
-  h.rx_bytes += d.length;
-  store_release(h.shared->rx_consumed_bytes, h.rx_bytes);
-  h.rx.advance(h.shared->rx_consumed);
-}
 
 Address address_of(const uint8_t (&ip)[16], uint16_t port) {
   Address a{};
@@ -59,8 +37,8 @@ Address address_of(const uint8_t (&ip)[16], uint16_t port) {
 void Socket::collect_errors(Home& h) {
   abi::Descriptor d;
   abi::DatagramHeader header;
-  while (head(h, d, header) && (header.flags & abi::kDatagramError) != 0) {
-    consume(h, d);
+  while (head_record(h, d, header) && (header.flags & abi::kDatagramError) != 0) {
+    consume_record(h, d);
     if (error_count_ == kMaxErrors) continue;
     auto* node = new ErrorNode;
     node->error.error = to_errno(static_cast<uint32_t>(header.reserved));
@@ -95,7 +73,7 @@ long Socket::take_datagram(Home& h, ReceiveRequest& request) {
   if ((request.flags & MSG_ERRQUEUE) != 0) return take_queued_error(request);
   abi::Descriptor d;
   abi::DatagramHeader header;
-  if (!head(h, d, header)) return -EAGAIN;
+  if (!head_record(h, d, header)) return -EAGAIN;
   IovCursor to(request.data);
   const uint32_t n = static_cast<uint32_t>(std::min<size_t>(header.payload_length, to.left()));
   const bool fault = to.copy_in(h.channel->map().bytes(d.offset + sizeof header, n).data(), n) < n;
@@ -110,7 +88,7 @@ long Socket::take_datagram(Home& h, ReceiveRequest& request) {
   request.tos = header.tos;
   request.ttl = header.ttl;
   request.timestamp_ns = header.timestamp_ns;
-  if ((request.flags & MSG_PEEK) == 0) consume(h, d);
+  if ((request.flags & MSG_PEEK) == 0) consume_record(h, d);
   if (fault) return -EFAULT;  // the datagram is lost all the same, as Linux loses it
   return (request.flags & MSG_TRUNC) != 0 ? header.payload_length : n;
 }

@@ -38,31 +38,6 @@ abi::DatagramHeader header_for(const SendRequest& request, size_t payload) {
 
 }  // namespace
 
-// 0: in the ring; kWait: no room now; kStarved: no memory, and not by our doing; -EFAULT. Under tx_lock.
-int Socket::put_datagram(Home& h, const SendRequest& request, IovCursor& data) {
-  abi::SocketShared& s = *h.shared;
-  h.output.complete(*h.channel, load_acquire(s.tx_completed));
-  const size_t payload = data.left();
-  const auto length = static_cast<uint32_t>(sizeof(abi::DatagramHeader) + payload);
-  if (h.tx.space(s.tx_taken) == 0) return kWait;
-  if (h.output.outstanding() > 0 && output_space(h) < length) return kWait;
-  // Headers are read as structures: keep every datagram at a multiple of 8.
-  const uint32_t padding = (8 - h.output.fill() % 8) % 8;
-  auto run = h.output.reserve(*h.channel, length + padding, length + padding);
-  if (!run) return h.output.outstanding() > 0 ? kWait : kStarved;
-  const uint32_t skip = static_cast<uint32_t>((8 - run->offset % 8) % 8);
-  std::byte* at = h.channel->map().bytes(run->offset, skip + length).data() + skip;
-  const abi::DatagramHeader header = header_for(request, payload);
-  std::memcpy(at, &header, sizeof header);
-  if (data.copy_out(at + sizeof header, payload) < payload) return -EFAULT;
-  h.output.pad(skip);
-  h.output.commit(length);
-  h.tx.push(s.tx, s.tx_produced, {run->offset + skip, length, 0, 0});
-  store_relaxed(h.copied_out, h.copied_out + payload);
-  store_relaxed(s.copied_out, h.copied_out);
-  return 0;
-}
-
 bool Socket::is_corked(const SendRequest& request) const {
   if ((request.flags & MSG_MORE) != 0 || (local_options() & kOptCork) != 0) return true;
   DatagramCork* c = load_acquire(cork_);
@@ -109,6 +84,7 @@ long Socket::send_whole_datagram(int k, const SendRequest& request) {
   if (payload > kMaxDatagram) return -EMSGSIZE;
   if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
   if (request.to != nullptr && request.to->port == 0 && kind_ == abi::kKindUdp) return -EINVAL;
+  const abi::DatagramHeader header = header_for(request, payload);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);
   for (bool wanting = false;;) {
@@ -124,7 +100,7 @@ long Socket::send_whole_datagram(int k, const SendRequest& request) {
       if (const int error = take_error_of(*h); error != 0) return -error;
     }
     if (h->write_shut || (load_relaxed(s.ready) & abi::kWriteClosed) != 0) return -EPIPE;
-    const int put = put_datagram(*h, request, data);
+    const int put = put_record(*h, std::as_bytes(std::span(&header, 1)), data);
     lock.release();
     if (put == -EFAULT) return put;
     if (put == 0) {

@@ -9,6 +9,7 @@
 #include "base/atomics.h"
 #include "client/deadline.h"
 #include "client/iov_cursor.h"
+#include "client/record.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
 
@@ -20,37 +21,20 @@ namespace {
 
 constexpr int kMsgNotification = 0x8000;  // MSG_NOTIFICATION of linux/sctp.h
 
-// The entry at the head of the ring and the copy of its header. False: the ring is empty, or (dead channel) nonsense.
-bool head(Home& h, abi::Descriptor& d, abi::MessageHeader& header) {
-  const auto available = h.rx.available(h.shared->rx_produced);
-  if (available && *available == 0) return false;
-  bool good = available.ok();
-  if (good) {
-    d = h.rx.peek(h.shared->rx);
-    good = ipc::is_inside(d, h.channel->map().layout().input) && d.length >= sizeof header;
-  }
-  if (good) {
-    std::memcpy(&header, h.channel->map().bytes(d.offset, sizeof header).data(), sizeof header);
-    good = header.payload_length <= d.length - sizeof header && h.rx_used <= header.payload_length;
-  }
-  if (!good) h.channel->mark_dead();
-  return good;
-}
-
 }  // namespace
 
 // Bytes of payload at the head that were not read yet. Under rx_lock.
 uint32_t Socket::message_bytes(Home& h) {
   abi::Descriptor d;
   abi::MessageHeader header;
-  return head(h, d, header) ? header.payload_length - h.rx_used : 0;
+  return head_record(h, d, header) ? header.payload_length - h.rx_used : 0;
 }
 
 // Takes from the entry at the head: the bytes, or -EAGAIN. Under rx_lock.
 long Socket::take_message(Home& h, ReceiveRequest& request) {
   abi::Descriptor d;
   abi::MessageHeader header;
-  if (!head(h, d, header)) return -EAGAIN;
+  if (!head_record(h, d, header)) return -EAGAIN;
   IovCursor to(request.data);
   const uint32_t left = header.payload_length - h.rx_used;
   const auto n = static_cast<uint32_t>(std::min<size_t>(left, to.left()));
@@ -75,9 +59,7 @@ long Socket::take_message(Home& h, ReceiveRequest& request) {
     return n;
   }
   h.rx_used = 0;
-  h.rx_bytes += d.length;
-  store_release(h.shared->rx_consumed_bytes, h.rx_bytes);
-  h.rx.advance(h.shared->rx_consumed);
+  consume_record(h, d);
   return n;
 }
 

@@ -37,35 +37,12 @@ abi::MessageHeader header_for(const SendRequest& request, size_t payload) {
 
 }  // namespace
 
-// 0: in the ring; kWait: no room now; kStarved: no memory, and not by our doing; -EFAULT. Under tx_lock.
-int Socket::put_message(Home& h, const SendRequest& request, IovCursor& data) {
-  abi::SocketShared& s = *h.shared;
-  h.output.complete(*h.channel, load_acquire(s.tx_completed));
-  const size_t payload = data.left();
-  const auto length = static_cast<uint32_t>(sizeof(abi::MessageHeader) + payload);
-  if (h.tx.space(s.tx_taken) == 0) return kWait;
-  if (h.output.outstanding() > 0 && output_space(h) < length) return kWait;
-  const uint32_t padding = (8 - h.output.fill() % 8) % 8;
-  auto run = h.output.reserve(*h.channel, length + padding, length + padding);
-  if (!run) return h.output.outstanding() > 0 ? kWait : kStarved;
-  const uint32_t skip = static_cast<uint32_t>((8 - run->offset % 8) % 8);
-  std::byte* at = h.channel->map().bytes(run->offset, skip + length).data() + skip;
-  const abi::MessageHeader header = header_for(request, payload);
-  std::memcpy(at, &header, sizeof header);
-  if (data.copy_out(at + sizeof header, payload) < payload) return -EFAULT;
-  h.output.pad(skip);
-  h.output.commit(length);
-  h.tx.push(s.tx, s.tx_produced, {run->offset + skip, length, 0, 0});
-  store_relaxed(h.copied_out, h.copied_out + payload);
-  store_relaxed(s.copied_out, h.copied_out);
-  return 0;
-}
-
 long Socket::send_message(int k, const SendRequest& request) {
   IovCursor data(request.data);
   const size_t payload = data.left();
   if (payload > kMaxMessage) return -EMSGSIZE;
   if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
+  const abi::MessageHeader header = header_for(request, payload);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);
   for (bool wanting = false;;) {
@@ -77,7 +54,7 @@ long Socket::send_message(int k, const SendRequest& request) {
     const Seen seen = look(*h);
     int state = stream_send_state(*h);
     if (state < 0) return state;
-    if (state == 0) state = put_message(*h, request, data);
+    if (state == 0) state = put_record(*h, std::as_bytes(std::span(&header, 1)), data);
     lock.release();
     if (state == -EFAULT) return state;
     if (state == 0) {

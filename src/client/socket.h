@@ -239,12 +239,11 @@ class Socket {
   bool is_corked(const SendRequest& request) const;
   DatagramCork& cork();
   long send_corked(int k, bool nonblocking);
-  int put_datagram(Home& h, const SendRequest& request, IovCursor& data);
+  int put_record(Home& h, ByteSpan header, IovCursor& data);  // record_send.cc
   long receive_datagram(int k, ReceiveRequest& request);
   long take_datagram(Home& h, ReceiveRequest& request);
   void collect_errors(Home& h);
   long send_message(int k, const SendRequest& request);
-  int put_message(Home& h, const SendRequest& request, IovCursor& data);
   long receive_message(int k, ReceiveRequest& request);
   long take_message(Home& h, ReceiveRequest& request);
   static uint32_t message_bytes(Home& h);

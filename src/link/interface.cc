@@ -16,6 +16,7 @@
 #include <fstream>
 
 #include "base/rng.h"
+#include "link/open.h"
 
 namespace ferry::link {
 namespace {
@@ -136,6 +137,18 @@ std::string objection_to_sharing_mac(const Interface& i) {
   if (forwarding > 0) return "the kernel forwards packets on " + i.name + " and would send Ferry's on" + so;
   if (forwarding < 0) return "cannot tell whether the kernel forwards packets on " + i.name + " (no /proc/sys)" + so;
   return {};
+}
+
+Outcome<Interface> choose_interface(const std::string& name, const Options& options, wire::MacAddress& mac) {
+  using Fail = Outcome<Interface>;
+  auto interface = find_interface(name);
+  if (!interface) return interface;
+  if (auto objection = objection_to(*interface); !objection.empty()) return Fail::failure(objection);
+  mac = options.mac ? *options.mac : derive_mac(interface->mac);
+  if (options.interface_mac) mac = interface->mac;
+  if (mac == interface->mac && !options.all_frames)
+    if (auto objection = objection_to_sharing_mac(*interface); !objection.empty()) return Fail::failure(objection);
+  return interface;
 }
 
 bool accept_address(int packet_socket, const Interface& interface, const wire::MacAddress& mac, bool all_frames) {

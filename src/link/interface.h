@@ -9,6 +9,8 @@
 
 namespace ferry::link {
 
+struct Options;
+
 struct Interface {
   std::string name;
   int index = 0;
@@ -32,6 +34,8 @@ std::string objection_to(const Interface& interface);
 // Why Ferry may not share the interface's own MAC address with the kernel: the kernel has an IPv4 address on it or forwards.
 // Empty: nothing against it.
 std::string objection_to_sharing_mac(const Interface& interface);
+// The interface of a link that shares it with the kernel, and Ferry's address there, or why it cannot be served.
+Outcome<Interface> choose_interface(const std::string& name, const Options& options, wire::MacAddress& mac);
 // Makes the interface accept frames for `mac`, or all, as long as this packet socket is open. A second unicast address lets a card filter;
 // the kernel falls back to promiscuous mode itself for devices that cannot.
 bool accept_address(int packet_socket, const Interface& interface, const wire::MacAddress& mac, bool all_frames);

@@ -242,14 +242,9 @@ std::string configure(int fd, const Interface& interface, const wire::MacAddress
 
 Outcome<std::unique_ptr<Link>> open_packet(const std::string& interface_name, const Options& options) {
   using Fail = Outcome<std::unique_ptr<Link>>;
-  auto interface = find_interface(interface_name);
+  wire::MacAddress mac;
+  auto interface = choose_interface(interface_name, options, mac);
   if (!interface) return Fail::failure(interface.error());
-  if (auto objection = objection_to(*interface); !objection.empty()) return Fail::failure(objection);
-  wire::MacAddress mac = options.mac ? *options.mac : derive_mac(interface->mac);
-  if (options.interface_mac) mac = interface->mac;
-  if (mac == interface->mac && !options.all_frames) {
-    if (auto objection = objection_to_sharing_mac(*interface); !objection.empty()) return Fail::failure(objection);
-  }
 
   // Protocol 0: nothing arrives before everything is set and bind() says so.
   const int fd = ::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

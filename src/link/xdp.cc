@@ -193,15 +193,11 @@ Outcome<std::unique_ptr<Link>> open_xdp(const std::string& spec, const Options& 
   XdpOptions xdp;
   if (comma != std::string::npos)
     if (auto error = parse(std::string_view(spec).substr(comma + 1), xdp); !error.empty()) return Fail::failure(error);
-  auto interface = find_interface(spec.substr(0, comma));
+  wire::MacAddress mac;
+  auto interface = choose_interface(spec.substr(0, comma), options, mac);
   if (!interface) return Fail::failure(interface.error());
-  if (auto objection = objection_to(*interface); !objection.empty()) return Fail::failure(objection);
   uint32_t chunk_bytes = 0;
   if (auto error = plan(*interface, xdp, chunk_bytes); !error.empty()) return Fail::failure(error);
-  wire::MacAddress mac = options.mac ? *options.mac : derive_mac(interface->mac);
-  if (options.interface_mac) mac = interface->mac;
-  if (mac == interface->mac && !options.all_frames)
-    if (auto objection = objection_to_sharing_mac(*interface); !objection.empty()) return Fail::failure(objection);
 
   auto filter = XdpFilter::load({mac, options.address, options.all_frames, xdp.large_frames}, xdp.queues);
   if (!filter) return Fail::failure(filter.error());

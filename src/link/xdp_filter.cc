@@ -109,13 +109,13 @@ std::vector<bpf_insn> assemble(const XdpFilter::Rules& rules, int map) {
   return p.finish();
 }
 
-std::string explain(const char* what) {
-  if (errno == EPERM || errno == EACCES)
-    return std::string("no permission to ") + what + ": ferryd needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF at start (run it as root)";
-  return std::string("cannot ") + what + ": " + std::strerror(errno);
-}
-
 }  // namespace
+
+std::string explain_xdp(const std::string& what) {
+  if (errno == EPERM || errno == EACCES)
+    return "no permission to " + what + ": ferryd needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF at start (run it as root)";
+  return "cannot " + what + ": " + std::strerror(errno);
+}
 
 Outcome<XdpFilter> XdpFilter::load(const Rules& rules, uint32_t queues) {
   bpf_attr a;
@@ -124,7 +124,7 @@ Outcome<XdpFilter> XdpFilter::load(const Rules& rules, uint32_t queues) {
   a.key_size = a.value_size = sizeof(uint32_t);
   a.max_entries = queues;
   Fd map(static_cast<int>(bpf(BPF_MAP_CREATE, a)));
-  if (!map.ok()) return Outcome<XdpFilter>::failure(explain("make a table of AF_XDP sockets"));
+  if (!map.ok()) return Outcome<XdpFilter>::failure(explain_xdp("make a table of AF_XDP sockets"));
   const std::vector<bpf_insn> instructions = assemble(rules, map.get());
   static const char kLicense[] = "Dual BSD/GPL";
   std::memset(&a, 0, sizeof a);
@@ -136,7 +136,7 @@ Outcome<XdpFilter> XdpFilter::load(const Rules& rules, uint32_t queues) {
   a.expected_attach_type = BPF_XDP;
   std::memcpy(a.prog_name, "ferry", 6);
   Fd program(static_cast<int>(bpf(BPF_PROG_LOAD, a)));
-  if (!program.ok()) return Outcome<XdpFilter>::failure(explain("load an XDP program"));
+  if (!program.ok()) return Outcome<XdpFilter>::failure(explain_xdp("load an XDP program"));
   return XdpFilter(std::move(map), std::move(program));
 }
 
@@ -166,7 +166,7 @@ std::string XdpFilter::attach(const Interface& interface) {
   if (errno == ERANGE) {
     return "an MTU of " + std::to_string(interface.mtu) + " bytes on " + interface.name + " is too large for XDP there; make it smaller, or serve it as packet:" + interface.name;
   }
-  return explain(("attach an XDP program to " + interface.name).c_str());
+  return explain_xdp("attach an XDP program to " + interface.name);
 }
 
 }  // namespace ferry::link

@@ -9,11 +9,15 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "link/fd.h"
 #include "link/interface.h"
 
 namespace ferry::link {
+
+// The sentence for a step of setting up an xdp link that failed with errno: "cannot WHAT: …".
+std::string explain_xdp(const std::string& what);
 
 class XdpFilter {
  public:

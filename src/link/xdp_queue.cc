@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/atomics.h"
+#include "link/xdp_filter.h"
 
 namespace ferry::link {
 namespace {
@@ -18,19 +19,13 @@ constexpr uint16_t kUseSg = 1 << 4;        // XDP_USE_SG, Linux 6.6
 constexpr uint32_t kContinued = 1 << 0;    // XDP_PKT_CONTD, the same
 constexpr int kMostKicks = 128;            // the kernel sends some 32 frames a call
 
-std::string explain(const std::string& what) {
-  if (errno == EPERM || errno == EACCES)
-    return "no permission to " + what + ": ferryd needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF at start (run it as root)";
-  return "cannot " + what + ": " + std::strerror(errno);
-}
-
 }  // namespace
 
 Outcome<std::unique_ptr<XdpQueue>> XdpQueue::open(const Interface& interface, uint32_t queue, const XdpOptions& options, uint32_t chunk_bytes) {
   using Result = Outcome<std::unique_ptr<XdpQueue>>;
   Fd fd(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
   if (!fd.ok() && errno == EAFNOSUPPORT) return Result::failure("this kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS)");
-  if (!fd.ok()) return Result::failure(explain("open an AF_XDP socket"));
+  if (!fd.ok()) return Result::failure(explain_xdp("open an AF_XDP socket"));
   std::unique_ptr<XdpQueue> q(new XdpQueue(std::move(fd), chunk_bytes));
   if (auto error = q->set_up(interface, queue, options); !error.empty()) return Result::failure(error);
   return q;
@@ -44,7 +39,7 @@ XdpQueue::~XdpQueue() {
 
 std::string XdpQueue::set_up(const Interface& interface, uint32_t queue, const XdpOptions& options) {
   void* memory = ::mmap(nullptr, size_t{kChunks} * chunk_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory == MAP_FAILED) return explain("get memory for frames");
+  if (memory == MAP_FAILED) return explain_xdp("get memory for frames");
   memory_ = static_cast<std::byte*>(memory);
   xdp_umem_reg umem{};
   umem.addr = reinterpret_cast<uint64_t>(memory_);
@@ -52,11 +47,11 @@ std::string XdpQueue::set_up(const Interface& interface, uint32_t queue, const X
   umem.chunk_size = chunk_;
   if (::setsockopt(fd(), SOL_XDP, XDP_UMEM_REG, &umem, sizeof umem) != 0) {
     if (errno == ENOBUFS) return "the frames of an AF_XDP socket need " + std::to_string(umem.len >> 20) + " MiB of locked memory: raise the limit (ulimit -l)";
-    return explain("register memory for frames");
+    return explain_xdp("register memory for frames");
   }
   const int slots = kRingSlots;
   for (const int ring : {XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING, XDP_TX_RING})
-    if (::setsockopt(fd(), SOL_XDP, ring, &slots, sizeof slots) != 0) return explain("make the rings of an AF_XDP socket");
+    if (::setsockopt(fd(), SOL_XDP, ring, &slots, sizeof slots) != 0) return explain_xdp("make the rings of an AF_XDP socket");
   if (auto error = map_rings(); !error.empty()) return error;
   for (uint64_t i = 0; i < kRingSlots; ++i) {
     fill(i * chunk_);
@@ -79,7 +74,7 @@ std::string XdpQueue::set_up(const Interface& interface, uint32_t queue, const X
       return "the driver of " + interface.name + " cannot do without a copy (leave \"zerocopy\" out)";
     if (errno == EINVAL && options.large_frames)
       return "frames of more than a page need Linux 6.6 with AF_XDP; make the MTU of " + interface.name + " smaller";
-    return explain("bind an AF_XDP socket to " + which);
+    return explain_xdp("bind an AF_XDP socket to " + which);
   }
   xdp_options got{};
   socklen_t length = sizeof got;
@@ -90,7 +85,7 @@ std::string XdpQueue::set_up(const Interface& interface, uint32_t queue, const X
 std::string XdpQueue::map_rings() {
   xdp_mmap_offsets offsets{};
   socklen_t length = sizeof offsets;
-  if (::getsockopt(fd(), SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &length) != 0) return explain("ask for the rings of an AF_XDP socket");
+  if (::getsockopt(fd(), SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &length) != 0) return explain_xdp("ask for the rings of an AF_XDP socket");
   struct Plan {
     Ring& ring;
     const xdp_ring_offset& where;
@@ -104,7 +99,7 @@ std::string XdpQueue::map_rings() {
   for (const Plan& p : plans) {
     const size_t bytes = p.where.desc + kRingSlots * p.slot_bytes;
     void* map = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd(), p.page);
-    if (map == MAP_FAILED) return explain("map a ring of an AF_XDP socket");
+    if (map == MAP_FAILED) return explain_xdp("map a ring of an AF_XDP socket");
     Ring& r = p.ring;
     r.map = static_cast<std::byte*>(map);
     r.map_bytes = bytes;

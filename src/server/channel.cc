@@ -31,8 +31,8 @@ Channel::Channel(Context& context, Identity identity, ipc::ChannelMap map, Uniqu
       kick_(std::move(kick)),
       region_(context.memory.add(map_.base(), map_.layout().total_size, this)),
       input_(map_.layout().input),
-      stock_(context, *this),
-      regions_(context.memory) {}
+      regions_(context.memory),
+      stock_(context, *this) {}
 
 Channel::~Channel() {
   if (ListNode<HotTag>::linked()) ctx_.hot.erase(*this);

@@ -113,7 +113,7 @@ class Socket final : public PollHandler,
   void set_receive_errors(bool on) { receive_errors_ = on; }
   // Whether K has an owner who wants SIGURG (F_SETOWN).
   void set_signals_owner(bool on) { signals_owner_ = on; }
-  // Connects to `remote`. As CallOp::connect.
+  // Connects to `remote`, as CallOp::connect. The addresses that it has then are the caller's to set.
   Errc connect(const stack::Endpoint& remote);
   // Takes what its client has put into the ring before it made a call by another way.
   void catch_up();
@@ -226,6 +226,7 @@ class Socket final : public PollHandler,
   bool output_dead() const { return (ready_ & ipc::abi::kWriteClosed) != 0 || id_dead_; }
 
   // Staging memory, on the account of the user. Errc::no_buffers beyond a bound.
+  void keep_record(const buf::IoDesc& d, ByteSpan header, ByteSpan payload, bool shared);
   Result<buf::IoDesc> stage(uint32_t length, uint64_t& counter);
   void unstage(const buf::IoDesc& d, uint64_t& counter);
 

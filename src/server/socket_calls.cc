@@ -16,7 +16,6 @@ Errc Socket::connect(const stack::Endpoint& remote) {
   const bool begun = error == Errc::ok || error == Errc::in_progress;
   if (connects() && !begun) cancel_connecting();
   if (!connects() && begun) on_peer(true);
-  if (auto info = ctx_.protocols.info(id_); begun && info) set_addresses(info->local, info->remote);
   return error;
 }
 
@@ -31,8 +30,10 @@ bool Socket::take_call(const abi::Descriptor& d) {
     stack::Endpoint remote;
     remote.address = wire::IpAddress::from(wire::Ipv4Address{static_cast<uint32_t>(d.offset)});
     remote.port = static_cast<uint16_t>(d.offset >> 32);
-    Errc error = connect(remote);
-    if (error == Errc::ok || error == Errc::in_progress || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return true;
+    const Errc error = connect(remote);
+    const bool begun = error == Errc::ok || error == Errc::in_progress;
+    if (auto info = ctx_.protocols.info(id_); begun && info) set_addresses(info->local, info->remote);
+    if (begun || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return true;
     ready_ |= abi::kReadClosed | abi::kWriteClosed | abi::kHangUp;
     fail(error);
     state_changed_ = event_ = true;

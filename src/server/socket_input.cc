@@ -110,14 +110,19 @@ Status Socket::deliver_datagram(const stack::DatagramInfo& info, ByteSpan payloa
   if (info.link < ctx_.interface_numbers.size()) header.interface_index = ctx_.interface_numbers[info.link];
   header.payload_length = static_cast<uint32_t>(payload.size());
   header.timestamp_ns = static_cast<uint64_t>(ctx_.now.ns() + ctx_.realtime_offset_ns);
-  MutableByteSpan bytes = ctx_.memory.write(*d);
-  __builtin_memcpy(bytes.data(), &header, sizeof header);
-  copy_bytes(bytes.subspan(sizeof header), payload);
-  (shared ? ctx_.counters.copied_in_shared : ctx_.counters.copied_in_staged) += payload.size();
-  rx_bytes_ += length;
-  rx_.push_back(*d);
-  mark();
+  keep_record(*d, std::as_bytes(std::span(&header, 1)), payload, shared);
   return {};
+}
+
+// A datagram or message becomes input: header and payload go to `d`, memory that was got for both.
+void Socket::keep_record(const buf::IoDesc& d, ByteSpan header, ByteSpan payload, bool shared) {
+  MutableByteSpan bytes = ctx_.memory.write(d);
+  copy_bytes(bytes, header);
+  copy_bytes(bytes.subspan(header.size()), payload);
+  (shared ? ctx_.counters.copied_in_shared : ctx_.counters.copied_in_staged) += payload.size();
+  rx_bytes_ += d.length;
+  rx_.push_back(d);
+  mark();
 }
 
 // Refused while the receive buffer is full: the protocol keeps it until something was read.
@@ -140,13 +145,7 @@ Status Socket::deliver_message(const stack::MessageInfo& info, ByteSpan payload)
   header.flags = ((info.flags & stack::MessageInfo::kEnd) != 0 ? uint32_t{abi::kMessageEnd} : 0) |
                  ((info.flags & stack::MessageInfo::kNotification) != 0 ? uint32_t{abi::kMessageNotification} : 0);
   __builtin_memcpy(header.control, info.control, sizeof header.control);
-  MutableByteSpan bytes = ctx_.memory.write(*d);
-  __builtin_memcpy(bytes.data(), &header, sizeof header);
-  copy_bytes(bytes.subspan(sizeof header), payload);
-  (shared ? ctx_.counters.copied_in_shared : ctx_.counters.copied_in_staged) += payload.size();
-  rx_bytes_ += length;
-  rx_.push_back(*d);
-  mark();
+  keep_record(*d, std::as_bytes(std::span(&header, 1)), payload, shared);
   return {};
 }
 

@@ -48,11 +48,7 @@ class Datagram : public testing::Test {
     h.flags = flags;
     h.reserved = reserved;
     h.payload_length = static_cast<uint32_t>(payload.size());
-    server_.with([&] { server_.last().pending.push_back(std::string(reinterpret_cast<char*>(&h), sizeof h) + payload); });
-    for (bool there = false; !there;) {
-      std::lock_guard lock(server_.mutex);
-      there = server_.last().pending.empty();
-    }
+    server_.deliver(h, payload);
   }
   std::string sent(size_t size) {
     for (;;) {

@@ -75,6 +75,15 @@ class FakeServer {
     return f();
   }
   FakeSocket& last() { return *sockets.back(); }
+  // Delivers a datagram or message to the last socket; returns when it is in the ring.
+  template <typename Header>
+  void deliver(const Header& header, const std::string& payload) {
+    with([&] { last().pending.push_back(std::string(reinterpret_cast<const char*>(&header), sizeof header) + payload); });
+    for (bool there = false; !there;) {
+      std::lock_guard lock(mutex);
+      there = last().pending.empty();
+    }
+  }
 
   uint32_t hello_version_error = 0;
   bool has_stock = false;  // else descriptors come one by one, with the sockets

@@ -53,11 +53,7 @@ class Message : public testing::Test {
     h.control_length = 8;
     h.control[7] = 9;
     h.payload_length = claimed == ~0u ? static_cast<uint32_t>(payload.size()) : claimed;
-    server_.with([&] { server_.last().pending.push_back(std::string(reinterpret_cast<char*>(&h), sizeof h) + payload); });
-    for (bool there = false; !there;) {
-      std::lock_guard lock(server_.mutex);
-      there = server_.last().pending.empty();
-    }
+    server_.deliver(h, payload);
   }
 
   FakeServer server_;
