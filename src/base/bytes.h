@@ -31,6 +31,10 @@ constexpr void store_be32(MutableByteSpan s, size_t at, uint32_t v) {
 inline void copy_bytes(MutableByteSpan to, ByteSpan from) {
   if (!from.empty()) __builtin_memcpy(to.data(), from.data(), from.size());
 }
+// Zeroes the bytes of an object from one member to another, the latter not included.
+inline void zero(void* from, const void* to) {
+  __builtin_memset(from, 0, static_cast<size_t>(static_cast<const char*>(to) - static_cast<const char*>(from)));
+}
 inline bool equal_bytes(ByteSpan a, ByteSpan b) {
   return a.size() == b.size() && (a.empty() || __builtin_memcmp(a.data(), b.data(), a.size()) == 0);
 }

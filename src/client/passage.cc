@@ -16,8 +16,9 @@ namespace ferry::client {
 namespace abi = ipc::abi;
 
 namespace {
-constexpr uint32_t kChunk = 32 * 1024;  // bytes published at a time: the reader works on one while the next is copied
-constexpr uint64_t kLeast = 4096;       // room that is worth using when more is to be sent, bytes
+constexpr uint32_t kChunk = 32 * 1024;   // bytes published at a time: the reader works on one while the next is copied
+constexpr uint64_t kLeast = 4096;        // room that is worth using when more is to be sent, bytes
+constexpr timespec kLookAgain = {1, 0};  // in case ferryd dies in the middle of a revocation
 }  // namespace
 
 // The passage that the server has opened becomes this home's. 0: look at the mode again; -ENETDOWN. Caller holds mutex_.
@@ -42,10 +43,14 @@ int Socket::join(Home& h) {
     if (load_acquire(s.mode) == abi::kModePassing) ipc::futex_wait(s.event_seq, seen, &a_moment);
     return 0;
   }
+  // Behind the lock, so that the passage does not end, and another socket's begin at the same place, in the middle of this.
+  RingLock lock;
+  if (!lock.acquire(h, Side::tx) || load_acquire(s.mode) != abi::kModePassing || load_acquire(s.passage_epoch) != epoch) return 0;
   auto* p = new Passage(epoch, number, passage, side, region);
   p->older = h.passage;
   h.channel->peers().assign(number, side, passage, h.slot);
   store_release(h.passage, p);
+  lock.release();
   // Who sleeps on one of our queues may not have announced it in that region.
   for (EventQueue* queue : watches_)
     if (queue != nullptr) queue->wake_sleepers();
@@ -55,7 +60,13 @@ int Socket::join(Home& h) {
 // The other client's events go to these queues as well as the server's. Caller holds mutex_.
 void Socket::watch_passage(Home& h, uint32_t place, uint32_t queue) {
   while (load_acquire(h.shared->mode) == abi::kModePassing && load_acquire(h.shared->generation) == h.generation) {
+    RingLock lock;  // as in join()
+    if (!lock.acquire(h, Side::tx)) {
+      ipc::wait_while_revoked(h.shared->tx_lock, &kLookAgain);
+      continue;
+    }
     if (Passage* p = passage_of(h)) return atomic_exchange(p->mine.watches[place], queue), void();
+    lock.release();
     if (join(h) != 0) return;
   }
 }

@@ -225,7 +225,8 @@ int Socket::settle(Home* seen) {
     case abi::kModePassing: {
       if (passage_of(*seen) == nullptr) {
         Guard guard(mutex_);
-        return current_home() != seen ? 0 : join(*seen);
+        if (current_home() != seen) return 0;
+        if (const int error = join(*seen); error != 0) return error;
       }
       ipc::wait_while_revoked(s.tx_lock, &kLookAgain);
       ipc::wait_while_revoked(s.rx_lock, &kLookAgain);

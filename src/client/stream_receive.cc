@@ -127,9 +127,10 @@ long Socket::receive_stream(int k, ReceiveRequest& request) {
       to = IovCursor(request.data);
       got = 0;
     }
+    // So is the passage: what came before it opened is in the ring, and is read first. It cannot end while we hold the lock.
+    Passage* passage = passage_of(*h);
     bool fault = false;
     size_t taken = take_stream(*h, to, flags, fault);
-    Passage* passage = passage_of(*h);
     if (passage != nullptr && to.left() > 0 && !fault) taken += take_passage(*h, *passage, to, flags, fault);
     got += taken;
     const bool at_mark = got > 0 && (flags & MSG_PEEK) == 0 && urgent_position(*h) == h->rx_bytes;

@@ -11,6 +11,9 @@
 #include "ipc/futex.h"
 
 namespace ferry::client {
+
+namespace abi = ipc::abi;
+
 namespace {
 
 constexpr int64_t kLookEvery = 1'000'000'000;  // ns
@@ -43,9 +46,12 @@ Socket::Seen Socket::look(const Home& h) {
   return seen;
 }
 
+// A passage that has begun or ended since is news: what wakes the caller has changed.
 bool Socket::has_news(const Home& h, const Seen& seen) {
-  return load_acquire(h.shared->event_seq) != seen.server ||
-         (seen.passage != nullptr && load_acquire(seen.passage->mine.event_seq) != seen.peer);
+  if (load_acquire(h.shared->event_seq) != seen.server) return true;
+  const bool passing = load_acquire(h.shared->mode) == abi::kModePassing;
+  if (passing != (seen.passage != nullptr)) return true;
+  return passing && (passage_of(h) != seen.passage || load_acquire(seen.passage->mine.event_seq) != seen.peer);
 }
 
 int Socket::wait_for_event(Home& h, const Seen& seen, Deadline& deadline) {

@@ -134,7 +134,8 @@ enum WantBit : uint32_t { kWantRead = 1, kWantWrite = 2, kWantClose = 4, kWantGi
 // rings the doorbell; nobody may take it until the server clears the bit or the mode has changed).
 enum LockBit : uint32_t { kLockHeld = 1, kLockWaiters = 2, kLockRevoked = 0x80000000u };
 
-// Positions and free-running indices count from the moment the slot got its generation: all of them are 0 then.
+// Positions and free-running indices count from the moment the slot got its generation: all of them are 0 then,
+// but for event_seq and waiters, which go on.
 struct alignas(64) SocketShared {
   // --- written by the server ---
   uint32_t generation;       // raised when the slot is given to a new socket
@@ -232,7 +233,7 @@ struct alignas(64) PeerQueue {
 static_assert(sizeof(PeerQueue) == 64);
 
 // One end of a passage. The ring behind it holds what its client writes and the other reads: the byte at position p lies at
-// (p - base) % kPassageBytes.
+// (p - base) % kPassageBytes. A new passage begins with zeroes, but for event_seq and waiters, which go on.
 struct alignas(64) PassageEnd {
   // --- written by the end's client ---
   uint64_t produced;           // bytes written

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "base/atomics.h"
+#include "base/bytes.h"
 #include "ipc/abi.h"
 #include "ipc/doorbell.h"
 #include "ipc/futex.h"
@@ -20,6 +21,14 @@
 namespace ferry::ipc {
 
 // --- server ---
+
+// Zeroes the slot for a new socket, but for the words that threads sleep by: one that slept on the socket before may count itself out
+// only now, and is not to count out one that sleeps on the new.
+inline void renew(abi::SocketShared& s) {
+  zero(&s, &s.event_seq);
+  zero(&s.error, &s.waiters);
+  zero(&s.watches, &s + 1);
+}
 
 // Tells threads that block on this socket.
 inline void signal_waiters(abi::SocketShared& socket) {

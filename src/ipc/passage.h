@@ -86,12 +86,23 @@ class PassageConsumer {
   uint64_t consumed_;
 };
 
+// Zeroes the end for a new connection, but for the words that threads sleep by (see renew() of a socket's slot).
+inline void renew(abi::PassageEnd& end) {
+  zero(&end, &end.waiters);
+  zero(&end.wants, &end.event_seq);
+}
+
+// Tells threads that block on this end.
+inline void signal_passage_waiters(abi::PassageEnd& end) {
+  atomic_add(end.event_seq, 1u);  // a full fence as well
+  if (load_relaxed(end.waiters) != 0) futex_wake(end.event_seq, kWakeAll);
+}
+
 // Tells the client of `end` that the other one has changed something, after it has: threads that block on it, and its event queues, of
 // which wake(queue) is called for each that sleeps. `queues`: its side's, abi::kMaxQueues of them.
 template <typename Wake>
 void signal_passage(abi::PassageEnd& end, uint32_t passage, abi::PeerQueue* queues, Wake&& wake) {
-  atomic_add(end.event_seq, 1u);  // a full fence as well
-  if (load_relaxed(end.waiters) != 0) futex_wake(end.event_seq, kWakeAll);
+  signal_passage_waiters(end);
   for (const uint32_t& watch : end.watches) {
     const uint32_t queue = load_relaxed(watch);  // once: the other client may change it at any time
     if (queue == 0 || queue > abi::kMaxQueues) continue;

@@ -4,10 +4,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <string>
 
 #include "ipc/event_queue.h"
+#include "ipc/lock.h"
 
 namespace ferry::server {
 namespace abi = ipc::abi;
@@ -40,7 +40,17 @@ Channel::~Channel() {
   if (region_ != 0) ctx_.memory.remove(region_);
 }
 
+void Channel::look_at_held_slots() {
+  std::erase_if(held_slots_, [this](uint32_t slot) {
+    const abi::SocketShared& s = shared(slot);
+    if (!ipc::is_released(s.tx_lock) || !ipc::is_released(s.rx_lock)) return false;
+    free_slots_.push_back(slot);
+    return true;
+  });
+}
+
 uint32_t Channel::assign(Socket& socket) {
+  if (!held_slots_.empty()) look_at_held_slots();
   uint32_t slot;
   if (!free_slots_.empty()) {
     slot = free_slots_.back();
@@ -54,7 +64,7 @@ uint32_t Channel::assign(Socket& socket) {
   slots_[slot].socket = &socket;
   uint32_t generation = ++slots_[slot].generation;
   abi::SocketShared& s = shared(slot);
-  std::memset(static_cast<void*>(&s), 0, sizeof s);
+  ipc::renew(s);
   store_release(s.generation, generation);
   return slot;
 }
@@ -62,9 +72,12 @@ uint32_t Channel::assign(Socket& socket) {
 void Channel::unassign(uint32_t slot) {
   FERRY_ASSERT(slot < slots_.size() && slots_[slot].socket != nullptr);
   slots_[slot].socket = nullptr;
-  store_release(shared(slot).mode, uint32_t{abi::kModeFree});
-  free_slots_.push_back(slot);
   --used_slots_;
+  abi::SocketShared& s = shared(slot);
+  store_release(s.mode, uint32_t{abi::kModeFree});
+  // A program that closes a socket which another of its threads is using: that thread is not to end up in the rings of a new socket.
+  const bool tx_free = ipc::revoke(s.tx_lock), rx_free = ipc::revoke(s.rx_lock);
+  (tx_free && rx_free ? free_slots_ : held_slots_).push_back(slot);
 }
 
 Socket* Channel::find(uint32_t slot, uint32_t generation) {

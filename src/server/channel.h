@@ -139,6 +139,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
     uint32_t generation = 0;
   };
   Channel(Context& context, Identity identity, ipc::ChannelMap map, UniqueFd kick);
+  void look_at_held_slots();
 
   Context& ctx_;
   Identity identity_;
@@ -149,6 +150,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   ClientRegions regions_;
   std::vector<Slot> slots_;    // grows to the highest slot used
   std::vector<uint32_t> free_slots_;
+  std::vector<uint32_t> held_slots_;  // free, but for a thread of the client that is in a ring of its still
   uint32_t used_slots_ = 0;
   uint64_t output_references_ = 0;
   Client* client_ = nullptr;

@@ -3,8 +3,8 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <cstring>
 
+#include "ipc/passage.h"
 #include "server/channel.h"
 #include "server/socket.h"
 
@@ -59,7 +59,7 @@ uint32_t PeerRegion::take() {
   free_.pop_back();
   uses_[passage] = {true, false, 0, 0};
   ++used_;
-  for (uint32_t side : {0u, 1u}) std::memset(static_cast<void*>(&view_.end(passage, side)), 0, sizeof(abi::PassageEnd));
+  for (uint32_t side : {0u, 1u}) ipc::renew(view_.end(passage, side));
   return passage;
 }
 

@@ -265,7 +265,8 @@ class Socket final : public PollHandler,
   bool run_passage();
   bool wants_to_leave();
   void enter_passage();
-  bool has_settled();
+  bool hand_over_output();
+  bool hand_over_input();
   void open_passage();
   void abandon_passage();
   bool finish_passage(bool forced);

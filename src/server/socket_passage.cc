@@ -9,6 +9,7 @@
 // What the program has not read when the passage begins stays in its input ring, and is read first. What it puts into its output ring
 // while the passage lasts (shutdown, urgent data) comes after everything in the passage: it ends it.
 #include "ipc/lock.h"
+#include "ipc/passage.h"
 #include "port/api/log.h"
 #include "server/peers.h"
 #include "server/sockets.h"
@@ -80,31 +81,39 @@ void Socket::consider_passage() {
   enter_passage();
 }
 
-// Whether everything of this socket's is with the stack, acknowledged, and in the ring for the program to read.
-bool Socket::has_settled() {
+// Hands what the program has written to the stack. False: a thread of its is in the output ring still; it rings.
+bool Socket::hand_over_output() {
   Attachment& h = *home();
-  if (!ipc::revoke(h.shared().tx_lock)) return false;  // its holder rings
+  if (!ipc::revoke(h.shared().tx_lock)) return false;
   take_output(h, true);
   feed();
-  sync_input();
-  if (home() != nullptr) push_input(h);
-  return backlog_.empty() && rx_.size() == h.in_ring();
+  return backlog_.empty();
 }
 
+// Puts what has come into the ring for the program to read. False: not all of it has room there.
+bool Socket::hand_over_input() {
+  sync_input();
+  Attachment& h = *home();
+  push_input(h);
+  return rx_.size() == h.in_ring();
+}
+
+// The order matters: the output of one is the input of the other, and what the passage brings comes behind all of it.
 void Socket::enter_passage() {
   Passage& p = *passage_;
   Socket &a = *p.ends[0].socket, &b = *p.ends[1].socket;
   if (!a.may_pass() || !b.may_pass()) return abandon_passage();
-  const bool a_settled = a.has_settled(), b_settled = b.has_settled();
-  if (!a.may_pass() || !b.may_pass()) return abandon_passage();
-  if (a_settled && b_settled) {
+  const bool a_sent = a.hand_over_output(), b_sent = b.hand_over_output();
+  if (a_sent && b_sent) {
     stack::Call call;
     call.op = stack::CallOp::settle;
     call.socket = id_;
     const Errc error = ctx_.protocols.call(call).error;
-    if (error == Errc::not_supported) return abandon_passage();
+    if (error == Errc::not_supported || !a.may_pass() || !b.may_pass()) return abandon_passage();
+    const bool a_has_all = a.hand_over_input(), b_has_all = b.hand_over_input();
+    if (!a.may_pass() || !b.may_pass()) return abandon_passage();
     // The acknowledgements came back within the call.
-    if (error == Errc::ok && a.span_bytes_ == 0 && b.span_bytes_ == 0) return open_passage();
+    if (error == Errc::ok && a_has_all && b_has_all && a.span_bytes_ == 0 && b.span_bytes_ == 0) return open_passage();
   }
   if (ctx_.now < p.deadline) return;
   ++ctx_.counters.passages_given_up;
@@ -300,6 +309,7 @@ bool Socket::finish_passage(bool forced) {
       s.publish();
       ipc::end_revocation(shared.tx_lock, true);
       ipc::end_revocation(shared.rx_lock, true);
+      ipc::signal_passage_waiters(p.region->view().end(p.number, p.side_of(s)));
     }
     s.mark();
   }

@@ -345,6 +345,10 @@ class FakeServer {
     finish_leaving(s, w);
   }
 
+  // The only region with another client; the test plays that client, and opens and ends passages (passage_test.cc).
+  ipc::OwnedFd peer_memfd;
+  uint32_t peer_serial = 1;
+
   uint32_t send_buffer = 256 * 1024;
   std::atomic<uint32_t> violations{0}, given_back{0};
   uint64_t region_bytes = 64 << 20;
@@ -477,6 +481,11 @@ class FakeServer {
     }
     if (s == nullptr) return Errc::bad_socket;
     switch (static_cast<Op>(q.op)) {
+      case Op::peer_region:
+        if (!peer_memfd.valid() || q.value != 0) return Errc::invalid;
+        reply.value = peer_serial;
+        out.emplace_back(fcntl(peer_memfd.get(), F_DUPFD_CLOEXEC, 0));
+        return Errc::ok;
       case Op::bind:
       case Op::set_option: return Errc::ok;
       case Op::get_option: return reply.data_length = 4, reply.data[0] = 42, Errc::ok;

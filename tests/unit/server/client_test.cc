@@ -118,6 +118,34 @@ TEST_F(ClientTest, WhileAnAnswerIsDueNoOtherRequestIsTaken) {
   EXPECT_EQ(handler.requests.size(), 2u);
 }
 
+// A program that closes a socket which another of its threads is just using.
+TEST_F(ClientTest, ASlotWhoseRingsAreInUseIsNotGivenToAnotherSocket) {
+  Client& client = connect_client();
+  Socket& first = open(client);
+  const uint32_t slot = first.slot_in(*client.channel());
+  abi::SocketShared& words = client.channel()->shared(slot);
+  words.rx_lock = abi::kLockHeld;
+  words.waiters = 1;
+  const auto end = [&](Socket& s) {
+    ks.back().reset();
+    run();
+    s.on_events(static_cast<uint32_t>(tcp::Event::closed));
+    run();
+  };
+  end(first);
+  ASSERT_EQ(words.mode, uint32_t{abi::kModeFree});
+  EXPECT_NE(words.rx_lock & abi::kLockRevoked, 0u);
+  Socket& second = open(client);
+  EXPECT_NE(second.slot_in(*client.channel()), slot);
+  words.rx_lock = abi::kLockRevoked;  // unlock
+  const uint32_t seen = words.event_seq;
+  Socket& third = open(client);
+  EXPECT_EQ(third.slot_in(*client.channel()), slot);
+  EXPECT_EQ(words.rx_lock, 0u);
+  EXPECT_EQ(words.waiters, 1u);  // as in a passage: it counts itself out
+  EXPECT_GE(words.event_seq, seen);
+}
+
 TEST_F(ClientTest, HangUpReleasesTheChannel) {
   Client& client = connect_client();
   connections[0].reset();

@@ -132,6 +132,44 @@ TEST_F(PassageTest, WhatWasNotReadStaysInTheRing) {
   EXPECT_EQ(protocols.consumed(), 7);
 }
 
+// Each end's output is the other's input, also that which leaves only when the passage is made.
+TEST_F(PassageTest, WhatCameBeforeItIsInTheRingWhenItOpens) {
+  protocols.within = [&](const stack::Call& c) {
+    if (c.op != CallOp::send) return;
+    Socket &from = c.socket == a->id() ? *a : *b, &to = c.socket == a->id() ? *b : *a;
+    receive(to, c.socket == a->id() ? "of a" : "of b");
+    from.on_completed(c.data.length);
+  };
+  touch(*a, 5);
+  ASSERT_FALSE(a->in_passage());
+  write(*first, *a, "of a");
+  write(*second, *b, "of b");
+  for (int i = 0; i < 40 && !a->in_passage(); ++i) a->run();  // and not b, which has not rung
+  ASSERT_TRUE(a->in_passage());
+  EXPECT_EQ(read(*first, *a), "of b");
+  EXPECT_EQ(read(*second, *b), "of a");
+}
+
+TEST_F(PassageTest, SleepersOfOneAreNotCountedInTheNext) {
+  enter();
+  abi::PassageEnd& e = end(*second, *b);
+  const uint32_t passage = words(*second, *b).passage;
+  e.waiters = 1;
+  e.event_seq = 5;
+  ASSERT_TRUE(a->leave_passage());
+  EXPECT_EQ(e.event_seq, 6u);  // whoever sleeps there is told
+  e.produced = 9;
+  e.wants = e.watches[0] = 1;
+  touch(*a, 2000);
+  ASSERT_TRUE(a->in_passage());
+  ASSERT_EQ(words(*second, *b).passage, passage);
+  EXPECT_EQ(e.waiters, 1u);    // it counts itself out when it gets round to it
+  EXPECT_EQ(e.event_seq, 6u);  // and does not take the next passage's first event for the last one's
+  EXPECT_EQ(e.produced, 0u);
+  EXPECT_EQ(e.wants, 0u);
+  EXPECT_EQ(e.watches[0], 0u);
+}
+
 TEST_F(PassageTest, LeavingTellsTheStackAndKeepsWhatWasNotRead) {
   enter();
   pass(*first, *a, "hello world");
