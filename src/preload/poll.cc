@@ -53,6 +53,7 @@ class PollCall {
   bool is_native(Item& item);
   nfds_t evaluate();
   int ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t count);
+  int look_at_kernel();
   nfds_t merge();
   // needless: ferryd is gone, nothing can happen to our sockets; impossible: they must be looked at again and again.
   enum class Watching { all, needless, impossible };
@@ -137,6 +138,9 @@ int PollCall::ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t c
   return real().ppoll(kernel_, count, timeout, mask);
 }
 
+// What the kernel's descriptors are like now that one of ours is ready: they are told together, and are not to starve.
+int PollCall::look_at_kernel() { return kernel_wanted_ ? ask_kernel(&kNow, nullptr, kernel_count_) : 0; }
+
 // Adds what the kernel said to the program's entries; how many are ready altogether.
 nfds_t PollCall::merge() {
   for (nfds_t i = 0; i < used_; ++i) {
@@ -187,18 +191,20 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   bool quiet = true;
   if (queue)
     while (t_queue.take(slots, 64) == 64) {}
-  if (watching != Watching::impossible && evaluate() != 0) return 0;  // after watching, and after the bits were cleared
+  if (watching != Watching::impossible && evaluate() != 0) return look_at_kernel();  // after watching, and after the bits were cleared
   // A signal that only `mask` lets through comes in the kernel's ppoll.
   if (queue && t_queue.spin(!spun_ && mask == nullptr)) {
     spun_ = true;
-    return kernel_wanted_ ? ask_kernel(&kNow, nullptr, kernel_count_) : 0;  // they are not to starve
+    return look_at_kernel();
   }
   if (queue) quiet = t_queue.prepare_sleep();
   for (nfds_t i = 0; i < used_; ++i)
     if (items_[i].file->kind() == FileKind::epoll)
       quiet &= static_cast<EpollSet*>(items_[i].file.get())->prepare_sleep(fds_[items_[i].index].fd);
   int result = 0;
-  if (quiet) {
+  if (!quiet) {
+    result = look_at_kernel();
+  } else {
     nfds_t count = kernel_count_;
     if (queue) kernel_[count++] = {t_queue.fd(), POLLIN, 0};
     bool tick = watching == Watching::impossible && (remaining.left() == nullptr || remaining.left_ns() > kFallbackTick.tv_nsec);
