@@ -10,8 +10,6 @@ from cases.load import iperf3_client, start_iperf3
 from evidence import number
 from harness import Failed, eventually
 
-SLOW_PATH = ("--loss", "1", "--reorder", "1", "--hold", "2", "--seed", "11")
-
 
 def referenced(side):
     return number(side.stat(), "server", "referenced_out")
@@ -36,13 +34,6 @@ def passing_large_buffers(net):
     bytes_by_reference = large(net, size, "overwrite", "free", "again", "overwrite", "fork", "exit")
     if bytes_by_reference < 6 * size << 20:
         raise Failed(f"only {bytes_by_reference} bytes went by reference")
-
-
-@case((FERRY_KERNEL, FERRY_FERRY), timeout=150, relay=SLOW_PATH)
-def passing_bad_path(net):
-    """The same over a path that loses frames: what is sent again is what was sent first."""
-    if large(net, 4, "overwrite", "free", "again", "fork", "exit") < 4 * 4 << 20:
-        raise Failed("hardly any byte went by reference")
 
 
 @case((FERRY_KERNEL, FERRY_FERRY), timeout=60, needs=("iperf3",))

@@ -95,8 +95,8 @@ TEST_F(RegionTest, WhatWasReferredToStaysAndTheProgramWritesOn) {
   EXPECT_EQ(std::string(seen(p), 2 * kPage), std::string(2 * kPage, 'a'));
 }
 
-// PAPER, property 2: one small page is copied per page touched, none if none is.
-TEST_F(RegionTest, OnlyTouchedPagesAreCopied) {
+// One small page is copied per page touched, none if none is.
+TEST_F(RegionTest, Property2TransienceOnlyTouchedPagesAreCopied) {
   char* p = allocate(2);
   std::memset(p, 'a', 2 * kPage);
   ASSERT_GT(refer(p, 2 * kPage), 0u);
@@ -128,7 +128,7 @@ TEST_F(RegionTest, WithoutPagemapMemoryIsReferredToOnce) {
   EXPECT_EQ(region_.refer(reinterpret_cast<std::byte*>(p), 100, 100, WrittenPages(-1)), 0u);
 }
 
-TEST_F(RegionTest, MemoryThatWasReleasedIsNotUsedAgainWhileItIsReferredTo) {
+TEST_F(RegionTest, Property8MemoryIsNotUsedAgainWhileItIsReferredTo) {
   char* p = allocate(1);
   std::memset(p, 'a', kPage);
   ASSERT_EQ(refer(p, kPage), kPage);

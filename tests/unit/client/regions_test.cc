@@ -1,4 +1,4 @@
-// Output by reference on a channel, named after the properties of docs/architecture.md, "Emulated copy". The server of these tests reads
+// Output by reference on a channel; Property1… are those of docs/testing.md. The server of these tests reads
 // payload only when it is told to take it, which is later than the program has done its worst.
 #include "client/regions.h"
 
@@ -71,7 +71,7 @@ class Regions : public testing::Test {
   int k_ = -1;
 };
 
-TEST_F(Regions, OutputIntegrityWhenTheBufferIsOverwritten) {
+TEST_F(Regions, Property1OutputIntegrityWhenTheBufferIsOverwritten) {
   char* p = allocate(8 << 20, 'a');
   take(false);
   ASSERT_EQ(send(p, 8 << 20), 8 << 20);
@@ -83,7 +83,7 @@ TEST_F(Regions, OutputIntegrityWhenTheBufferIsOverwritten) {
   regions::release(p);
 }
 
-TEST_F(Regions, OutputIntegrityWhenTheBufferIsFreedAndItsLikeAllocatedAgain) {
+TEST_F(Regions, Property1OutputIntegrityWhenTheBufferIsFreedAndItsLikeAllocatedAgain) {
   char* p = allocate(4 << 20, 'a');
   take(false);
   ASSERT_EQ(send(p, 4 << 20), 4 << 20);
@@ -95,7 +95,7 @@ TEST_F(Regions, OutputIntegrityWhenTheBufferIsFreedAndItsLikeAllocatedAgain) {
   regions::release(other);
 }
 
-TEST_F(Regions, OutputIntegrityWhenTheSocketIsClosed) {
+TEST_F(Regions, Property1OutputIntegrityWhenTheSocketIsClosed) {
   char* p = allocate(4 << 20, 'a');
   take(false);
   ASSERT_EQ(send(p, 4 << 20), 4 << 20);
@@ -108,7 +108,7 @@ TEST_F(Regions, OutputIntegrityWhenTheSocketIsClosed) {
   regions::release(other);
 }
 
-TEST_F(Regions, EveryOffsetAndLengthIsAsCopied) {
+TEST_F(Regions, Property4EveryOffsetAndLengthIsAsCopied) {
   const std::string all = pattern(3 * kPage, 1);
   char* p = allocate(3 * kPage, 0);
   std::string expected;
@@ -130,7 +130,7 @@ TEST_F(Regions, EveryOffsetAndLengthIsAsCopied) {
   regions::release(p);
 }
 
-TEST_F(Regions, CopyAccountingOfWholePages) {
+TEST_F(Regions, Property5CopyAccountingOfWholePages) {
   const uint64_t before = copied(), referred = Channel::copy_counters().referenced;
   char* p = allocate(16 << 20, 'a');
   for (int i = 1; i <= 3; ++i) {
@@ -165,7 +165,7 @@ TEST_F(Regions, SmallSendsAndOrdinaryMemoryAreCopied) {
   regions::release(p);
 }
 
-TEST_F(Regions, SafeLifetimeAllMemoryComesBack) {
+TEST_F(Regions, Property8SafeLifetimeAllMemoryComesBack) {
   // Far more than a region holds, most of it never seen completed by a call of ours.
   for (int round = 0; round < 40; ++round) {
     char* p = allocate(6 << 20, static_cast<char>('a' + round % 26));
@@ -177,7 +177,7 @@ TEST_F(Regions, SafeLifetimeAllMemoryComesBack) {
   EXPECT_EQ(referenced(), 40u * (6 << 20));
 }
 
-TEST_F(Regions, ForkWithOutputPending) {
+TEST_F(Regions, Property8ForkWithOutputPending) {
   char* p = allocate(4 << 20, 'a');
   take(false);
   ASSERT_EQ(send(p, 4 << 20), 4 << 20);
@@ -205,7 +205,7 @@ TEST_F(Regions, ForkWithOutputPending) {
   regions::release(fresh);
 }
 
-TEST_F(Regions, WhileAChildLivesItsPagesAreNotUsedAgainAndAfterwardsTheyAre) {
+TEST_F(Regions, Property8PagesAreNotUsedAgainWhileAChildLives) {
   char* p = allocate(4 << 20, 'a');
   int go[2];
   ASSERT_EQ(pipe(go), 0);

@@ -1,0 +1,168 @@
+"""The properties of I/O-oriented IPC end to end, by the numbers of "Properties" in docs/testing.md, each beside a hostile client.
+
+The hostile client breaks every promise of the channel at the ferryd whose programs are tested; with a sanitized ferryd (run.py --ferryd)
+any report fails the test as well. What needs a look inside (which pages were copied) is in tests/unit under the same names.
+"""
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, SELF, case
+from cases.passing import large, referenced
+from evidence import number, reports_of
+from harness import Failed, Process, eventually
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCHEMES = ("shared", "emulated", "copy")
+MOST_SECONDS = 120
+SLOW_PATH = ("--loss", "1", "--reorder", "1", "--hold", "2", "--seed", "11")
+
+
+@contextlib.contextmanager
+def hostile_client(net, side):
+    """Attacks the side's ferryd until the block ends; ferryd must not notice more than counters."""
+    attack = Process(["ip", "netns", "exec", side.netns, net.options.program("hostile_client"), side.socket, "10.9.0.77", str(MOST_SECONDS),
+                      os.environ.get("SEED", "1")], net.log_path("hostile"))
+    time.sleep(0.2)
+    try:
+        yield
+        if not attack.running():
+            raise Failed(f"the attack ended before the test: {attack.popen.returncode}\n{attack.tail()}")
+    finally:
+        attack.stop(signal.SIGKILL)
+    if not side.ferryd.running():
+        raise Failed(f"ferryd ended with {side.ferryd.popen.returncode}\n{side.ferryd.tail(60)}")
+    if reports_of(side):
+        raise Failed("ferryd reports:\n" + "\n".join(reports_of(side)[:20]))
+    side.tier2_expected = True  # the attacker demotes sockets
+    eventually(lambda: all(s.get("process") != "hostile_client" for s in side.sockets()), 10, "the attacker's sockets are gone")
+
+
+def own_script(name, *words):
+    return ["/usr/bin/python3", "-B", os.path.join(HERE, "properties", name), *words]
+
+
+def compiled(net, name):
+    program = os.path.join(net.folder, name)
+    subprocess.run(["gcc", "-std=gnu17", "-O2", "-Wall", "-o", program, os.path.join(HERE, "properties", name + ".c")], check=True)
+    os.chmod(program, 0o755)
+    return program
+
+
+def serve(net, words, port):
+    server = net.server.spawn(words)
+    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, f"port {port} listens\n" + server.tail())
+    return server
+
+
+def finish(server, seconds):
+    if server.wait(seconds).code != 0:
+        raise Failed(f"the server's side\n{server.tail()}")
+    return server.output()[0]
+
+
+@case((FERRY_KERNEL, FERRY_FERRY), timeout=150, relay=SLOW_PATH)
+def property_1_output_integrity(net):
+    """What is sent is what the buffer held when send(2) was called, whatever the program does to it while the path is slow."""
+    with hostile_client(net, net.client):
+        if large(net, 4, "overwrite", "free", "again", "fork", "exit") < 4 * 4 << 20:
+            raise Failed("hardly any byte went by reference")
+
+
+@case((KERNEL_FERRY, FERRY_FERRY), timeout=100, relay=("--corrupt", "20", "--direction", "forth", "--seed", "3"))
+def property_3_input_integrity(net):
+    """Wrong checksums, time-outs and resets leave the buffer of a receive as it was."""
+    with hostile_client(net, net.server):
+        server = serve(net, own_script("integrity.py", "serve", "9410"), 9410)
+        before = net.server.stat()
+        net.client.run(own_script("integrity.py", "send", net.target, "9410", "6000" if net.options.full else "2000"), timeout=60)
+        came, timed_out = (int(word) for word in finish(server, 20).split() if word.isdigit())
+        dropped = number(net.server.stat(), "drops", "udp_checksum") - number(before, "drops", "udp_checksum")
+    if came < 100 or timed_out < 5 or dropped < 100:
+        raise Failed(f"{came} datagrams came, {timed_out} receives timed out, {dropped} checksums were wrong: too few to prove anything")
+
+
+def edges(net, attacked):
+    """The sweep with every scheme in turn, both ways. Returns how many bytes went by reference with the last of them."""
+    program, full = compiled(net, "edges"), "1" if net.options.full else "0"
+    with hostile_client(net, attacked):
+        for port, scheme in enumerate(SCHEMES, 9420):
+            net.options.scheme = scheme
+            before = referenced(attacked)
+            server = serve(net, [program, "serve", str(port)], port)
+            client = net.client.run([program, "send", net.target, str(port), full], timeout=MOST_SECONDS)
+            if "transfers: 2" not in finish(server, 30) or "transfers: 2" not in client.out:
+                raise Failed(f"{scheme}: too few transfers\n{client.out}")
+            if scheme == "emulated" and referenced(attacked) - before < 50 << 20:
+                raise Failed(f"only {referenced(attacked) - before} bytes went by reference")
+
+
+@case(CLIENT_AND_SERVER, timeout=200)
+def property_4_edges(net):
+    """Any offset, any length, with every scheme: byte by byte what a copy would have been, and nothing around it."""
+    edges(net, net.client if net.client.on_ferry() else net.server)
+
+
+@case((SELF,), timeout=200)
+def property_4_edges_same_host(net):
+    """The same between two clients of one ferryd, past it."""
+    edges(net, net.client)
+    if number(net.client.stat(), "server", "passages_entered") < len(SCHEMES):
+        raise Failed("the connections did not go past ferryd")
+
+
+@case((FERRY_KERNEL, FERRY_FERRY), timeout=100)
+def property_5_copy_accounting(net):
+    """Whole pages that are sent by reference are copied nowhere between the program and the link."""
+    size = 16 << 20
+    with hostile_client(net, net.client):
+        copies = net.client.stat()["copies"]
+        if (sent := large(net, size >> 20, "again", "again")) < 4 * size:
+            raise Failed(f"{sent} of {4 * size} bytes went by reference")
+        now = net.client.stat()["copies"]
+    # What came in are answers of 32 bytes; only datagrams are gathered, and those are the attacker's.
+    if any(now[kind] - copies[kind] > 1 << 16 for kind in now if kind != "gather"):
+        raise Failed(f"copies while {4 * size} bytes were sent: {copies} before, {now} after")
+
+
+@case((FERRY_KERNEL, KERNEL_FERRY), timeout=60, needs=("iperf3",))
+def property_7_forwarding_without_touching(net):
+    """Where the interface sums, the protocols look at headers only: of gigabytes that ferryd forwards it reads no byte."""
+    side = net.client if net.client.on_ferry() else net.server
+    server = net.server.spawn(["iperf3", "-s", "-1"])
+    net.server.wait_listening(5201, process=server)
+    before = side.stat()
+    net.client.run(["iperf3", "-c", net.target, "-t", "3", "-J"])
+    now = side.stat()
+    moved = max(sum(link[way] for link in now["links"]) - sum(link[way] for link in before["links"]) for way in ("tx_bytes", "rx_bytes"))
+    read = number(now, "stack", "payload_bytes_summed") - number(before, "stack", "payload_bytes_summed")
+    copied = sum(now["copies"].values()) - sum(before["copies"].values())
+    if moved < 100 << 20:
+        raise Failed(f"only {moved} bytes went over the link")
+    if read > 1 << 16 or copied > moved / 100:
+        raise Failed(f"of {moved} bytes, {read} were summed and {copied} copied in ferryd")
+
+
+@case((FERRY_KERNEL,), timeout=150)
+def property_8_safe_lifetime(net):
+    """Clients are killed while their pages are on the way: the peer gets nothing but what was sent, and all memory comes back."""
+    net.options.scheme = "emulated"
+    with hostile_client(net, net.client):
+        for turn in range(30 if net.options.full else 8):
+            server = serve(net, net.python("large.py", "serve", "9400"), 9400)
+            victim = net.client.spawn(net.python("large.py", "send", net.target, "9400", "16", *["again", "fork", "free"] * 4, "exit"))
+            eventually(lambda: referenced(net.client) > 0 or not victim.running(), 20, "output by reference begins")
+            time.sleep(0.05 * turn)
+            victim.stop(signal.SIGKILL)
+            server.stop(signal.SIGKILL)
+            if "bad" in server.output()[0]:
+                raise Failed(f"the peer got other bytes\n{server.tail()}")
+        server = serve(net, net.python("large.py", "serve", "9400"), 9400)
+        net.client.run(net.python("large.py", "send", net.target, "9400", "16", "overwrite", "fork", "exit"), timeout=60)
+        finish(server, 30)
+    eventually(lambda: number(net.client.stat(), "memory", "channels") == 0, 20, "all channels are gone")
+    memory = net.client.stat()["memory"]
+    if memory["staging_bytes"] != 0 or memory["input_bytes"] != 0:
+        raise Failed(f"memory did not come back: {memory}")
