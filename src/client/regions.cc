@@ -75,8 +75,11 @@ bool reserve_address_space(State& s, const Channel& channel) {
   const long r = raw_syscall(SYS_mmap, 0, static_cast<long>(all + Region::kPage), PROT_NONE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (r < 0 && r > -4096) return give_up(s, "no address space for regions"), false;
-  s.slots = new (std::nothrow) Slot[abi::kMaxRegions];
-  if (s.slots == nullptr) return give_up(s, "no memory"), false;
+  // Not by malloc: an allocator may be asking us for memory.
+  const long slots = raw_syscall(SYS_mmap, 0, sizeof(Slot) * abi::kMaxRegions, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (slots < 0 && slots > -4096) return give_up(s, "no memory"), false;
+  s.slots = reinterpret_cast<Slot*>(slots);
+  for (uint32_t i = 0; i < abi::kMaxRegions; ++i) new (s.slots + i) Slot;
   s.region_size = size;
   store_release(g_begin, reinterpret_cast<std::byte*>((static_cast<size_t>(r) + Region::kPage - 1) / Region::kPage * Region::kPage));
   store_release(g_size, all);

@@ -40,10 +40,6 @@ def hostile_client(net, side):
     eventually(lambda: all(s.get("process") != "hostile_client" for s in side.sockets()), 10, "the attacker's sockets are gone")
 
 
-def own_script(name, *words):
-    return ["/usr/bin/python3", "-B", os.path.join(HERE, "properties", name), *words]
-
-
 def compiled(net, name):
     program = os.path.join(net.folder, name)
     subprocess.run(["gcc", "-std=gnu17", "-O2", "-Wall", "-o", program, os.path.join(HERE, "properties", name + ".c")], check=True)
@@ -75,9 +71,9 @@ def property_1_output_integrity(net):
 def property_3_input_integrity(net):
     """Wrong checksums, time-outs and resets leave the buffer of a receive as it was."""
     with hostile_client(net, net.server):
-        server = serve(net, own_script("integrity.py", "serve", "9410"), 9410)
+        server = serve(net, net.python("integrity.py", "serve", "9410"), 9410)
         before = net.server.stat()
-        net.client.run(own_script("integrity.py", "send", net.target, "9410", "6000" if net.options.full else "2000"), timeout=60)
+        net.client.run(net.python("integrity.py", "send", net.target, "9410", "6000" if net.options.full else "2000"), timeout=60)
         came, timed_out = (int(word) for word in finish(server, 20).split() if word.isdigit())
         dropped = number(net.server.stat(), "drops", "udp_checksum") - number(before, "drops", "udp_checksum")
     if came < 100 or timed_out < 5 or dropped < 100:
