@@ -109,8 +109,8 @@ class PassageTest : public testing::Test {
       have += static_cast<size_t>(got);
       size_t at = 0;
       for (; at + 4 <= have; at += 4, ++wanted)
-        if (std::memcmp(&bytes[at], &wanted, 4) != 0) return wanted;
-      std::memmove(bytes.data(), &bytes[at], have - at);
+        if (std::memcmp(bytes.data() + at, &wanted, 4) != 0) return wanted;
+      std::memmove(bytes.data(), bytes.data() + at, have - at);
       have -= at;
     }
     return ~0u;
