@@ -271,7 +271,7 @@ class Socket final : public PollHandler,
   void abandon_passage();
   bool finish_passage(bool forced);
   void keep_unread(uint32_t side, uint64_t base, uint64_t from, uint64_t to);
-  void break_connection();
+  void break_connection(const char* why);
   void publish_passage(ipc::abi::SocketShared& s);
   void on_home_gone();
   Socket* other_end() const;

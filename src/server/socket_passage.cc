@@ -4,7 +4,7 @@
 //   consider_passage: revoke both tx_locks --> enter_passage: feed what is in the rings, until nothing is under way in the stack
 //        --> open_passage: kModePassing, locks given back
 //   leave_passage: revoke all four locks --free?--> finish_passage: tell the stack what was passed, keep what was not read as input,
-//        kModeShared; or wait, as for a move, at most kPatience
+//        kModeShared; or wait, at most kPassagePatience, and reset the connection: the holder may have bytes half read or half written
 //
 // What the program has not read when the passage begins stays in its input ring, and is read first. What it puts into its output ring
 // while the passage lasts (shutdown, urgent data) comes after everything in the passage: it ends it.
@@ -20,6 +20,7 @@ namespace {
 
 constexpr Duration kSettleTime = Duration::ms(5);
 constexpr uint8_t kMostTries = 16;
+constexpr Duration kPassagePatience = Duration::seconds(2);
 constexpr uint32_t kPiece = 64 * 1024;       // of unread bytes: what finds room in an input pool at once
 
 // The words of one direction as they are now: written at one end, read at the other.
@@ -238,7 +239,7 @@ bool Socket::leave_passage() {
   }
   if (passage_->state == Passage::State::open) {
     passage_->state = Passage::State::leaving;
-    passage_->deadline = ctx_.now + kPatience;
+    passage_->deadline = ctx_.now + kPassagePatience;
     for (Passage::End& e : passage_->ends) e.socket->expect_locks(passage_->deadline);
   }
   bool all_free = true;
@@ -253,7 +254,6 @@ bool Socket::leave_passage() {
   if (all_free) return finish_passage(false);
   if (ctx_.now < passage_->deadline) return false;
   ++ctx_.counters.forced_moves;
-  port::log(port::LogLevel::warning, "a client does not let go of a connection with another client: it is taken away");
   return finish_passage(true);
 }
 
@@ -314,7 +314,8 @@ bool Socket::finish_passage(bool forced) {
     s.mark();
   }
   ctx_.peers->close(p, unread, moved, forced);
-  if (!possible) first.break_connection();
+  if (!possible) first.break_connection("its passage holds impossible positions");
+  else if (forced) first.break_connection("one of them does not let go of it");
   return true;
 }
 
@@ -331,10 +332,10 @@ void Socket::keep_unread(uint32_t side, uint64_t base, uint64_t from, uint64_t t
   }
 }
 
-// The words of the passage make no sense: one of the two clients has written where it must not. The connection cannot go on.
-void Socket::break_connection() {
+// One of the two clients has written where it must not, or is in the middle of a call and stands still. The connection cannot go on.
+void Socket::break_connection(const char* why) {
   ++ctx_.counters.passages_broken;
-  port::log(port::LogLevel::warning, "a connection between two clients is reset: its passage holds impossible positions");
+  port::log(port::LogLevel::warning, "a connection between two clients is reset: %s", why);
   stack::Call call;
   call.op = stack::CallOp::connect;  // to nobody: the other end is reset
   call.socket = id_;
