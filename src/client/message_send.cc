@@ -45,7 +45,9 @@ long Socket::send_message(int k, const SendRequest& request) {
   const abi::MessageHeader header = header_for(request, payload);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);
-  for (bool wanting = false;;) {
+  const Home* asked = nullptr;  // as in send_stream
+  Seen before;
+  for (;;) {
     Home* h = nullptr;
     RingLock lock;
     const int entered = enter(k, Side::tx, h, lock);
@@ -61,14 +63,15 @@ long Socket::send_message(int k, const SendRequest& request) {
       h->channel->ring(h->engine, h->slot);
       return static_cast<long>(payload);
     }
-    if (!wanting) {
+    if (asked != h) {
+      asked = h;
+      before = seen;
       atomic_or(h->shared->wants, uint32_t{abi::kWantWrite});
-      wanting = true;
       continue;
     }
     if (nonblocking) return state == kStarved ? -ENOBUFS : -EAGAIN;
-    wanting = false;
-    const int waited = state == kStarved ? wait_a_little(*h, seen) : wait_for_event(*h, seen, deadline);
+    asked = nullptr;
+    const int waited = state == kStarved ? wait_a_little(*h, before) : wait_for_event(*h, before, deadline);
     if (waited != 0) return waited;
   }
 }
