@@ -269,7 +269,7 @@ class Socket final : public PollHandler,
   bool hand_over_input();
   void open_passage();
   void abandon_passage();
-  bool finish_passage(bool forced);
+  bool finish_passage(bool forced, const char* broken = nullptr);
   void keep_unread(uint32_t side, uint64_t base, uint64_t from, uint64_t to);
   void break_connection(const char* why);
   void publish_passage(ipc::abi::SocketShared& s);

@@ -254,7 +254,7 @@ bool Socket::leave_passage() {
   if (all_free) return finish_passage(false);
   if (ctx_.now < passage_->deadline) return false;
   ++ctx_.counters.forced_moves;
-  return finish_passage(true);
+  return finish_passage(true, "one of them does not let go of it");
 }
 
 void Socket::tear_passage() {
@@ -268,8 +268,8 @@ void Socket::on_home_gone() {
   leave_passage();
 }
 
-// Nobody but us uses the passage now. True.
-bool Socket::finish_passage(bool forced) {
+// Nobody but us uses the passage now, unless `forced`. `broken`: why the connection cannot go on, if it cannot. True.
+bool Socket::finish_passage(bool forced, const char* broken) {
   Passage& p = *passage_;
   const Direction ways[2] = {Direction(p, 0), Direction(p, 1)};
   const bool possible = ways[0].possible(p.ends[0].told) && ways[1].possible(p.ends[1].told);
@@ -314,8 +314,8 @@ bool Socket::finish_passage(bool forced) {
     s.mark();
   }
   ctx_.peers->close(p, unread, moved, forced);
-  if (!possible) first.break_connection("its passage holds impossible positions");
-  else if (forced) first.break_connection("one of them does not let go of it");
+  if (!possible) broken = "its passage holds impossible positions";
+  if (broken != nullptr) first.break_connection(broken);
   return true;
 }
 

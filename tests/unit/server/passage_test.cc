@@ -263,6 +263,17 @@ TEST_F(PassageTest, LeavingWaitsForAReaderAndNotForEver) {
   EXPECT_NE(words(*first, c).passage, passage);  // somebody may still write there
 }
 
+// The program does away with the connection itself: what becomes of it is for the disconnecting call alone.
+TEST_F(PassageTest, TearingItDownWaitsForNobodyAndResetsNothing) {
+  enter();
+  words(*first, *a).tx_lock = abi::kLockHeld;
+  a->tear_passage();
+  EXPECT_FALSE(a->in_passage());
+  EXPECT_EQ(counters.passages_broken, 0u);
+  EXPECT_EQ(protocols.count(CallOp::connect), 0u);
+  EXPECT_EQ(a->take_error(), Errc::ok);
+}
+
 TEST_F(PassageTest, CloseWithUnreadBytesIsSeenByTheStackBeforeItCloses) {
   enter();
   pass(*first, *a, "never read");
