@@ -87,9 +87,7 @@ long Socket::send_whole_datagram(int k, const SendRequest& request) {
   const abi::DatagramHeader header = header_for(request, payload);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);
-  const Home* asked = nullptr;  // as in send_stream
-  Seen before;
-  for (;;) {
+  for (Wish wish;;) {
     Home* h = nullptr;
     RingLock lock;
     const int entered = enter(k, Side::tx, h, lock);
@@ -109,15 +107,10 @@ long Socket::send_whole_datagram(int k, const SendRequest& request) {
       h->channel->ring(h->engine, h->slot);
       return static_cast<long>(payload);
     }
-    if (asked != h) {
-      asked = h;
-      before = seen;
-      atomic_or(s.wants, uint32_t{abi::kWantWrite});
-      continue;
-    }
+    if (wish.make(*h, seen, s.wants)) continue;
     if (nonblocking) return put == kStarved ? -ENOBUFS : -EAGAIN;
-    asked = nullptr;
-    const int waited = put == kStarved ? wait_a_little(*h, before) : wait_for_event(*h, before, deadline);
+    wish.asked = nullptr;
+    const int waited = put == kStarved ? wait_a_little(*h, wish.before) : wait_for_event(*h, wish.before, deadline);
     if (waited != 0) return waited;
   }
 }

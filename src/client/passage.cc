@@ -16,9 +16,8 @@ namespace ferry::client {
 namespace abi = ipc::abi;
 
 namespace {
-constexpr uint32_t kChunk = 32 * 1024;   // bytes published at a time: the reader works on one while the next is copied
-constexpr uint64_t kLeast = 4096;        // room that is worth using when more is to be sent, bytes
-constexpr timespec kLookAgain = {1, 0};  // in case ferryd dies in the middle of a revocation
+constexpr uint32_t kChunk = 32 * 1024;  // bytes published at a time: the reader works on one while the next is copied
+constexpr uint64_t kLeast = 4096;       // room that is worth using when more is to be sent, bytes
 }  // namespace
 
 // The passage that the server has opened becomes this home's. 0: look at the mode again; -ENETDOWN. Caller holds mutex_.

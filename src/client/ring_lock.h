@@ -8,6 +8,7 @@
 namespace ferry::client {
 
 enum class Side { tx, rx };
+inline constexpr timespec kLookAgain = {1, 0};  // for ipc::wait_while_revoked: ferryd may die in the middle of a revocation
 
 class RingLock {
  public:

@@ -296,6 +296,14 @@ class Socket {
     Passage* passage = nullptr;
   };
   static Seen look(const Home& h);
+  // Of a call that finds no room: who was asked to tell of some, and what had been seen before. The answer may come, and the wish be void,
+  // before the caller has looked once more, so it waits for anything since `before`.
+  struct Wish {
+    const Home* asked = nullptr;
+    Seen before;
+    // Asks by `wants` (abi::WantBit). False: asked already.
+    bool make(const Home& h, const Seen& seen, uint32_t& wants);
+  };
   static bool has_news(const Home& h, const Seen& seen);
   // Sleeps until there are events that differ from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
   int wait_for_event(Home& h, const Seen& seen, Deadline& deadline);

@@ -18,8 +18,6 @@ namespace control = ipc::control;
 using control::Op;
 
 namespace {
-constexpr timespec kLookAgain = {1, 0};  // in case ferryd dies in the middle of a revocation
-
 bool is_at_home(uint32_t mode) { return mode == abi::kModeShared || mode == abi::kModePassing; }
 }
 

@@ -139,9 +139,7 @@ long Socket::send_stream(int k, const SendRequest& request) {
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);
   long sent = 0;
-  const Home* asked = nullptr;  // who is to tell of room
-  Seen before;                  // as it was then: the answer may come, and the wish be void, before we have looked once more
-  for (;;) {
+  for (Wish wish;;) {
     Home* h = nullptr;
     RingLock lock;
     const int entered = enter(k, Side::tx, h, lock);
@@ -164,22 +162,17 @@ long Socket::send_stream(int k, const SendRequest& request) {
       lock.release();
       if (put > 0) {
         if (passage == nullptr) h->channel->ring(h->engine, h->slot);
-        asked = nullptr;
+        wish.asked = nullptr;
       }
       if (data.left() == 0) return sent;
       if (fault) return sent > 0 ? sent : -EFAULT;
     }
     const bool starved = state == 0 && passage == nullptr && h->output.outstanding() == 0;  // the pool is empty, and not by our doing
     lock.release();
-    if (asked != h) {  // ask to be told, then look once more
-      asked = h;
-      before = seen;
-      atomic_or(passage != nullptr ? passage->mine.wants : h->shared->wants, uint32_t{abi::kWantWrite});
-      continue;
-    }
+    if (wish.make(*h, seen, passage != nullptr ? passage->mine.wants : h->shared->wants)) continue;  // look once more
     if (nonblocking) return sent > 0 ? sent : starved ? -ENOBUFS : -EAGAIN;
-    asked = nullptr;
-    const int waited = starved ? wait_a_little(*h, before) : wait_for_event(*h, before, deadline);
+    wish.asked = nullptr;
+    const int waited = starved ? wait_a_little(*h, wish.before) : wait_for_event(*h, wish.before, deadline);
     if (waited != 0) return sent > 0 ? sent : waited;
   }
 }

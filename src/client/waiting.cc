@@ -46,6 +46,14 @@ Socket::Seen Socket::look(const Home& h) {
   return seen;
 }
 
+bool Socket::Wish::make(const Home& h, const Seen& seen, uint32_t& wants) {
+  if (asked == &h) return false;
+  asked = &h;
+  before = seen;
+  atomic_or(wants, uint32_t{abi::kWantWrite});
+  return true;
+}
+
 // A passage that has begun or ended since is news: what wakes the caller has changed.
 bool Socket::has_news(const Home& h, const Seen& seen) {
   if (load_acquire(h.shared->event_seq) != seen.server) return true;

@@ -81,7 +81,7 @@ def property_3_input_integrity(net):
 
 
 def edges(net, attacked):
-    """The sweep with every scheme in turn, both ways. Returns how many bytes went by reference with the last of them."""
+    """The sweep with every scheme in turn, both ways."""
     program, full = compiled(net, "edges"), "1" if net.options.full else "0"
     with hostile_client(net, attacked):
         for port, scheme in enumerate(SCHEMES, 9420):
