@@ -88,6 +88,7 @@ uint32_t Socket::attach(Channel& channel) {
     attachments_.back().used = true;
     attachments_.back().rx_begin = read_before_;
     event_ = true;
+    push_input(attachments_.back());  // the answer finds it there: a program that accepts may not wait before it reads
     mark();
   }
   state_changed_ = true;
@@ -348,7 +349,8 @@ void Socket::on_client_gone(Channel& channel) {
       ipc::reset_lock(a.shared().tx_lock);
       ipc::reset_lock(a.shared().rx_lock);
       take_output(a, true);
-      leave_home(a, abi::kModeMoved);
+      leave_home(a);
+      give_up_slot(a, abi::kModeMoved);
     }
     detach(i);
   }

@@ -248,7 +248,8 @@ class Socket final : public PollHandler,
   // socket_move.cc
   void try_move();
   bool locks_free(Attachment& a);
-  void leave_home(Attachment& a, uint32_t mode);
+  void leave_home(Attachment& a);
+  void give_up_slot(Attachment& a, uint32_t mode);
   bool enter_home(Channel& channel);
   void free_left_slots();
   void enter_kernel_mode();

@@ -2,7 +2,7 @@
 // home" and "Revocation in short".
 //
 //   start_move: revoke tx_lock, rx_lock --free?--> leave_home: take what is in the output ring, take back what was not read
-//                        | held                          --> enter_home / enter_kernel_mode --> the requester is told
+//                        | held                          --> enter_home / enter_kernel_mode --> give_up_slot --> the requester is told
 //                        +--> wait for the doorbell of the holder's unlock, its process's death, or kPatience
 //
 // Past kPatience the server takes the rings anyway: it never trusted them, and only a process that is stopped or hostile suffers.
@@ -69,6 +69,7 @@ void Socket::expect_no_locks() {
 
 void Socket::try_move() {
   if (!leave_passage()) return;
+  const int old = home_;
   if (Attachment* h = home(); h != nullptr) {
     if (!locks_free(*h)) {
       if (ctx_.now < move_deadline_) return;
@@ -76,17 +77,19 @@ void Socket::try_move() {
       port::log(port::LogLevel::warning, "pid %d does not let go of a socket: it is taken away",
                 static_cast<int>(h->channel->identity().pid));
     }
-    Attachment& old = *h;
-    take_output(old, true);
-    leave_home(old, move_ == MoveKind::demote ? abi::kModeKernel : abi::kModeMoved);
+    take_output(*h, true);
+    leave_home(*h);
   }
-  if (move_ == MoveKind::demote) {
+  Errc outcome = Errc::ok;
+  const bool demoted = move_ == MoveKind::demote;
+  if (demoted) {
     enter_kernel_mode();
   } else {
     ++ctx_.counters.moves;
-    if (!enter_home(*move_channel_)) return end_move(Errc::too_many);
+    if (!enter_home(*move_channel_)) outcome = Errc::too_many;
   }
-  end_move(Errc::ok);
+  if (old >= 0) give_up_slot(attachments_[static_cast<size_t>(old)], demoted ? abi::kModeKernel : abi::kModeMoved);
+  end_move(outcome);
 }
 
 void Socket::end_move(Errc outcome) {
@@ -112,7 +115,7 @@ void Socket::cancel_move(const Channel& channel) {
 }
 
 // The client of `a` uses the rings no more (locks revoked, or dead). What it has not read stays in rx_, from the first unread byte.
-void Socket::leave_home(Attachment& a, uint32_t mode) {
+void Socket::leave_home(Attachment& a) {
   sync_input();
   uint64_t partial = a.rx_reported - a.rx_released_bytes;
   if (is_stream()) {
@@ -130,9 +133,14 @@ void Socket::leave_home(Attachment& a, uint32_t mode) {
   }
   read_before_ += a.rx_reported;
   // The entries behind are taken back: the ring ends where the client stopped.
-  abi::SocketShared& s = a.shared();
-  store_release(s.rx_produced, a.rx_released);
+  store_release(a.shared().rx_produced, a.rx_released);
   home_ = -1;
+}
+
+// Tells the client of a home that was left where the socket is now. What it has not read must be there already: a socket with
+// unread input never looks empty, not for a moment.
+void Socket::give_up_slot(Attachment& a, uint32_t mode) {
+  abi::SocketShared& s = a.shared();
   store_release(s.mode, mode);
   ipc::end_revocation(s.tx_lock, false);
   ipc::end_revocation(s.rx_lock, false);
@@ -156,6 +164,7 @@ bool Socket::enter_home(Channel& channel) {
   attachments_[i].rx_begin = read_before_;
   home_ = static_cast<int>(i);
   state_changed_ = event_ = true;
+  push_input(attachments_[i]);
   publish_to(attachments_[i]);
   mark();
   return true;
@@ -181,6 +190,7 @@ void Socket::enter_kernel_mode() {
   pair_readable_ = pair_writable_ = true;
   watch_pair();
   bound_window();
+  write_pair();
   state_changed_ = event_ = true;
   mark();
 }

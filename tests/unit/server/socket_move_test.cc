@@ -116,6 +116,42 @@ TEST_F(SocketMoveTest, MovingHomeTakesUnreadInputAlong) {
   EXPECT_EQ(r.slot, s.slot_in(*second.channel()));
 }
 
+// A program that was told of a move, or attached, or accepted, reads without waiting: what had come before must be there at once.
+TEST_F(SocketMoveTest, TheAnswerToAMoveFindsUnreadInputInTheRing) {
+  Client& first = connect_client();
+  Client& second = connect_client();
+  Socket& s = open(first);
+  receive(s, "there");
+  run();
+  s.attach(*second.channel());
+  ask(1);
+  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  EXPECT_EQ(reply(1).slot, s.slot_in(*second.channel()));
+  EXPECT_EQ(read(second, s), "there");
+  EXPECT_TRUE(shared(second, s).ready & abi::kReadable);
+}
+
+TEST_F(SocketMoveTest, WhoGetsASocketWithoutAHomeFindsUnreadInputInTheRing) {
+  Client& first = connect_client();
+  Client& second = connect_client();
+  Socket& s = open(first);
+  receive(s, "kept");
+  first.drop("");
+  run();
+  s.attach(*second.channel());
+  EXPECT_EQ(read(second, s), "kept");
+}
+
+TEST_F(SocketMoveTest, TheAnswerToADemotionFindsUnreadInputInThePair) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  receive(s, "there");
+  run();
+  ask(0);
+  ASSERT_TRUE(s.start_move(MoveKind::demote, *client.channel()).ok());
+  EXPECT_EQ(read_k(), "there");
+}
+
 TEST_F(SocketMoveTest, OutputThatIsOutstandingIsCompletedWhereItCameFrom) {
   Client& first = connect_client();
   Client& second = connect_client();
