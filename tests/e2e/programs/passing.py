@@ -87,7 +87,7 @@ os.read(r, 1); time.sleep(.05); a.sendall(b"never read"); os.kill(pid, 9); os.wa
 c, a = pair(); x, y = socket.socketpair(); pid = os.fork()
 if pid == 0:
     c.close(); a.close()
-    fds = socket.recv_fds(y, 10, 1)[1]; s = socket.socket(fileno=fds[0]); s.sendall(b"from the other: " + s.recv(100)); s.close(); os._exit(0)
+    fds = socket.recv_fds(y, 10, 1)[1]; s = socket.socket(fileno=fds[0]); s.settimeout(20); s.sendall(b"from the other: " + s.recv(100)); s.close(); os._exit(0)
 c.sendall(b"rights"); socket.send_fds(x, [b"f"], [a.fileno()]); a.close(); say("rights", c.recv(100)); os.waitpid(pid, 0); say(c.recv(10)); c.close()
 # 14 dup, exec with stdio (demotion)
 c, a = pair(); c.sendall(b"line one\nline two\n"); pid = os.fork()
