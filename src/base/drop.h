@@ -56,7 +56,8 @@ namespace ferry {
   X(tcp_no_socket)                                                                                   \
   X(tcp_broadcast)             /* a segment to a broadcast or multicast address */                   \
   X(tcp_backlog_full)                                                                                \
-  X(tcp_no_memory)
+  X(tcp_no_memory)                                                                                   \
+  X(tcp_other_share)           /* of a flow that another stack behind this address serves */
 // clang-format on
 
 enum class Drop : uint8_t {

@@ -1,6 +1,7 @@
 // The grammar of link names: KIND:INTERFACE[,OPTION…].
 #include "link/open.h"
 
+#include "link/fanout.h"
 #include "link/packet.h"
 #include "link/tap.h"
 #include "link/xdp.h"
@@ -22,6 +23,23 @@ Outcome<std::unique_ptr<Link>> open(std::string_view spec, const Options& option
   }
   if (kind == "xdp") return open_xdp(interface, options);
   return Fail::failure("unknown kind of link \"" + std::string(kind) + "\": there are packet, tap and xdp");
+}
+
+Outcome<std::vector<std::unique_ptr<Link>>> open_spread(std::string_view spec, const Options& options, uint32_t count) {
+  using Result = Outcome<std::vector<std::unique_ptr<Link>>>;
+  if (count > 1 && !spec.starts_with("packet:"))
+    return Result::failure("only packet links spread flows over several engines, and " + std::string(spec) + " is none");
+  std::vector<std::unique_ptr<Link>> links;
+  std::vector<int> sockets;
+  for (uint32_t i = 0; i < count; ++i) {
+    auto link = open(spec, options);
+    if (!link) return Result::failure(link.error());
+    sockets.push_back((*link)->poll_fd());
+    links.push_back(std::move(*link));
+  }
+  if (count > 1)
+    if (std::string why = join_fanout(sockets); !why.empty()) return Result::failure(why);
+  return Result(std::move(links));
 }
 
 std::optional<wire::MacAddress> parse_mac(std::string_view text) {

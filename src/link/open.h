@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "link/link.h"
 #include "link/outcome.h"
@@ -33,6 +34,10 @@ struct Options {
 // down, MTU too small, address refused. Works in the network namespace of the calling thread. Needs CAP_NET_RAW (packet),
 // CAP_NET_ADMIN (tap) or both and CAP_BPF (xdp) now, and no privilege afterwards.
 Outcome<std::unique_ptr<Link>> open(std::string_view spec, const Options& options);
+
+// The same for `count` stacks that divide the flows among themselves: each receives what wire::share_of_flow gives it, the first one
+// everything else as well. Refused for links that cannot spread (all but packet).
+Outcome<std::vector<std::unique_ptr<Link>>> open_spread(std::string_view spec, const Options& options, uint32_t count);
 
 // "02:00:5e:10:00:01" (six octets, any case); nothing for anything else or for a group or zero address.
 std::optional<wire::MacAddress> parse_mac(std::string_view text);

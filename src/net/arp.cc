@@ -22,6 +22,7 @@ void set_destination(buf::Packet& frame, const wire::MacAddress& mac) {
 }  // namespace
 
 void Arp::start(Instant now, bool probe) {
+  if (interface_.quiet) return;
   guard_.start(now, probe);
   run_guard(now);
   update_deadline();
@@ -89,6 +90,7 @@ void Arp::on_packet(Instant now, ByteSpan payload) {
   const wire::Ipv4Address own = interface_.prefix.address;
   if (mac == interface_.mac) return counters_.drop(Drop::ethernet_loop);
   if (mac.is_group() || mac.is_zero()) return counters_.drop(Drop::arp_sender);
+  if (interface_.quiet && (ip == own || ip.is_any())) return counters_.drop(Drop::arp_not_ours);
 
   const bool probes_for_ours = ip.is_any() && arp->target_ip() == own && arp->operation() == wire::kArpRequest;
   if (ip == own || (probes_for_ours && !guard_.usable())) {
@@ -101,7 +103,7 @@ void Arp::on_packet(Instant now, ByteSpan payload) {
     update_deadline();
     return;
   }
-  const bool for_us = arp->target_ip() == own && guard_.usable();
+  const bool for_us = arp->target_ip() == own && address_usable();
   if (!ip.is_any()) {
     if (!interface_.prefix.contains(ip) || is_broadcast(interface_, ip)) return counters_.drop(Drop::arp_sender);
     // RFC 826: update what is known; add only those who speak to us.
@@ -110,7 +112,7 @@ void Arp::on_packet(Instant now, ByteSpan payload) {
     if (n != nullptr) learn(now, *n, *arp);
     if (n == nullptr && !for_us) return counters_.drop(Drop::arp_not_ours);
   }
-  if (for_us && arp->operation() == wire::kArpRequest) {
+  if (for_us && !interface_.quiet && arp->operation() == wire::kArpRequest) {
     wire::ArpFields reply;
     reply.operation = wire::kArpReply;
     reply.sender_mac = interface_.mac;

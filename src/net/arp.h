@@ -42,7 +42,7 @@ class Arp {
 
   // Probes for our address, or announces it at once.
   void start(Instant now, bool probe);
-  bool address_usable() const { return guard_.usable(); }
+  bool address_usable() const { return interface_.quiet || guard_.usable(); }
   // `payload` of an ARP frame.
   void on_packet(Instant now, ByteSpan payload);
   void on_timer(Instant now);

@@ -19,6 +19,7 @@ struct Interface {
   uint32_t mtu = 1500;       // largest IP packet on the wire, 576..65535
   uint32_t max_gso = 0;      // bytes of payload that the link segments, 0: none
   bool checksum_tx = false;  // the link finishes transport checksums
+  bool quiet = false;        // another stack answers for the address: ours learns of neighbours, and asks for them, only
   bool loopback = false;     // the stack's own 127.0.0.0/8: no link, no ARP
 };
 

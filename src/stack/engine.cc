@@ -144,6 +144,7 @@ CallResult Engine::add_interface(const InterfaceConfig& config) {
   interface.max_gso = config.max_gso;
   interface.checksum_tx = config.checksum_tx;
   interface.loopback = config.loopback;
+  interface.quiet = services_.config().share.index != 0 && !config.loopback;
   result.error = network_.add_interface(services_.now_, interface, config.probe).error();
   if (result.error != Errc::ok) return result;
   interfaces_[interface.link] = config;

@@ -7,7 +7,7 @@ namespace ferry::stack {
 
 Result<Stack*> Stack::create(const Config& config, Host& host) {
   if (config.max_sockets == 0 || config.ephemeral_first == 0 || config.ephemeral_first > config.ephemeral_last ||
-      config.max_backlog == 0 || config.loopback_bytes < 256 * 1024 || config.loopback_bytes > (1u << 30))
+      config.max_backlog == 0 || config.share.index >= config.share.count || config.loopback_bytes < 256 * 1024 || config.loopback_bytes > (1u << 30))
     return Errc::invalid;
   Engine* engine = make<Engine>(config, host);
   if (engine == nullptr) return Errc::no_memory;

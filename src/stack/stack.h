@@ -12,6 +12,7 @@
 #include "port/api/alloc.h"
 #include "stack/info.h"
 #include "wire/address.h"
+#include "wire/flow_share.h"
 
 namespace ferry::tcp {
 struct TcpInfo;
@@ -140,6 +141,7 @@ struct Config {
   uint16_t ephemeral_first = 32768, ephemeral_last = 60999;  // as Linux's ip_local_port_range
   uint32_t max_backlog = 4096;           // of one listener: half-open and waiting connections, each
   uint32_t max_time_wait = 65536;        // compact TIME_WAIT records; beyond it the oldest is forgotten
+  wire::Share share;                     // of the TCP flows, when several stacks are behind one address. Not recorded
   bool own_tcp = true;                   // false: some other server is added for TCP
   uint32_t loopback_bytes = 8u << 20;    // queue of packets to ourselves; beyond it they are dropped
 };

@@ -231,7 +231,7 @@ Result<uint16_t> TcpServer::choose_port(TcpSocket& socket) {
   Endpoint local = socket.local;
   return ports_.bind_automatic(socket, static_cast<uint32_t>(h % 0x10000000) + perturbation, [&](uint16_t port) {
     local.port = port;
-    return flow_is_free(local, socket.remote);
+    return is_in_our_share(local, socket.remote) && flow_is_free(local, socket.remote);
   });
 }
 

@@ -51,6 +51,7 @@ void TcpServer::on_segment(const net::Datagram& datagram) {
     if (flow->flow_kind == FlowKind::connection) return static_cast<TcpSocket*>(flow)->connection->on_segment(now(), s);
     return on_time_wait(*static_cast<TimeWaitEntry*>(flow), datagram, s);
   }
+  if (!is_in_our_share(local, remote)) return counters().drop(Drop::tcp_other_share);
   TcpSocket* listener = find_listener(local, remote);
   if (listener == nullptr) return answer_reset(datagram, s, local, remote);
   on_listener(*listener, datagram, s, local, remote, {}, false);
@@ -76,6 +77,13 @@ void TcpServer::on_time_wait(TimeWaitEntry& entry, const net::Datagram& datagram
     time_waits_.erase(entry);
     time_waits_.push_back(entry);
   }
+}
+
+// Whether this stack, rather than another one behind our address, serves the flow. Flows with ourselves never leave a stack.
+bool TcpServer::is_in_our_share(const Endpoint& local, const Endpoint& remote) {
+  const wire::Share& share = services().config().share;
+  if (share.count == 1 || network().is_local(remote.address.v4())) return true;
+  return wire::share_of_flow(local.address.v4(), local.port, remote.address.v4(), remote.port, share.count) == share.index;
 }
 
 // The listener with the most specific address; those that share a port by SO_REUSEPORT take turns by the flow's hash.

@@ -105,6 +105,7 @@ class TcpServer final : public PortServer, public tcp::Host {
   void on_time_wait(TimeWaitEntry& entry, const net::Datagram& datagram, const tcp::InputSegment& segment);
   void on_listener(TcpSocket& listener, const net::Datagram& datagram, const tcp::InputSegment& segment,
                    const Endpoint& local, const Endpoint& remote, tcp::SeqNum least_iss, bool has_least_iss);
+  bool is_in_our_share(const Endpoint& local, const Endpoint& remote);
   TcpSocket* find_listener(const Endpoint& local, const Endpoint& remote) const;
   bool make_room_for_child(TcpSocket& listener);
   void answer_reset(const net::Datagram& datagram, const tcp::InputSegment& segment, const Endpoint& local,

@@ -58,6 +58,7 @@ StackPair::~StackPair() {
 void StackPair::create(int side) {
   setup_.config.seed = static_cast<uint64_t>(side) + 1;
   setup_.config.own_tcp = setup_.own_tcp[side];
+  setup_.config.share = setup_.share[side];
   auto made = stack::Stack::create(setup_.config, hosts_[side]);
   require(made.ok(), "Stack::create");
   stacks_[side] = *made;

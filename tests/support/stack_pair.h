@@ -18,6 +18,7 @@ class StackPair {
     uint32_t max_gso = 0;
     bool checksum_tx = false;
     stack::Config config;
+    wire::Share share[2];              // by side, instead of the config's
     bool own_tcp[2] = {true, true};  // by side, instead of the config's
   };
   StackPair();

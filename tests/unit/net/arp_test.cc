@@ -304,5 +304,20 @@ TEST_F(ArpTest, SendingFromWithinTheErrorUpcallIsSafe) {
   EXPECT_EQ(next, 12);
 }
 
+// The second of two stacks behind one address: it speaks to the neighbours that it needs, and leaves the rest to the first.
+TEST_F(ArpTest, AQuietInterfaceLearnsAndAsksButNeitherAnnouncesNorAnswersNorDefends) {
+  Interface quiet = test::link_interface();
+  quiet.quiet = true;
+  ASSERT_TRUE(network.add_interface(now, quiet, true));
+  pass(Duration::seconds(5));
+  EXPECT_TRUE(host.sent.empty());
+  peer_asks();
+  receive(arp_frame(wire::kArpReply, kPeerMac, kOurs, {}, kOurs));  // somebody has our address
+  EXPECT_TRUE(host.sent.empty());
+  ASSERT_TRUE(send_udp(kPeer, 100));
+  ASSERT_FALSE(host.sent.empty());
+  EXPECT_EQ(host.sent[0].ethernet().destination(), kPeerMac) << "the question told who asked";
+}
+
 }  // namespace
 }  // namespace ferry::net
