@@ -53,15 +53,7 @@ int EventQueue::open() {
 void EventQueue::close() {
   if (channel_ == nullptr) return;
   channel_->drop_private(fd_);
-  if (is_current()) {
-    control::Request request;
-    control::Reply reply;
-    request.op = static_cast<uint32_t>(control::Op::event_queue);
-    request.value = index_;
-    request.flags = control::kQueueForget;
-    channel_->call(request, reply);
-    store_release(shared().in_use, 0u);
-  }
+  if (is_current()) store_release(shared().in_use, 0u);
   channel_ = nullptr;
 }
 

@@ -54,7 +54,7 @@ int Stock::open(abi::SocketKind kind, Flags flags, Taken& out) {
 int Stock::open_spare(bool stream, Flags flags, Taken& out) {
   const uint32_t kind = stream ? 0 : 1;
   Guard guard(mutex_);
-  const abi::SpareRing& ring = channel_.map().header().spares[kind];
+  const abi::SpareRing& ring = channel_.map().header().spares[0][kind];
   for (uint32_t n = load_acquire(ring.produced) - taken_[kind]; n > 0 && n <= abi::kMaxPairs; --n) {
     abi::Spare spare;
     std::memcpy(&spare, &ring.entries[taken_[kind] % abi::kMaxPairs], sizeof spare);

@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 7;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 8;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -266,7 +266,7 @@ struct ChannelHeader {
   // --- changing ---
   alignas(64) uint32_t server_idle[kMaxEngines * 16];  // server: [engine * 16] is 1 when it needs a kick (one cache line each)
   alignas(64) SlotBitmap doorbell[kMaxEngines];        // client sets, server takes: "this socket has something for you"
-  SpareRing spares[2];                                 // streams, datagrams
+  SpareRing spares[kMaxEngines][2];                    // of an engine: streams, datagrams
 };
 
 }  // namespace ferry::ipc::abi

@@ -37,7 +37,8 @@ std::byte* map_shared(int fd, uint64_t size) {
 
 Result<ChannelLayout> ChannelLayout::of(const ChannelConfig& c) {
   if (!in_range(c.max_sockets, abi::kMaxSockets) || !in_range(c.max_queues, abi::kMaxQueues) ||
-      !in_range(c.engines, abi::kMaxEngines) || !is_pool_size(c.output_size) || !is_pool_size(c.input_size))
+      !in_range(c.engines, abi::kMaxEngines) || c.engines > c.max_sockets || !is_pool_size(c.output_size) ||
+      !is_pool_size(c.input_size))
     return Errc::invalid;
   ChannelLayout l;
   l.max_sockets = c.max_sockets;
@@ -75,6 +76,11 @@ Result<ChannelLayout> ChannelLayout::read(const abi::ChannelHeader& h, uint64_t 
       end > l.total_size || l.total_size != file_size)
     return Errc::malformed;
   return l;
+}
+
+PoolArea ChannelLayout::input_of(uint32_t engine) const {
+  const uint64_t part = input.size / engines / abi::kPageSize * abi::kPageSize;
+  return {input.offset + engine * part, part};
 }
 
 ChannelMap::ChannelMap(ChannelMap&& other) noexcept

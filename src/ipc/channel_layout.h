@@ -35,6 +35,13 @@ struct ChannelLayout {
   PoolArea input;
   uint64_t total_size = 0;
 
+  // What one of the engines gives out: of the slots, and of the input pool.
+  struct SlotRange {
+    uint32_t first, count;
+  };
+  SlotRange slots_of(uint32_t engine) const { return {engine * (max_sockets / engines), max_sockets / engines}; }
+  PoolArea input_of(uint32_t engine) const;
+
   // Offsets for a configuration; Errc::invalid if a number is out of range.
   static Result<ChannelLayout> of(const ChannelConfig& config);
   // The layout that a header states, each word loaded once. Errc::version_mismatch: not this ABI version or other structure

@@ -49,7 +49,7 @@ enum HelloFlag : uint32_t {
   kHelloAdmin = 1,  // no channel, only admin
   kHelloPeers = 2,  // sockets may be put into kModePassing
 };
-enum QueueFlag : uint32_t { kQueueOpen = 1, kQueueForget = 2, kQueueWake = 4 /* write the queue's pipe now: its set changed */ };
+enum QueueFlag : uint32_t { kQueueOpen = 1, kQueueWake = 4 /* write the queue's pipe now: its set changed */ };
 enum StockFlag : uint32_t { kStockSpares = 1 /* for sockets that the client opens: see abi::SpareRing */ };
 enum OpenFlag : uint32_t { kOpenKernelMode = 1 /* --scheme copy */, kOpenV6 = 2 /* AF_INET6 dual-stack, for ss */ };
 

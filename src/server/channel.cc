@@ -1,36 +1,27 @@
 #include "server/channel.h"
 
-#include <fcntl.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <string>
-
 #include "ipc/event_queue.h"
 #include "ipc/lock.h"
 
 namespace ferry::server {
 namespace abi = ipc::abi;
 
-Result<std::unique_ptr<Channel>> Channel::create(Context& context, const ipc::ChannelConfig& config, Identity identity) {
-  auto map = ipc::ChannelMap::create(config);
-  if (!map) return map.error();
-  UniqueFd kick(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!kick) return Errc::too_many;
-  std::unique_ptr<Channel> c(new Channel(context, identity, std::move(*map), std::move(kick)));
+Result<std::unique_ptr<Channel>> Channel::create(Context& context, std::shared_ptr<ChannelMemory> memory, UniqueFd kick) {
+  std::unique_ptr<Channel> c(new Channel(context, std::move(memory), std::move(kick)));
   // Edge-triggered and never read: a kick is an edge, and a counter that a client fills up stops only that client's kicks.
   if (c->region_ == 0 || !context.poller.add(c->kick_.get(), *c, EPOLLIN | EPOLLET)) return Errc::too_many;
   c->ctx_.hot.push_back(*c);
   return c;
 }
 
-Channel::Channel(Context& context, Identity identity, ipc::ChannelMap map, UniqueFd kick)
+Channel::Channel(Context& context, std::shared_ptr<ChannelMemory> memory, UniqueFd kick)
     : ctx_(context),
-      identity_(identity),
-      map_(std::move(map)),
+      engine_(context.engine),
+      memory_(std::move(memory)),
+      first_slot_(map().layout().slots_of(engine_).first),
       kick_(std::move(kick)),
-      region_(context.memory.add(map_.base(), map_.layout().total_size, this)),
-      input_(map_.layout().input),
+      region_(context.memory.add(map().base(), map().layout().total_size, this)),
+      input_(map().layout().input_of(engine_)),
       regions_(context.memory),
       stock_(context, *this) {}
 
@@ -56,13 +47,13 @@ uint32_t Channel::assign(Socket& socket) {
     slot = free_slots_.back();
     free_slots_.pop_back();
   } else {
-    if (slots_.size() == map_.layout().max_sockets) return kNoSlot;
-    slot = static_cast<uint32_t>(slots_.size());
+    if (slots_.size() == map().layout().slots_of(engine_).count) return kNoSlot;
+    slot = first_slot_ + static_cast<uint32_t>(slots_.size());
     slots_.emplace_back();
   }
   ++used_slots_;
-  slots_[slot].socket = &socket;
-  uint32_t generation = ++slots_[slot].generation;
+  slots_[slot - first_slot_].socket = &socket;
+  uint32_t generation = ++slots_[slot - first_slot_].generation;
   abi::SocketShared& s = shared(slot);
   ipc::renew(s);
   store_release(s.generation, generation);
@@ -70,8 +61,8 @@ uint32_t Channel::assign(Socket& socket) {
 }
 
 void Channel::unassign(uint32_t slot) {
-  FERRY_ASSERT(slot < slots_.size() && slots_[slot].socket != nullptr);
-  slots_[slot].socket = nullptr;
+  FERRY_ASSERT(socket_at(slot) != nullptr);
+  slots_[slot - first_slot_].socket = nullptr;
   --used_slots_;
   abi::SocketShared& s = shared(slot);
   store_release(s.mode, uint32_t{abi::kModeFree});
@@ -82,7 +73,7 @@ void Channel::unassign(uint32_t slot) {
 
 Socket* Channel::find(uint32_t slot, uint32_t generation) {
   Socket* s = socket_at(slot);
-  return s != nullptr && slots_[slot].generation == generation ? s : nullptr;
+  return s != nullptr && this->generation(slot) == generation ? s : nullptr;
 }
 
 Result<buf::IoDesc> Channel::place(uint32_t length, uint32_t alignment) {
@@ -102,43 +93,20 @@ buf::IoDesc Channel::locate_output(const abi::Descriptor& d) const {
   return ipc::is_inside(d, output_area()) ? buf::IoDesc{d.offset, d.length, region_} : buf::IoDesc{};
 }
 
-UniqueFd Channel::open_queue(uint32_t queue) {
-  int ends[2];
-  if (queue >= map_.layout().max_queues || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return UniqueFd();
-  UniqueFd read_end(ends[0]), write_end(ends[1]);
-  if (wake_fds_.size() <= queue) wake_fds_.resize(queue + 1);
-  wake_fds_[queue] = std::move(write_end);
-  return read_end;
-}
-
-void Channel::forget_queue(uint32_t queue) {
-  if (queue < wake_fds_.size()) wake_fds_[queue].reset();
-}
-
 void Channel::wake_queue(uint32_t queue) {
-  if (queue >= wake_fds_.size() || !wake_fds_[queue]) return;
   ++ctx_.counters.pipe_wakes;
-  char byte = 1;
-  // A full pipe is as good as a written one; without readers the write fails (SIGPIPE is ignored).
-  [[maybe_unused]] ssize_t n = write(wake_fds_[queue].get(), &byte, 1);
-}
-
-UniqueFd Channel::open_wake_end(uint32_t queue) const {
-  if (queue >= wake_fds_.size() || !wake_fds_[queue]) return UniqueFd();
-  const std::string path = "/proc/self/fd/" + std::to_string(wake_fds_[queue].get());
-  return UniqueFd(open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  memory_->wake_queue(queue);
 }
 
 void Channel::signal(uint32_t slot) {
   abi::SocketShared& s = shared(slot);
   if (load_relaxed(s.waiters) != 0) ++ctx_.counters.futex_wakes;
-  ipc::signal_socket(s, slot, map_.queues(), static_cast<uint32_t>(wake_fds_.size()),
-                     [this](uint32_t queue) { wake_queue(queue); });
+  ipc::signal_socket(s, slot, map().queues(), memory_->queue_count(), [this](uint32_t queue) { wake_queue(queue); });
   go_hot();
 }
 
 bool Channel::go_cold() {
-  if (!ipc::prepare_idle(map_.header(), 0)) return false;
+  if (!ipc::prepare_idle(map().header(), engine_)) return false;
   if (ListNode<HotTag>::linked()) ctx_.hot.erase(*this);
   return true;
 }
@@ -147,7 +115,7 @@ void Channel::go_hot() {
   last_active = ctx_.now;
   if (ListNode<HotTag>::linked()) return;
   ctx_.hot.push_back(*this);
-  ipc::end_idle(map_.header(), 0);
+  ipc::end_idle(map().header(), engine_);
 }
 
 void Channel::on_poll(uint32_t) {

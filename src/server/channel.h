@@ -1,20 +1,18 @@
-// The server's side of one channel (ipc/abi.h): the mapping, the slot table, the input pool, the client's event queues.
+// One engine's part of a channel (ipc/abi.h): the slot table, the input pool, doorbells.
 //
-// Owns: the memfd mapping and its region number; which socket sits in which slot. Does not own: sockets, the client's control
-// connection (client.h). A channel outlives its client for as long as the stack or a socket refers to its memory.
+// Owns: its share of the mapping (channel_memory.h) and its region number; which socket sits in which slot. Does not own: sockets, the
+// client's control connection (client.h). A channel outlives its client for as long as the stack or a socket refers to its memory.
 //
 // Trust: the client writes anything anywhere in the mapping at any time. Every word is loaded once, checked, and the copy used.
 #pragma once
-
-#include <sys/types.h>
 
 #include <memory>
 #include <vector>
 
 #include "base/list.h"
 #include "base/time.h"
-#include "ipc/channel_layout.h"
 #include "ipc/doorbell.h"
+#include "server/channel_memory.h"
 #include "server/client_regions.h"
 #include "server/context.h"
 #include "server/input_pool.h"
@@ -29,22 +27,16 @@ class Socket;
 
 class Channel final : public PollHandler, public ListNode<HotTag> {
  public:
-  struct Identity {  // of the process that opened it, for `ferry ss` and quotas
-    pid_t pid = 0;
-    uid_t uid = 0;
-  };
-  // Makes the sealed memfd and maps it. Errc::no_memory, too_many.
-  static Result<std::unique_ptr<Channel>> create(Context& context, const ipc::ChannelConfig& config, Identity identity);
+  using Identity = ChannelMemory::Identity;
+  // `kick`: an eventfd whose other end the client has. Errc::too_many.
+  static Result<std::unique_ptr<Channel>> create(Context& context, std::shared_ptr<ChannelMemory> memory, UniqueFd kick);
   ~Channel();
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  // For the client; -1 once close_memfd() was called: the mapping does not need it.
-  int memfd() const { return map_.fd(); }
-  void close_memfd() { map_.close_fd(); }
-  int kick_fd() const { return kick_.get(); }
+  const std::shared_ptr<ChannelMemory>& memory() const { return memory_; }
   buf::RegionId region() const { return region_; }
-  const Identity& identity() const { return identity_; }
+  const Identity& identity() const { return memory_->identity(); }
 
   // --- slots ---
   static constexpr uint32_t kNoSlot = UINT32_MAX;
@@ -52,13 +44,13 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   uint32_t assign(Socket& socket);
   // Marks the slot free for the client (kModeFree) and for the next socket.
   void unassign(uint32_t slot);
-  Socket* socket_at(uint32_t slot) { return slot < slots_.size() ? slots_[slot].socket : nullptr; }
+  Socket* socket_at(uint32_t slot) { return slot - first_slot_ < slots_.size() ? slots_[slot - first_slot_].socket : nullptr; }
   // The socket in the slot if the generation is the present one.
   Socket* find(uint32_t slot, uint32_t generation);
-  uint32_t generation(uint32_t slot) const { return slots_[slot].generation; }
-  ipc::abi::SocketShared& shared(uint32_t slot) { return map_.socket(slot); }
+  uint32_t generation(uint32_t slot) const { return slots_[slot - first_slot_].generation; }
+  ipc::abi::SocketShared& shared(uint32_t slot) { return map().socket(slot); }
   Stock& stock() { return stock_; }
-  ipc::abi::SpareRing& spares(uint32_t kind) { return map_.header().spares[kind]; }
+  ipc::abi::SpareRing& spares(uint32_t kind) { return map().header().spares[engine_][kind]; }
   uint32_t socket_count() const { return used_slots_; }
   template <typename Visit>
   void for_each_socket(Visit visit) {
@@ -67,8 +59,8 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   }
 
   // Where descriptors of the client may point.
-  const ipc::PoolArea& output_area() const { return map_.layout().output; }
-  const std::byte* at(uint64_t offset) const { return map_.base() + offset; }
+  const ipc::PoolArea& output_area() const { return map().layout().output; }
+  const std::byte* at(uint64_t offset) const { return map().base() + offset; }
 
   // Memory that the client lets its output be referred to in; see client_regions.h.
   Status add_region(uint32_t number, int memfd, uint64_t most) { return regions_.add(number, memfd, most, this); }
@@ -83,11 +75,10 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   uint64_t input_used() const { return input_.used_bytes(); }
 
   // --- doorbells ---
-  bool doorbell_rung() const { return ipc::any_slot(map_.header().doorbell[0]); }
   // Calls ring(slot) for every slot whose bit is set; slots without a socket are for the callee to skip. Returns how many.
   template <typename Ring>
   uint32_t take_doorbells(Ring&& ring) {
-    return ipc::take_slots(map_.header().doorbell[0], static_cast<uint32_t>(slots_.size()), ring);
+    return ipc::take_slots(map().header().doorbell[engine_], first_slot_ + static_cast<uint32_t>(slots_.size()), ring);
   }
 
   // --- sleeping: see ChannelHeader::server_idle ---
@@ -100,14 +91,8 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
 
   // --- waking the client ---
   void wake_queue(uint32_t queue);
-  // The server makes the pipe; the caller hands the returned read end to the client. -1: cannot, or no such queue.
-  UniqueFd open_queue(uint32_t queue);
-  void forget_queue(uint32_t queue);
   // Tells the client that the slot's words have changed: threads that block on it, and queues that watch it.
   void signal(uint32_t slot);
-  // The write end of the queue's pipe, opened anew for somebody else who may wake it: what that one does to its own description does
-  // not concern the others. Invalid: no such queue, or no descriptors left.
-  UniqueFd open_wake_end(uint32_t queue) const;
 
   // --- regions with other clients: see peers.h ---
   void allow_peers() { peers_allowed_ = true; }
@@ -138,23 +123,24 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
     Socket* socket = nullptr;
     uint32_t generation = 0;
   };
-  Channel(Context& context, Identity identity, ipc::ChannelMap map, UniqueFd kick);
+  Channel(Context& context, std::shared_ptr<ChannelMemory> memory, UniqueFd kick);
+  const ipc::ChannelMap& map() const { return memory_->map(); }
   void look_at_held_slots();
 
   Context& ctx_;
-  Identity identity_;
-  ipc::ChannelMap map_;
+  const uint32_t engine_;
+  std::shared_ptr<ChannelMemory> memory_;
+  const uint32_t first_slot_;
   UniqueFd kick_;
   buf::RegionId region_;
   InputPool input_;
   ClientRegions regions_;
-  std::vector<Slot> slots_;    // grows to the highest slot used
+  std::vector<Slot> slots_;    // from first_slot_ on; grows to the highest used
   std::vector<uint32_t> free_slots_;
   std::vector<uint32_t> held_slots_;  // free, but for a thread of the client that is in a ring of its still
   uint32_t used_slots_ = 0;
   uint64_t output_references_ = 0;
   Client* client_ = nullptr;
-  std::vector<UniqueFd> wake_fds_;  // write ends, by queue
   Stock stock_;
   PeerRegion* peer_regions_[ipc::abi::kMaxPeerRegions] = {};
   bool peers_allowed_ = false;

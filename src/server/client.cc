@@ -39,9 +39,9 @@ Client::~Client() {
   --ctx_.counters.clients;
 }
 
-Status Client::open_channel(const ipc::ChannelConfig& config) {
+Status Client::open_channel(std::shared_ptr<ChannelMemory> memory, UniqueFd kick) {
   if (channel_) return Errc::already;
-  auto channel = Channel::create(ctx_, config, {credentials_.pid, credentials_.uid});
+  auto channel = Channel::create(ctx_, std::move(memory), std::move(kick));
   if (!channel) return channel.error();
   channel_ = std::move(*channel);
   channel_->set_client(this);

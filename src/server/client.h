@@ -44,7 +44,8 @@ class Client final : public PollHandler, public ListNode<Client> {
   bool gone() const { return gone_; }
 
   // hello: opens the channel (unless admin). Errc::version_mismatch is the handler's business.
-  Status open_channel(const ipc::ChannelConfig& config);
+  // `kick`: the client's end is a duplicate of it.
+  Status open_channel(std::shared_ptr<ChannelMemory> memory, UniqueFd kick);
   void set_greeted() { greeted_ = true; }
   // Makes the client's own lifeline: a pipe each, because libferry sets owner and signal on the open file description.
   // The read end, for the client; invalid when the process has no descriptors left.

@@ -49,12 +49,16 @@ struct Account {
 };
 
 struct Context {
+  Context(Protocols& p, Memory& m, Poller& w, Holder& h, Counters& c, const Limits& l, uint32_t number = 0)
+      : protocols(p), memory(m), poller(w), holder(h), counters(c), limits(l), engine(number) {}
+
   Protocols& protocols;
   Memory& memory;
   Poller& poller;
   Holder& holder;
   Counters& counters;
   Limits limits;
+  const uint32_t engine;           // which one this is
   Sockets* sockets = nullptr;
   Instant now;                     // of this turn (CLOCK_MONOTONIC)
   int64_t realtime_offset_ns = 0;  // CLOCK_REALTIME - CLOCK_MONOTONIC, lately
@@ -66,7 +70,7 @@ struct Context {
   std::vector<Channel*> reclaimed; // channels whose input memory was reclaimed in this turn
   std::vector<Client*> gone;       // clients to be destroyed at the end of the turn
   std::vector<Channel*> condemned; // channels whose clients broke the protocol
-  std::vector<uint32_t> interface_numbers = {};  // by link of the stack: what the kernel calls the interface, 0 nothing
+  std::vector<uint32_t> interface_numbers;  // by link of the stack: what the kernel calls the interface, 0 nothing
   Peers* peers = nullptr;
 };
 

@@ -1,6 +1,7 @@
 #include "server/control.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -81,17 +82,19 @@ Errc Control::hello(Client& client, const Request& request, Reply& reply, ipc::D
   config.max_sockets = ctx_.limits.sockets;
   config.output_size = ctx_.limits.output_bytes;
   config.input_size = ctx_.limits.input_bytes;
-  Status opened = client.open_channel(config);
-  if (!opened) return opened.error();
+  auto memory = ChannelMemory::create(config, {client.credentials().pid, uid});
+  if (!memory) return memory.error();
+  UniqueFd kick(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  ipc::OwnedFd kick_of_client(kick ? fcntl(kick.get(), F_DUPFD_CLOEXEC, 0) : -1);
+  if (Status opened = client.open_channel(*memory, std::move(kick)); !opened) return opened.error();
   client.set_greeted();
   if ((request.flags & control::kHelloPeers) != 0) client.channel()->allow_peers();
   ++clients_of_[uid];
   admitted_[&client] = uid;
-  Channel& channel = *client.channel();
-  fds.add(ipc::OwnedFd(fcntl(channel.memfd(), F_DUPFD_CLOEXEC, 0)));
-  fds.add(ipc::OwnedFd(fcntl(channel.kick_fd(), F_DUPFD_CLOEXEC, 0)));
+  fds.add(ipc::OwnedFd(fcntl((*memory)->map().fd(), F_DUPFD_CLOEXEC, 0)));
+  fds.add(std::move(kick_of_client));
   fds.add(client.open_lifeline());
-  channel.close_memfd();
+  (*memory)->map().close_fd();  // the mapping does not need it
   for (const auto& fd : fds.fds)
     if (&fd < fds.fds + fds.count && !fd.valid()) return Errc::too_many;
   return Errc::ok;
@@ -143,12 +146,8 @@ Errc Control::event_queue(Client& client, const Request& request, ipc::Descripto
     channel.wake_queue(request.value);
     return Errc::ok;
   }
-  if (request.flags == control::kQueueForget) {
-    channel.forget_queue(request.value);
-    return Errc::ok;
-  }
   if (request.flags != control::kQueueOpen || request.value >= ipc::abi::kMaxQueues) return Errc::invalid;
-  UniqueFd read_end = channel.open_queue(request.value);
+  UniqueFd read_end = channel.memory()->open_queue(request.value);
   if (!read_end) return Errc::too_many;
   fds.add(ipc::OwnedFd(read_end.release()));
   return Errc::ok;
@@ -170,7 +169,7 @@ Errc Control::peers(Client& client, const Request& request, Reply& reply, ipc::D
     fd.reset(fcntl(region->memfd(), F_DUPFD_CLOEXEC, 0));
   } else if (Channel* other = region->other(*client.channel())) {
     other->wake_queue(request.flags);
-    fd = other->open_wake_end(request.flags);
+    fd = other->memory()->open_wake_end(request.flags);
   }
   if (!fd) return Errc::too_many;
   fds.add(ipc::OwnedFd(fd.release()));

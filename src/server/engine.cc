@@ -32,7 +32,7 @@ Instant clock_now(clockid_t clock) {
 Engine::Engine(const EngineConfig& config)
     : config_(config),
       memory_(config.limits.staging_bytes),
-      ctx_{*this, memory_, poller_, holder_, counters_, config.limits, nullptr, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}},
+      ctx_(*this, memory_, poller_, holder_, counters_, config.limits),
       peers_(ctx_),
       sockets_(ctx_),
       host_(ctx_, sockets_),

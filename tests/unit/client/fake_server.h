@@ -188,7 +188,7 @@ class FakeServer {
     s.cookie = cookie;
     s.number = number;
     auto& p = place_in(s, c, true);
-    abi::SpareRing& ring = c.map.header().spares[0];
+    abi::SpareRing& ring = c.map.header().spares[0][0];
     ring.entries[ring.produced % abi::kMaxPairs] = {p.slot, p.generation, number, 0};
     store_release(ring.produced, ring.produced + 1);
   }
@@ -466,7 +466,6 @@ class FakeServer {
         return Errc::ok;
       }
       case Op::event_queue: {
-        if (q.flags == control::kQueueForget) return c->queue_pipes[q.value].reset(), Errc::ok;
         if (q.flags == control::kQueueWake) {
           [[maybe_unused]] ssize_t n = write(c->queue_pipes[q.value].get(), "x", 1);
           return Errc::ok;

@@ -154,7 +154,7 @@ TEST_F(StockTest, ANewChannelStartsWithoutTheOldOnes) {
 
 TEST_F(StockTest, HostileSpareRing) {
   close(socket_, open(socket_));
-  abi::SpareRing& ring = Channel::existing()->map().header().spares[0];
+  abi::SpareRing& ring = Channel::existing()->map().header().spares[0][0];
   server_.with([&] {
     for (abi::Spare& s : ring.entries) s = {0xffffffff, 7, 0xffffffff, 0};
     ring.produced += 5;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -109,7 +110,7 @@ class FakeHandler final : public RequestHandler {
 
 class ServerTest : public testing::Test {
  protected:
-  ServerTest() : memory(1 << 20), ctx{protocols, memory, poller, holder, counters, {}, nullptr, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}}, peers(ctx), sockets(ctx) {
+  ServerTest() : memory(1 << 20), ctx(protocols, memory, poller, holder, counters, {}), peers(ctx), sockets(ctx) {
     protocols.memory = &memory;
     ctx.now = Instant::from_ns(1'000'000'000'000);
     ctx.limits.sockets = 64;
@@ -130,7 +131,9 @@ class ServerTest : public testing::Test {
     ipc::ChannelConfig config;
     config.max_sockets = ctx.limits.sockets;
     config.output_size = config.input_size = pool_bytes;
-    EXPECT_TRUE(clients.back()->open_channel(config).ok());
+    auto channel = ChannelMemory::create(config, {clients.back()->credentials().pid, clients.back()->credentials().uid});
+    EXPECT_TRUE(channel.ok());
+    EXPECT_TRUE(clients.back()->open_channel(*channel, UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))).ok());
     return *clients.back();
   }
 

@@ -1,0 +1,53 @@
+// What the engines have in common of one client's channel: its mapping, and the pipes by which the client's event queues are woken. Each
+// engine has a Channel of its own on it, with slots and input memory that are its alone.
+//
+// Threads: the mapping is divided by engine (ChannelLayout::slots_of, input_of); pipes are opened by the first engine, written by all.
+// Owns: the mapping, the pipes; both last as long as any engine's part.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+
+#include "ipc/channel_layout.h"
+#include "server/unique_fd.h"
+
+namespace ferry::server {
+
+class ChannelMemory {
+ public:
+  struct Identity {  // of the process that opened it, for `ferry ss` and quotas
+    pid_t pid = 0;
+    uid_t uid = 0;
+  };
+  // Makes the sealed memfd and maps it. Errc::invalid, no_memory.
+  static Result<std::shared_ptr<ChannelMemory>> create(const ipc::ChannelConfig& config, Identity identity);
+  ~ChannelMemory();
+  ChannelMemory(const ChannelMemory&) = delete;
+  ChannelMemory& operator=(const ChannelMemory&) = delete;
+
+  ipc::ChannelMap& map() { return map_; }
+  const ipc::ChannelMap& map() const { return map_; }
+  const Identity& identity() const { return identity_; }
+
+  // Makes the pipe of a queue, if it had none yet; the caller hands the returned read end to the client. Invalid: cannot, or no such
+  // queue. A pipe stays until the channel ends: some engine may be about to write to it.
+  UniqueFd open_queue(uint32_t queue);
+  void wake_queue(uint32_t queue) const;
+  // The write end of the queue's pipe, opened anew for somebody else who may wake it: what that one does to its own description does
+  // not concern the others. Invalid: no such queue, or no descriptors left.
+  UniqueFd open_wake_end(uint32_t queue) const;
+  // Queues that have a pipe have lower numbers.
+  uint32_t queue_count() const;
+
+ private:
+  ChannelMemory(ipc::ChannelMap map, Identity identity) : map_(std::move(map)), identity_(identity) {}
+  int write_end(uint32_t queue) const;
+
+  ipc::ChannelMap map_;
+  Identity identity_;
+  int write_ends_[ipc::abi::kMaxQueues] = {};  // atomic; descriptor + 1, 0: none
+  uint32_t queue_count_ = 0;                   // atomic
+};
+
+}  // namespace ferry::server
