@@ -108,6 +108,7 @@ ROWS = [
     Row("redis-kf", "redis-benchmark -c 50 GET, Ferry at the server", KF, redis_start, redis_load, goal=1.0, **RATE),
     Row("wrk-ff", "wrk -c 64 on nginx, Ferry both ends", FF, nginx_start, wrk(), goal=1.5, **RATE),
     Row("wrk-kf", "wrk -c 64 on nginx, Ferry at the server", KF, nginx_start, wrk(), goal=1.3, **RATE),
+    Row("wrk-engines-kf", "the same, ferryd with two engines", KF, nginx_start, wrk(), ferryd_extra=["--engines", "2"], **RATE),
     Row("wrk-close-ff", "the same, Connection: close, Ferry both ends", FF, nginx_start, wrk("-H", "Connection: close"), goal=0.8,
         **RATE),
     Row("wrk-close-kf", "the same, Connection: close, Ferry at the server", KF, nginx_start, wrk("-H", "Connection: close"), goal=0.8,

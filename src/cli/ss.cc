@@ -20,6 +20,20 @@ std::string text_of(const nlohmann::json& socket, const char* name) {
   return found->is_string() ? found->get<std::string>() : found->dump();
 }
 
+// With several engines a listener has a part in each: one line, with all the connections that wait.
+void fold_parts(nlohmann::json& sockets) {
+  for (const auto& part : sockets) {
+    if (text_of(part, "mode") != "part") continue;
+    for (auto& socket : sockets)
+      if (text_of(socket, "mode") != "part" && socket.contains("listener") && socket["listener"] == part["listener"])
+        socket["receive_queue"] = socket["receive_queue"].get<uint64_t>() + part["receive_queue"].get<uint64_t>();
+  }
+  auto whole = nlohmann::json::array();
+  for (auto& socket : sockets)
+    if (text_of(socket, "mode") != "part") whole.push_back(std::move(socket));
+  sockets = std::move(whole);
+}
+
 bool wanted(const Options& options, const nlohmann::json& socket) {
   const std::string type = text_of(socket, "type"), state = text_of(socket, "state");
   if ((options.tcp || options.udp) && !((options.tcp && type == "tcp") || (options.udp && type == "udp"))) return false;
@@ -38,7 +52,7 @@ std::string process_of(const nlohmann::json& socket) {
 
 // Bytes of payload by the way they went: copied by the program that uses it, referred to, past ferryd to another program.
 std::string copies_of(const nlohmann::json& socket) {
-  std::string text;
+  std::string text = socket.contains("engine") ? " engine:" + text_of(socket, "engine") : "";
   for (const char* name : {"copied_out", "copied_in", "referenced_out", "passed_out", "passed_in"})
     text += std::string(" ") + name + ":" + text_of(socket, name);
   return text;
@@ -68,10 +82,11 @@ void add_ss(CLI::App& app, int& status) {
   command->add_flag("-e,--extended", options->extended, "Show bytes copied, referred to, and passed from program to program");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options, &status] {
-    const auto document = nlohmann::json::parse(Admin(options->socket).ask_text("ss"), nullptr, false);
+    auto document = nlohmann::json::parse(Admin(options->socket).ask_text("ss"), nullptr, false);
     if (document.is_discarded() || !document.contains("sockets") || !document["sockets"].is_array()) {
       throw Failure(kFailed, "ferryd's answer is not a list of sockets");
     }
+    fold_parts(document["sockets"]);
     if (options->json) {
       auto chosen = nlohmann::json::array();
       for (const auto& socket : document["sockets"]) {

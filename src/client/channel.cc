@@ -91,14 +91,16 @@ int Channel::open(Channel*& out) {
   if (fd < 0) return static_cast<int>(fd);
   auto* channel = new Channel;
   channel->token_ = process_token();
-  channel->control_ = channel->keep_private(ipc::OwnedFd(static_cast<int>(fd)));
+  channel->lines_[0] = new Line(*channel, 0);
+  channel->lines_[0]->control = channel->keep_private(ipc::OwnedFd(static_cast<int>(fd)));
   if (const int error = channel->hello(); error != 0) {
     channel->close_descriptors();
+    delete channel->lines_[0];
     delete channel;
     return error;
   }
   channel->arm_lifeline();
-  if (Channel* last = load_acquire(g_current); last != nullptr && last->is_mine()) last->stock_.drop();
+  if (Channel* last = load_acquire(g_current); last != nullptr && last->is_mine()) last->drop_stock();
   channel->next_ = g_channels;
   store_release(g_channels, channel);
   store_release(g_current, channel);
@@ -113,7 +115,7 @@ int Channel::hello() {
   request.op = static_cast<uint32_t>(control::Op::hello);
   request.value = abi::kVersion;
   if (can_wait_for_two()) request.flags |= control::kHelloPeers;
-  const int error = call(request, reply, nullptr, 0, &fds);
+  const int error = call(0, request, reply, nullptr, 0, &fds);
   if (reply.error == static_cast<uint32_t>(Errc::version_mismatch)) {
     port::log(LogLevel::error, "libferry speaks version %u of the channel, ferryd another; restart ferryd or use its libferry",
               abi::kVersion);
@@ -130,13 +132,37 @@ int Channel::hello() {
   map_ = std::move(*map);
   map_.close_fd();
   raw_syscall(SYS_madvise, arg(map_.base()), static_cast<long>(map_.layout().total_size), MADV_DONTFORK);
-  kick_ = keep_private(fds.take(1));
+  lines_[0]->kick = keep_private(fds.take(1));
   lifeline_ = keep_private(fds.take(2));
   auto pool = ipc::Pool::create(map_.layout().output);
   if (!pool) return -ENOMEM;
   pool_.emplace(std::move(*pool));
   slots_.resize(map_.layout().max_sockets);
+  next_engine_ = token_;
   return 0;
+}
+
+int Channel::connect_to(uint32_t engine) {
+  Guard guard(lines_mutex_);
+  if (lines_[engine] != nullptr) return 0;
+  control::Request request;
+  control::Reply reply;
+  ipc::DescriptorList fds;
+  request.op = static_cast<uint32_t>(control::Op::engine);
+  request.value = engine;
+  if (const int error = call(0, request, reply, nullptr, 0, &fds); error != 0) return error;
+  if (fds.count != 2) return -EPROTO;
+  Line* line = new Line(*this, engine);
+  line->control = keep_private(fds.take(0));
+  line->kick = keep_private(fds.take(1));
+  store_release(lines_[engine], line);
+  return 0;
+}
+
+uint32_t Channel::choose_engine(abi::SocketKind kind) {
+  if (kind != abi::kKindTcp || engines() == 1) return 0;
+  const uint32_t engine = atomic_add(next_engine_, 1u) % engines();
+  return connect_to(engine) == 0 ? engine : 0;
 }
 
 ipc::OwnedFd Channel::keep_private(ipc::OwnedFd fd) {
@@ -155,7 +181,10 @@ void Channel::drop_private(ipc::OwnedFd& fd) {
 }
 
 void Channel::close_descriptors() {
-  for (ipc::OwnedFd* fd : {&control_, &kick_, &lifeline_}) drop_private(*fd);
+  drop_private(lifeline_);
+  for (Line* line : lines_)
+    if (line != nullptr)
+      for (ipc::OwnedFd* fd : {&line->control, &line->kick}) drop_private(*fd);
   peers_.close_descriptors();
 }
 
@@ -170,8 +199,32 @@ void Channel::arm_lifeline() {
   const int fd = lifeline_.get();
   raw_syscall(SYS_fcntl, fd, F_SETSIG, signal);
   raw_syscall(SYS_fcntl, fd, F_SETOWN, raw_syscall(SYS_getpid));
+  set_async(true);
+}
+
+// False: the lifeline is none, or another process's (a child after vfork is in its parent's memory).
+bool Channel::set_async(bool on) {
+  const int fd = lifeline_.valid() ? lifeline_.get() : -1;
+  if (fd < 0 || !is_mine() || raw_syscall(SYS_fcntl, fd, F_GETOWN) != raw_syscall(SYS_getpid)) return false;
   const long flags = raw_syscall(SYS_fcntl, fd, F_GETFL);
-  raw_syscall(SYS_fcntl, fd, F_SETFL, flags | O_ASYNC);
+  raw_syscall(SYS_fcntl, fd, F_SETFL, on ? flags | O_ASYNC : flags & ~long{O_ASYNC});
+  return true;
+}
+
+void Channel::before_exec() {
+  bool any = false;
+  for (Channel* c = load_acquire(g_channels); c != nullptr; c = c->next_) any |= c->set_async(false);
+  if (!any || config().lifeline_signal == 0) return;
+  // Nor one that waits already because the program blocks all signals.
+  const uint64_t signals = uint64_t{1} << (config().lifeline_signal - 1);
+  const timespec now{};
+  while (raw_syscall(SYS_rt_sigtimedwait, arg(&signals), 0, arg(&now), sizeof signals) > 0) {
+  }
+}
+
+void Channel::after_failed_exec() {
+  for (Channel* c = load_acquire(g_channels); c != nullptr; c = c->next_)
+    if (c->set_async(true)) c->check_alive();
 }
 
 void Channel::on_lifeline_signal() {
@@ -181,7 +234,7 @@ void Channel::on_lifeline_signal() {
 
 bool Channel::check_alive() {
   if (is_dead()) return false;
-  const int fd = lifeline_.valid() ? lifeline_.get() : control_.get();
+  const int fd = lifeline_.valid() ? lifeline_.get() : lines_[0]->control.get();
   if (!has_hung_up(fd)) return true;
   mark_dead();
   return false;
@@ -200,23 +253,36 @@ void Channel::mark_dead() {
   }
 }
 
-int Channel::call(control::Request& request, control::Reply& reply, const int* fds, uint32_t fd_count,
+int Channel::call(uint32_t engine, control::Request& request, control::Reply& reply, const int* fds, uint32_t fd_count,
                   ipc::DescriptorList* received) {
   if (is_dead()) return -ENETDOWN;
+  if (load_acquire(lines_[engine]) == nullptr)
+    if (const int error = connect_to(engine); error != 0) return error;
   ipc::DescriptorList unwanted;
-  Guard guard(control_mutex_);
-  request.sequence = ++sequence_;
-  long r = ipc::send_request(control_.get(), request, fds, fd_count);
-  if (r == 0) r = ipc::receive_reply(control_.get(), reply, received != nullptr ? *received : unwanted);
+  return exchange(*lines_[engine], request, reply, fds, fd_count, received != nullptr ? *received : unwanted);
+}
+
+int Channel::exchange(Line& line, control::Request& request, control::Reply& reply, const int* fds, uint32_t fd_count,
+                      ipc::DescriptorList& received) {
+  Guard guard(line.mutex);
+  request.sequence = ++line.sequence;
+  long r = ipc::send_request(line.control.get(), request, fds, fd_count);
+  if (r == 0) r = ipc::receive_reply(line.control.get(), reply, received);
   if ((r == 0 || r == -EMFILE) && (reply.sequence != request.sequence || reply.op != request.op)) r = -EPROTO;
   if (r == -EPIPE || r == -EPROTO || r == -ECONNRESET) {
     mark_dead();
     return -ENETDOWN;
   }
   if (r != 0) return static_cast<int>(r);
-  if (reply.op == static_cast<uint32_t>(control::Op::stock) && received != nullptr) stock_.receive(reply, *received);
+  if (reply.op == static_cast<uint32_t>(control::Op::stock)) line.stock.receive(reply, received);
   if (reply.data_length > control::kMaxData) reply.data_length = control::kMaxData;
   return -to_errno(reply.error);
+}
+
+bool Channel::drop_stock() {
+  bool any = false;
+  for_each_stock([&any](Stock& stock) { any |= stock.drop(); });
+  return any;
 }
 
 int Channel::interface(uint32_t index, control::InterfaceInfo& out) {
@@ -224,7 +290,7 @@ int Channel::interface(uint32_t index, control::InterfaceInfo& out) {
   control::Reply reply;
   request.op = static_cast<uint32_t>(control::Op::interfaces);
   request.value = index;
-  if (const int error = call(request, reply); error != 0) return error;
+  if (const int error = call(0, request, reply); error != 0) return error;
   if (reply.data_length != sizeof out) return -EPROTO;
   std::memcpy(&out, reply.data, sizeof out);
   return 0;
@@ -270,7 +336,7 @@ bool looks_like_ferry(int fd) {
 uint32_t Channel::server_pid_here() const {
   ucred peer{};
   socklen_t length = sizeof peer;
-  raw_syscall(SYS_getsockopt, control_.get(), SOL_SOCKET, SO_PEERCRED, arg(&peer), arg(&length));
+  raw_syscall(SYS_getsockopt, lines_[0]->control.get(), SOL_SOCKET, SO_PEERCRED, arg(&peer), arg(&length));
   return static_cast<uint32_t>(peer.pid);
 }
 

@@ -1,4 +1,4 @@
-// This process's channel to ferryd: control socket, mapping, output pool, slot table. Opened on first use; again in a child after
+// This process's channel to ferryd: control connections, mapping, output pool, slot table. Opened on first use; again in a child after
 // fork, after set*id (renew), and after a restart of ferryd. Sockets keep the channel that they are at home in.
 //
 // Threads: everything here may be called by any thread. The data path takes no lock of the channel but the output pool's, once
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/atomics.h"
 #include "client/adaptive_spin.h"
 #include "client/mutex.h"
 #include "client/peers.h"
@@ -59,13 +60,17 @@ class Channel final : public ipc::BlockFifo::Source {
   // For the child's side of fork, at once: closes the descriptors of the parent's channels, so that the server sees the
   // parent's end. (A child made behind our back does it when it first needs a channel.)
   static void after_fork_in_child();
+  // Around execve(2): the lifeline's signal must not reach the new program, which has no handler for it, and would be killed. What the kernel
+  // closes first at exec is the server's business: it may see the end of the control connection, and answer, before the lifeline is closed.
+  static void before_exec();
+  static void after_failed_exec();
   // Async-signal-safe: finds out which channels' servers are gone, and wakes who waits for them.
   static void on_lifeline_signal();
 
   // --- control calls ---
-  // One request, one reply; fills in `sequence`. 0; the reply's error as -errno; -ENETDOWN: ferryd is gone.
-  // Blocks, uninterrupted by signals; one call of a process at a time.
-  int call(ipc::control::Request& request, ipc::control::Reply& reply, const int* fds = nullptr, uint32_t fd_count = 0,
+  // One request to an engine of the server, one reply; fills in `sequence`. 0; the reply's error as -errno; -ENETDOWN: ferryd is gone.
+  // Blocks, uninterrupted by signals; one call to an engine at a time. A first call connects to the engine.
+  int call(uint32_t engine, ipc::control::Request& request, ipc::control::Reply& reply, const int* fds = nullptr, uint32_t fd_count = 0,
            ipc::DescriptorList* received = nullptr);
 
   // --- data path ---
@@ -74,6 +79,11 @@ class Channel final : public ipc::BlockFifo::Source {
   // The same, if the server is awake; what puts it to sleep no more is told otherwise.
   void ring_if_awake(uint32_t engine, uint32_t slot);
   bool server_awake(uint32_t engine) const;
+  // Whether any engine that this process uses is awake.
+  bool any_awake() const;
+  uint32_t engines() const { return map_.layout().engines; }
+  // For a socket to be opened: TCP in turns, all else has the first.
+  uint32_t choose_engine(ipc::abi::SocketKind kind);
   const ipc::ChannelMap& map() const { return map_; }
   ipc::abi::SocketShared& shared(uint32_t slot) const { return map_.socket(slot); }
   Result<ipc::Pool::Run> allocate_block(uint32_t bytes) override;
@@ -81,9 +91,9 @@ class Channel final : public ipc::BlockFifo::Source {
   void release_reference(uint64_t token) override;
 
   // --- regions (client/regions.h), under their mutex ---
-  // Whether the server has region `number` as its `serial`-th.
-  bool knows_region(uint32_t number, uint32_t serial) const { return region_serials_[number - 1] == serial; }
-  void set_region(uint32_t number, uint32_t serial) { region_serials_[number - 1] = serial; }
+  // Whether the engine has region `number` as its `serial`-th.
+  bool knows_region(uint32_t engine, uint32_t number, uint32_t serial) const { return lines_[engine]->region_serials[number - 1] == serial; }
+  void set_region(uint32_t engine, uint32_t number, uint32_t serial) { lines_[engine]->region_serials[number - 1] = serial; }
 
   // --- slots ---
   // Which socket is at home in `slot`; nullptr none. The pointer may be stale unless the caller keeps the socket alive.
@@ -104,8 +114,15 @@ class Channel final : public ipc::BlockFifo::Source {
   // of the pool each, and none starves (dynamic thresholds). Never less than a page.
   uint64_t output_limit() const;
 
-  // Descriptors for sockets to come.
-  Stock& stock() { return stock_; }
+  // Descriptors for sockets to come, of an engine that has been called.
+  Stock& stock(uint32_t engine) { return lines_[engine]->stock; }
+  template <typename Visit>
+  void for_each_stock(Visit visit) {
+    for (Line*& line : lines_)
+      if (Line* l = load_acquire(line); l != nullptr) visit(l->stock);
+  }
+  // Closes the descriptors that are kept. False: there are none.
+  bool drop_stock();
   Peers& peers() { return peers_; }
 
   // --- libferry's own descriptors ---
@@ -146,14 +163,27 @@ class Channel final : public ipc::BlockFifo::Source {
     Socket* socket = nullptr;  // atomic
     Home* home = nullptr;      // under slots_mutex_
   };
+  // The way to one engine.
+  struct Line {
+    Line(Channel& channel, uint32_t engine) : stock(channel, engine) {}
+    ipc::OwnedFd control, kick;
+    Mutex mutex;  // control, sequence
+    uint32_t sequence = 0;
+    uint32_t region_serials[ipc::abi::kMaxRegions] = {};
+    Stock stock;
+  };
   Channel() = default;
   static int open(Channel*& out);
   int hello();
+  int connect_to(uint32_t engine);
+  int exchange(Line& line, ipc::control::Request& request, ipc::control::Reply& reply, const int* fds, uint32_t fd_count,
+               ipc::DescriptorList& received);
   void close_descriptors();
   void arm_lifeline();
+  bool set_async(bool on);
   void reap_sockets();
 
-  ipc::OwnedFd control_, kick_, lifeline_;
+  ipc::OwnedFd lifeline_;
   ipc::ChannelMap map_;
   ipc::control::ServerInfo info_{};
   std::vector<ipc::control::InterfaceInfo> interfaces_;  // asked for once, under interfaces_mutex_
@@ -161,15 +191,14 @@ class Channel final : public ipc::BlockFifo::Source {
   uint32_t token_ = 0;       // process_token() of the process it belongs to
   enum State : uint32_t { kOpen, kSuperseded, kDead };
   uint32_t state_ = kOpen;   // atomic
-  Mutex control_mutex_;      // control_, sequence_
-  uint32_t sequence_ = 0;
+  Mutex lines_mutex_;        // making lines
+  Line* lines_[ipc::abi::kMaxEngines] = {};  // atomic; the first is there from the beginning, all stay
+  uint32_t next_engine_ = 0; // atomic
   Mutex pool_mutex_;         // pool_
   std::optional<ipc::Pool> pool_;
-  uint32_t region_serials_[ipc::abi::kMaxRegions] = {};
   Mutex slots_mutex_;        // retired_, slots_[].home
   RetiredOutput* retired_ = nullptr;
   std::vector<SlotEntry> slots_;
-  Stock stock_{*this};
   Peers peers_{*this};
   Channel* next_ = nullptr;  // all channels of this process and its ancestors
 };

@@ -31,8 +31,16 @@ void Channel::ring_if_awake(uint32_t engine, uint32_t slot) {
 
 void Channel::ring(uint32_t engine, uint32_t slot) {
   if (!ipc::ring_doorbell(map_.header(), engine, slot)) return;
+  const Line* line = load_acquire(lines_[engine]);
+  if (line == nullptr) return;  // a socket of an engine that nobody has asked for one
   const uint64_t one = 1;
-  ipc::raw_syscall(SYS_write, kick_.get(), ipc::arg(&one), sizeof one);
+  ipc::raw_syscall(SYS_write, line->kick.get(), ipc::arg(&one), sizeof one);
+}
+
+bool Channel::any_awake() const {
+  for (uint32_t engine = 0; engine < engines(); ++engine)
+    if (load_relaxed(lines_[engine]) != nullptr && server_awake(engine)) return true;
+  return false;
 }
 
 bool Channel::server_awake(uint32_t engine) const { return ipc::server_is_awake(map_.header(), engine); }

@@ -32,7 +32,7 @@ int EventQueue::open() {
   request.op = static_cast<uint32_t>(control::Op::event_queue);
   request.value = index;
   request.flags = control::kQueueOpen;
-  int error = channel->call(request, reply, nullptr, 0, &fds);
+  int error = channel->call(0, request, reply, nullptr, 0, &fds);
   if (error == 0 && fds.count != 1) error = -EPROTO;
   if (error != 0) {
     store_release(q.in_use, 0u);
@@ -74,6 +74,7 @@ int EventQueue::watch(Socket& socket, int k) {
   if (free == abi::kWatches) return -ENOSPC;
   socket.watches_[free] = this;
   register_at(socket, *socket.current_home(), free);
+  socket.register_parts(*this, free);
   return 0;
 }
 
@@ -92,6 +93,7 @@ void EventQueue::unwatch(Socket& socket) {
   for (uint32_t i = 0; i < abi::kWatches; ++i) {
     if (socket.watches_[i] != this) continue;
     socket.watches_[i] = nullptr;
+    socket.unregister_parts(i);
     if (h == nullptr || h->channel != channel_ || !channel_->is_mine()) continue;
     store_release(h->shared->watches[i], 0u);
     full_fence();
@@ -112,7 +114,7 @@ void EventQueue::repost(uint32_t slot) { ipc::set_slot(shared().ready, slot); }
 bool EventQueue::spin(bool allowed) {
   // The other clients that we share memory with tell nobody whether they are awake.
   return spin_.run(allowed ? channel_->spin_limit() : AdaptiveSpin::Limit{},
-                   [this] { return channel_->server_awake(0) || channel_->peers().any_region(); }, [this] { return any(); });
+                   [this] { return channel_->any_awake() || channel_->peers().any_region(); }, [this] { return any(); });
 }
 
 bool EventQueue::any() const { return ipc::any_slot(shared().ready) || channel_->peers().any(index_); }
@@ -151,7 +153,7 @@ void EventQueue::wake() {
   request.op = static_cast<uint32_t>(control::Op::event_queue);
   request.value = index_;
   request.flags = control::kQueueWake;
-  channel_->call(request, reply);
+  channel_->call(0, request, reply);
 }
 
 }  // namespace ferry::client

@@ -30,6 +30,9 @@ long write_quietly(int pipe) {
   return r < 0 ? r : 0;
 }
 
+// The engines divide the numbers among themselves.
+uint32_t Peers::engine_of(uint32_t number) const { return number / abi::peer_regions_of_engine(channel_.engines()); }
+
 ipc::PeerRegionView Peers::region(uint32_t number, uint32_t serial) {
   Guard guard(mutex_);
   Region* r = regions_[number];
@@ -39,7 +42,7 @@ ipc::PeerRegionView Peers::region(uint32_t number, uint32_t serial) {
   ipc::DescriptorList fds;
   request.op = static_cast<uint32_t>(control::Op::peer_region);
   request.value = number;
-  if (channel_.call(request, reply, nullptr, 0, &fds) != 0 || fds.count != 1 || reply.value != serial) return {};
+  if (channel_.call(engine_of(number), request, reply, nullptr, 0, &fds) != 0 || fds.count != 1 || reply.value != serial) return {};
   if (r == nullptr) r = new Region;
   auto view = ipc::map_peer_memfd(fds.fds[0].get(), r->base);
   for (auto& side : r->slots)
@@ -141,7 +144,7 @@ void Peers::ask_to_wake(uint32_t number, uint32_t queue) {
   request.op = static_cast<uint32_t>(control::Op::peer_wake);
   request.value = number;
   request.flags = queue;
-  if (channel_.call(request, reply, nullptr, 0, &fds) != 0 || fds.count != 1) return;
+  if (channel_.call(engine_of(number), request, reply, nullptr, 0, &fds) != 0 || fds.count != 1) return;
   for (WakeEnd& e : wake_ends_) {
     if (e.fd.valid() && e.serial == regions_[e.number]->serial) continue;
     Channel::drop_private(e.fd);

@@ -58,6 +58,7 @@ class Peers {
   };
   template <typename Visit>
   void for_each_queue(uint32_t queue, Visit&& visit) const;
+  uint32_t engine_of(uint32_t number) const;
   WakeEnd* find(uint32_t number, uint32_t queue);
   void ask_to_wake(uint32_t number, uint32_t queue);
 

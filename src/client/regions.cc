@@ -237,29 +237,29 @@ void lend_address_space(void* p, size_t n) {
   for_each_part(p, n, [](Region& region, std::byte* from, size_t bytes) { region.lend_address_space(from, bytes); });
 }
 
-void announce(Channel& channel, const void* p) {
+void announce(Channel& channel, uint32_t engine, const void* p) {
   State& s = g_state;
   Guard guard(s.mutex);
   Slot& slot = slot_of(s, p);
   const uint32_t number = number_of(s, slot);
   if (s.forks != 0) end_leases(s);
-  if (!slot.region.in_service() || channel.knows_region(number, slot.serial)) return;
+  if (!slot.region.in_service() || channel.knows_region(engine, number, slot.serial)) return;
   control::Request request;
   control::Reply reply;
   request.op = static_cast<uint32_t>(control::Op::region);
   request.value = number;
   const int memfd = slot.region.memfd();
-  const int error = channel.call(request, reply, &memfd, 1);
-  if (error == 0) channel.set_region(number, slot.serial);
+  const int error = channel.call(engine, request, reply, &memfd, 1);
+  if (error == 0) channel.set_region(engine, number, slot.serial);
   else if (error != -ENETDOWN) give_up(s, "ferryd does not take the region");
 }
 
-Reference refer(const Channel& channel, const void* p, size_t n, size_t most) {
+Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n, size_t most) {
   State& s = g_state;
   Guard guard(s.mutex);
   Slot& slot = slot_of(s, p);
   const uint32_t number = number_of(s, slot);
-  if (!slot.region.in_service() || !channel.knows_region(number, slot.serial)) return {};
+  if (!slot.region.in_service() || !channel.knows_region(engine, number, slot.serial)) return {};
   const auto* at = static_cast<const std::byte*>(p);
   const size_t length = slot.region.refer(at, n, most, WrittenPages(pagemap(s)));
   if (length == 0) return {};

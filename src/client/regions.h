@@ -58,10 +58,10 @@ struct Reference {
   uint64_t token = 0;   // for unrefer()
 };
 // Lets the server of `channel` have the region that holds `p`, if it has not. Blocks for one control call at the first time.
-void announce(Channel& channel, const void* p);
+void announce(Channel& channel, uint32_t engine, const void* p);
 // As many of the `most` bytes at `p` as are in one page, not to change any more in what the server sees. `n` bytes, `most` at least, are
 // to follow in this call of the program's.
-Reference refer(const Channel& channel, const void* p, size_t n, size_t most);
+Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n, size_t most);
 void unrefer(uint64_t token);
 
 // --- fork ---

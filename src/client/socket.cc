@@ -28,8 +28,10 @@ void set_flags(int k, bool nonblocking, bool close_on_exec) {
   if (flags >= 0 && flags != wanted) ipc::raw_syscall(SYS_fcntl, k, F_SETFL, wanted);
 }
 
+}  // namespace
+
 // Whether a descriptor number is free: 0 or -EMFILE. Asked before a connection leaves its queue, which it must not without one.
-int probe_number(int k) {
+int Socket::probe_number(int k) {
   const long probe = ipc::raw_syscall(SYS_fcntl, k, F_DUPFD_CLOEXEC, 0);
   if (probe < 0) return static_cast<int>(probe);
   ipc::raw_syscall(SYS_close, probe);
@@ -37,12 +39,13 @@ int probe_number(int k) {
 }
 
 // K of a socket that the server has made: one that is kept here, or one that came with the reply. 0 or -errno.
-int take_handed(Channel& channel, const control::Reply& reply, ipc::DescriptorList& fds, Stock::Flags flags, Stock::Taken& out) {
+int Socket::take_handed(Channel& channel, uint32_t engine, const control::Reply& reply, ipc::DescriptorList& fds, Stock::Flags flags,
+                        Stock::Taken& out) {
   if (reply.slot >= channel.map().layout().max_sockets) return -EPROTO;
   if (fds.count == 1) {
     out.fd = fds.take(0).release();
     set_flags(out.fd, flags.nonblocking, flags.close_on_exec);
-  } else if (const int error = channel.stock().take(reply.value, flags, out); error != 0) {
+  } else if (const int error = channel.stock(engine).take(reply.value, flags, out); error != 0) {
     return error;
   }
   out.slot = reply.slot;
@@ -51,7 +54,7 @@ int take_handed(Channel& channel, const control::Reply& reply, ipc::DescriptorLi
 }
 
 // A socket that the server opens now. 0 or -errno.
-int open_one(Channel& channel, abi::SocketKind kind, bool v6, Stock::Flags flags, Stock::Taken& out) {
+int Socket::open_one(Channel& channel, uint32_t engine, SocketKind kind, bool v6, Stock::Flags flags, Stock::Taken& out) {
   control::Request request;
   control::Reply reply;
   ipc::DescriptorList fds;
@@ -59,19 +62,18 @@ int open_one(Channel& channel, abi::SocketKind kind, bool v6, Stock::Flags flags
   request.value = kind;
   if (Channel::config().kernel_mode) request.flags |= control::kOpenKernelMode;
   if (v6) request.flags |= control::kOpenV6;
-  if (const int error = channel.call(request, reply, nullptr, 0, &fds); error != 0) return error;
-  return take_handed(channel, reply, fds, flags, out);
+  if (const int error = channel.call(engine, request, reply, nullptr, 0, &fds); error != 0) return error;
+  return take_handed(channel, engine, reply, fds, flags, out);
 }
-
-}  // namespace
 
 int Socket::open(SocketKind kind, bool v6, bool nonblocking, bool close_on_exec) {
   Channel* channel = nullptr;
   if (const int unopened = Channel::current(channel); unopened != 0) return unopened;
   Stock::Taken taken;
   const Stock::Flags flags{nonblocking, close_on_exec};
-  int error = Channel::config().kernel_mode ? -EAGAIN : channel->stock().open(kind, flags, taken);
-  if (error == -EAGAIN) error = open_one(*channel, kind, v6, flags, taken);
+  const uint32_t engine = channel->choose_engine(kind);
+  int error = Channel::config().kernel_mode ? -EAGAIN : channel->stock(engine).open(kind, flags, taken);
+  if (error == -EAGAIN) error = open_one(*channel, engine, kind, v6, flags, taken);
   if (error != 0) return error;
   kind_ = kind;
   message_ = kind == abi::kKindMessage;
@@ -85,66 +87,6 @@ int Socket::bind(int k, const Address& local) {
   control::Reply reply;
   request.address = local;
   return control(k, Op::bind, request, reply);
-}
-
-int Socket::listen(int k, int backlog) {
-  if (!is_stream()) return -EOPNOTSUPP;
-  control::Request request;
-  control::Reply reply;
-  request.value = backlog < 0 ? 0 : static_cast<uint32_t>(backlog);
-  const int error = control(k, Op::listen, request, reply);
-  if (error == 0) kind_ = abi::kKindListener;
-  return error;
-}
-
-int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblocking, bool child_close_on_exec, Address* remote) {
-  if (!is_listener()) return is_stream() ? -EINVAL : -EOPNOTSUPP;
-  Deadline deadline(receive_timeout_ns_);
-  for (bool wanting = false;;) {
-    Home* h = nullptr;
-    if (const int error = home(k, h); error != 0)
-      return error == -ENETDOWN ? receive_without_server(nonblocking, deadline) : error;
-    const Seen seen = look(*h);
-    if ((load_acquire(h->shared->ready) & abi::kAcceptable) != 0) {
-      if (probe_number(k) != 0)
-        if (const int error = h->channel->stock().drop() ? probe_number(k) : -EMFILE; error != 0) return error;
-      control::Request request;
-      control::Reply reply;
-      ipc::DescriptorList fds;
-      if (Channel::config().kernel_mode) request.flags |= control::kOpenKernelMode;
-      const int error = control(k, Op::accept, request, reply, &fds);
-      if (error == 0) {
-        const Stock::Flags flags{child_nonblocking, child_close_on_exec};
-        Stock::Taken taken;
-        if (const int e = take_handed(*h->channel, reply, fds, flags, taken); e != 0) return e;
-        if (taken.pair == control::kNoPair && !message_) h->channel->stock().grow_for_accept();
-        child.kind_ = message_ ? abi::kKindMessage : abi::kKindTcp;
-        child.message_ = message_;
-        child.v6_ = v6_;
-        child.local_options_ = local_options() & (kOptOobInline | kOptMessageInfo);
-        child.receive_timeout_ns_ = receive_timeout_ns_;  // Linux children have their listener's
-        child.send_timeout_ns_ = send_timeout_ns_;
-        child.receive_low_water_ = receive_low_water_;
-        child.adopt(h->channel, taken);
-        if (remote != nullptr) *remote = reply.remote;
-        return taken.fd;
-      }
-      if (error == -ENETDOWN) continue;
-      if (error != -EAGAIN) return error;
-    }
-    if (const uint32_t error = load_relaxed(h->shared->error); error != 0) {
-      if (const int e = take_error_of(*h); e != 0) return -e;
-    }
-    if (!wanting) {
-      atomic_or(h->shared->wants, uint32_t{abi::kWantRead});
-      wanting = true;
-      continue;
-    }
-    if (nonblocking) return -EAGAIN;
-    wanting = false;
-    const int waited = wait_for_event(*h, seen, deadline);
-    if (waited != 0 && waited != -ENETDOWN) return waited;
-  }
 }
 
 int Socket::connect(int k, const Address& remote, bool nonblocking) {

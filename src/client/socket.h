@@ -95,6 +95,8 @@ enum LocalOption : uint32_t {
   kOptMessageInfo = 1024, // SCTP_EVENTS with sctp_data_io_event, or SCTP_RECVRCVINFO
 };
 
+struct ListenerParts;
+
 class Socket {
  public:
   Socket() = default;
@@ -170,7 +172,8 @@ class Socket {
   int bytes_unsent(int k);                     // SIOCOUTQ: not yet acknowledged
   int at_mark(int k);                          // SIOCATMARK: 0 or 1
   // Waits until readiness() has one of `events` (or ERR, HUP), at most `timeout_ns` (-1: no limit), whatever SO_RCVTIMEO says.
-  // The bits, 0 on time-out, or -EINTR. For calls that block without transferring.
+  // The bits, 0 on time-out, or -EINTR. For calls that block without transferring. Not for a socket with parts, which needs an event queue.
+  bool has_parts() const { return __atomic_load_n(&parts_, __ATOMIC_ACQUIRE) != nullptr; }
   int wait(int k, uint32_t events, int64_t timeout_ns);
 
   // --- options: numbers are Linux's, as in setsockopt(2) ---
@@ -206,7 +209,8 @@ class Socket {
   // `seen` cannot be used: waits for the end of a revocation, asks for the socket back. 0: try again; kKernelMode; -errno.
   int settle(Home* seen);
   int rehome(Home* seen);
-  static int ask_home(Channel& channel, uint32_t slot, uint32_t generation, ipc::control::Reply& reply);
+  static int ask_home(Channel& channel, uint32_t engine, uint32_t slot, uint32_t generation, ipc::control::Reply& reply);
+  static Home* make_home(Channel& channel, uint32_t slot, uint32_t generation);
   void adopt(Channel* channel, uint32_t slot, uint32_t generation);
   void adopt(Channel* channel, const Stock::Taken& taken);
   void leave(Home& h);
@@ -279,7 +283,24 @@ class Socket {
   bool is_readable(Home& h);
   bool is_writable(Home& h) const;
 
+  // --- listener.cc ---
+  struct AllSeen;
+  void join_parts(int k);
+  template <typename Visit>
+  void for_each_part(Visit&& visit) const;
+  void register_parts(EventQueue& queue, uint32_t place);
+  void unregister_parts(uint32_t place);
+  void leave_parts();
+  void delete_parts();
+  bool is_any_acceptable(const Home& main) const;
+  int wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline);
+  int accept_at(Home& h, Socket& child, Stock::Flags flags, Address* remote);
+
   // --- socket.cc ---
+  static int probe_number(int k);
+  static int take_handed(Channel& channel, uint32_t engine, const ipc::control::Reply& reply, ipc::DescriptorList& fds,
+                         Stock::Flags flags, Stock::Taken& out);
+  static int open_one(Channel& channel, uint32_t engine, SocketKind kind, bool v6, Stock::Flags flags, Stock::Taken& out);
   int shutdown_output(int k);
   int wait_connected(int k, bool nonblocking);
 
@@ -336,6 +357,8 @@ class Socket {
   ErrorNode* errors_ = nullptr;    // oldest first; under rx_lock
   uint32_t error_count_ = 0;
   EventQueue* watches_[ipc::abi::kWatches] = {};
+  ListenerParts* parts_ = nullptr; // of a listener, in engines other than the home's; newest; atomic
+  uint32_t accept_turn_ = 0;       // atomic
   DatagramCork* cork_ = nullptr;   // made when first needed; atomic
 };
 

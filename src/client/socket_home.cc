@@ -44,7 +44,11 @@ int Socket::attach(int k, Socket** twin) {
   control::Request request;
   control::Reply reply;
   request.op = static_cast<uint32_t>(Op::attach);
-  const int error = channel->call(request, reply, &k, 1);
+  // The engine that has the socket knows K; it is the one where this process, or its parent, had it, or any.
+  uint32_t engine = old != nullptr ? old->engine : 0;
+  int error = channel->call(engine, request, reply, &k, 1);
+  for (uint32_t i = 0; error == -EBADF && i < channel->engines(); ++i)
+    if (i != (old != nullptr ? old->engine : 0)) error = channel->call(engine = i, request, reply, &k, 1);
   if (error == -EBADF) return -ENOTSOCK;
   if (error != 0) return error;
   if (reply.slot >= channel->map().layout().max_sockets) return -EPROTO;
@@ -56,13 +60,15 @@ int Socket::attach(int k, Socket** twin) {
   if (superseded) {
     // The rings of the old home are free of our own threads only after the server has revoked their locks.
     if (load_acquire(channel->shared(reply.slot).mode) == abi::kModeMoved) {
-      if (const int e = ask_home(*channel, reply.slot, reply.generation, reply); e != 0) return e;
+      if (const int e = ask_home(*channel, engine, reply.slot, reply.generation, reply); e != 0) return e;
     }
+    leave_parts();
     leave(*old);
   }
   for (EventQueue*& w : watches_)
     if (w != nullptr && !w->is_current()) w = nullptr;
   adopt(channel, reply.slot, reply.generation);
+  if (is_listener()) join_parts(k);
   return 0;
 }
 
@@ -78,16 +84,21 @@ void Socket::inherit(const Socket& other) {
   send_timeout_ns_ = other.send_timeout_ns_;
 }
 
-// Caller holds mutex_, or is alone with the socket.
-void Socket::adopt(Channel* channel, uint32_t slot, uint32_t generation) {
+Home* Socket::make_home(Channel& channel, uint32_t slot, uint32_t generation) {
   auto* h = new Home;
-  h->channel = channel;
+  h->channel = &channel;
   h->slot = slot;
   h->generation = generation;
-  h->shared = &channel->shared(slot);
+  h->shared = &channel.shared(slot);
+  const uint32_t engine = load_relaxed(h->shared->engine);
+  h->engine = engine < channel.engines() ? engine : 0;
+  return h;
+}
+
+// Caller holds mutex_, or is alone with the socket.
+void Socket::adopt(Channel* channel, uint32_t slot, uint32_t generation) {
+  Home* h = make_home(*channel, slot, generation);
   abi::SocketShared& s = *h->shared;
-  const uint32_t engine = load_relaxed(s.engine);
-  h->engine = engine < channel->map().layout().engines ? engine : 0;
   // A slot that this process left and comes back to goes on where it was.
   h->tx.start_at(load_relaxed(s.tx_produced));
   h->rx.start_at(load_relaxed(s.rx_consumed));
@@ -131,7 +142,7 @@ Socket::CloseBell Socket::close_bell(int k, bool only_copy, bool nonblocking) {
                       load_relaxed(h->shared->generation) == h->generation;
   bool kept = false;
   if (pair_ != control::kNoPair) {
-    Stock& stock = h->channel->stock();
+    Stock& stock = h->channel->stock(h->engine);
     kept = shared && only_copy && !is_listener() && stock.keep(pair_, k, copies_, identity_, nonblocking);
     if (!kept) stock.lose();
   }
@@ -149,6 +160,7 @@ void Socket::close() {
     entry.offset += h->rx_used;
     entry.length -= h->rx_used;
   }
+  leave_parts();
   if (h != nullptr) leave(*h);
   while (h != nullptr) {
     Home* older = h->older;
@@ -166,6 +178,7 @@ void Socket::close() {
   }
   delete cork_;
   cork_ = nullptr;
+  delete_parts();
   home_ = nullptr;
   pair_ = control::kNoPair;
   identity_ = {};
@@ -237,12 +250,12 @@ int Socket::settle(Home* seen) {
   return current_home() != seen ? 0 : -EBADF;
 }
 
-int Socket::ask_home(Channel& channel, uint32_t slot, uint32_t generation, control::Reply& reply) {
+int Socket::ask_home(Channel& channel, uint32_t engine, uint32_t slot, uint32_t generation, control::Reply& reply) {
   control::Request request;
   request.op = static_cast<uint32_t>(Op::rehome);
   request.slot = slot;
   request.generation = generation;
-  if (const int error = channel.call(request, reply); error != 0) return error;
+  if (const int error = channel.call(engine, request, reply); error != 0) return error;
   return reply.slot < channel.map().layout().max_sockets ? 0 : -EPROTO;
 }
 
@@ -250,7 +263,7 @@ int Socket::rehome(Home* seen) {
   Guard guard(mutex_);
   if (current_home() != seen) return 0;  // another thread was faster
   control::Reply reply;
-  const int error = ask_home(*seen->channel, seen->slot, seen->generation, reply);
+  const int error = ask_home(*seen->channel, seen->engine, seen->slot, seen->generation, reply);
   if (error == -EALREADY) return 0;  // it is being moved right now: look again
   if (error != 0) return error;
   if (reply.slot == seen->slot && reply.generation == seen->generation) return 0;
@@ -266,7 +279,7 @@ int Socket::control(int k, Op op, control::Request& request, control::Reply& rep
   request.op = static_cast<uint32_t>(op);
   request.slot = h->slot;
   request.generation = h->generation;
-  return h->channel->call(request, reply, nullptr, 0, received);
+  return h->channel->call(h->engine, request, reply, nullptr, 0, received);
 }
 
 SocketMode Socket::mode(int k) {

@@ -21,7 +21,8 @@ using ipc::raw_syscall;
 namespace {
 
 uint32_t g_copies = 0;         // raised whenever copies of descriptors may come to be unseen; atomic
-thread_local Stock* t_forking [[gnu::tls_model("initial-exec")]] = nullptr;  // locked by this thread, which forks
+thread_local Channel* t_forking [[gnu::tls_model("initial-exec")]] = nullptr;  // whose stocks this thread, which forks, has locked
+thread_local uint32_t t_locked [[gnu::tls_model("initial-exec")]] = 0;         // bits of engines
 
 // An eighth of the numbers that the program may have.
 uint32_t most_by_limit() {
@@ -54,7 +55,7 @@ int Stock::open(abi::SocketKind kind, Flags flags, Taken& out) {
 int Stock::open_spare(bool stream, Flags flags, Taken& out) {
   const uint32_t kind = stream ? 0 : 1;
   Guard guard(mutex_);
-  const abi::SpareRing& ring = channel_.map().header().spares[0][kind];
+  const abi::SpareRing& ring = channel_.map().header().spares[engine_][kind];
   for (uint32_t n = load_acquire(ring.produced) - taken_[kind]; n > 0 && n <= abi::kMaxPairs; --n) {
     abi::Spare spare;
     std::memcpy(&spare, &ring.entries[taken_[kind] % abi::kMaxPairs], sizeof spare);
@@ -119,7 +120,7 @@ bool Stock::grow(abi::SocketKind kind, uint32_t flags) {
   request.flags = flags;
   control::Reply reply;
   ipc::DescriptorList fds;
-  const int error = channel_.call(request, reply, nullptr, 0, &fds);
+  const int error = channel_.call(engine_, request, reply, nullptr, 0, &fds);
   if (error == 0 && reply.value != 0) return true;
   Guard guard(mutex_);  // ferryd, or this process's table of descriptors, has no room for more
   most_ = std::min(most_, owned_);
@@ -179,26 +180,34 @@ void Stock::forget_copies() { atomic_add(g_copies, 1u); }
 void Stock::before_fork() {
   Channel* channel = Channel::existing();
   if (channel == nullptr) return;
-  Stock& stock = channel->stock();
-  stock.mutex_.lock();
+  channel->for_each_stock([](Stock& stock) {
+    stock.mutex_.lock();
+    t_locked |= 1u << stock.engine_;
+  });
   forget_copies();
-  t_forking = &stock;
+  t_forking = channel;
 }
 
 void Stock::after_fork_in_parent() {
-  Stock* stock = t_forking;
+  Channel* channel = t_forking;
+  const uint32_t locked = t_locked;
   t_forking = nullptr;
-  if (stock != nullptr) stock->mutex_.unlock();
+  t_locked = 0;
+  if (channel == nullptr) return;
+  channel->for_each_stock([locked](Stock& stock) {  // one that came during the fork has not been locked
+    if ((locked >> stock.engine_ & 1) != 0) stock.mutex_.unlock();
+  });
 }
 
 void Stock::after_fork_in_child() {
-  if (t_forking != nullptr) t_forking->drop_locked();
+  if (t_forking != nullptr) t_forking->for_each_stock([](Stock& stock) { stock.drop_locked(); });
   t_forking = nullptr;
+  t_locked = 0;
 }
 
 void Stock::before_clone() {
   forget_copies();
-  if (Channel* channel = Channel::existing(); channel != nullptr) channel->stock().drop();
+  if (Channel* channel = Channel::existing(); channel != nullptr) channel->drop_stock();
 }
 
 }  // namespace ferry::client

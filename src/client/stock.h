@@ -1,4 +1,4 @@
-// Descriptors K of a channel that no socket uses: ferryd hands them over in batches, and sockets of this process that are closed
+// Descriptors K of a channel and an engine that no socket uses: ferryd hands them over in batches, and sockets of this process that are closed
 // leave theirs here for the next ones (server/stock.h has the other half). So neither socket(2) nor accept(2) waits for ferryd to
 // pass a descriptor, and the kernel's objects behind it are not made again.
 //
@@ -42,7 +42,7 @@ class Stock {
     bool nonblocking = false, close_on_exec = false;
   };
 
-  explicit Stock(Channel& channel) : channel_(channel) {}
+  Stock(Channel& channel, uint32_t engine) : channel_(channel), engine_(engine) {}
 
   // The K of a socket that is open already, as the lowest free number, asking ferryd for more if need be. 0; -EAGAIN: there is none;
   // -EMFILE.
@@ -84,6 +84,7 @@ class Stock {
   bool drop_locked(uint32_t except = ipc::control::kNoPair);
 
   Channel& channel_;
+  const uint32_t engine_;
   Mutex mutex_;
   Kept kept_[ipc::abi::kMaxPairs];
   uint32_t taken_[2] = {};   // entries of the spare rings

@@ -59,7 +59,7 @@ abi::Descriptor Socket::refer_piece(Home& h, IovCursor& data, uint64_t window) {
   const auto piece = data.piece();
   if (!regions::contains(piece.data()) || data.piece_length() < h.channel->server().reference_bytes) return {};
   if (!is_worth(window, h, data)) return {};
-  const regions::Reference r = regions::refer(*h.channel, piece.data(), piece.size(), std::min<uint64_t>(piece.size(), window));
+  const regions::Reference r = regions::refer(*h.channel, h.engine, piece.data(), piece.size(), std::min<uint64_t>(piece.size(), window));
   if (r.length == 0) return {};
   if (!h.output.refer(r.length, r.token)) {
     regions::unrefer(r.token);
@@ -118,7 +118,7 @@ void Socket::announce_regions(int k, std::span<const iovec> list) {
     Home* h = nullptr;
     if (kernel_mode_ || home(k, h) != 0) return;
     if (v.iov_len < h->channel->server().reference_bytes) continue;
-    regions::announce(*h->channel, v.iov_base);
+    regions::announce(*h->channel, h->engine, v.iov_base);
   }
 }
 

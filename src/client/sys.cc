@@ -27,11 +27,7 @@ long bare_futex_wait(const uint32_t* word, uint32_t expected, const timespec* ti
   return ipc::futex_wait(*word, expected, timeout);
 }
 
-long bare_futex_wait_two(const uint32_t* a, uint32_t expected_a, const uint32_t* b, uint32_t expected_b) {
-  return ipc::futex_wait_two(*a, expected_a, *b, expected_b);
-}
-
-constinit Sys g_sys = {bare_sendmsg, bare_recvmsg, bare_readv, bare_writev, bare_ppoll, bare_futex_wait, bare_futex_wait_two};
+constinit Sys g_sys = {bare_sendmsg, bare_recvmsg, bare_readv, bare_writev, bare_ppoll, bare_futex_wait, ipc::futex_wait_any};
 }  // namespace
 
 Sys& sys() { return g_sys; }

@@ -24,8 +24,8 @@ struct Sys {
   // ipc::futex_wait: the sleep of every blocking call on a socket in shared mode. No lock is held during it, and leaving it by
   // cancellation (forced unwinding) is safe.
   long (*futex_wait)(const uint32_t* word, uint32_t expected, const timespec* timeout);
-  // ipc::futex_wait_two: likewise.
-  long (*futex_wait_two)(const uint32_t* a, uint32_t expected_a, const uint32_t* b, uint32_t expected_b);
+  // ipc::futex_wait_any: likewise.
+  long (*futex_wait_any)(const uint32_t* const* words, const uint32_t* expected, uint32_t count);
 };
 
 // The table in use; change it before the first other call into client/.

@@ -77,7 +77,11 @@ int Socket::wait_for_event(Home& h, const Seen& seen, Deadline& deadline) {
 long Socket::sleep_once(Home& h, const Seen& seen, int64_t wait_ns) {
   const uint32_t* server = &h.shared->event_seq;
   const uint32_t* peer = seen.passage != nullptr ? &seen.passage->mine.event_seq : nullptr;
-  if (peer != nullptr && wait_ns < 0) return sys().futex_wait_two(peer, seen.peer, server, seen.server);
+  if (peer != nullptr && wait_ns < 0) {
+    const uint32_t* const words[] = {peer, server};
+    const uint32_t values[] = {seen.peer, seen.server};
+    return sys().futex_wait_any(words, values, 2);
+  }
   const timespec timeout = ipc::to_timespec(Duration::ns(peer != nullptr ? std::min(wait_ns, kLookEvery) : std::max<int64_t>(wait_ns, 0)));
   return sys().futex_wait(peer != nullptr ? peer : server, peer != nullptr ? seen.peer : seen.server, wait_ns < 0 ? nullptr : &timeout);
 }

@@ -223,6 +223,8 @@ static_assert(sizeof(SpareRing) == 64 + 16 * kMaxPairs);
 inline constexpr uint32_t kPassages = 128;             // connections of one region
 inline constexpr uint32_t kPassageBytes = 256 * 1024;  // ring of one direction; a power of two
 inline constexpr uint32_t kMaxPeerRegions = 16;        // of one channel
+// Numbers of regions that each engine gives: from engine * this on.
+constexpr uint32_t peer_regions_of_engine(uint32_t engines) { return kMaxPeerRegions / engines; }
 
 // What an event queue is to the server, this is to the other client: `ready` has a bit for each passage that changed.
 struct alignas(64) PeerQueue {

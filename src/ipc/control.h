@@ -7,7 +7,7 @@
 
 namespace ferry::ipc::control {
 
-inline constexpr uint32_t kVersion = 2;
+inline constexpr uint32_t kVersion = 3;
 inline constexpr uint32_t kMaxDescriptors = 16;  // SCM_RIGHTS per message
 inline constexpr uint32_t kMaxData = 256;        // bytes of option values and text
 inline constexpr uint32_t kNoPair = UINT32_MAX;  // instead of a pair's number
@@ -41,6 +41,8 @@ enum class Op : uint32_t {
   send_owner,     // slot, value = pid/pgid for SIGURG, 0: nobody. The client sets it on K itself (F_SETOWN): the kernel sends the signal
   stock,          // kind in `value`, level = how many, flags: StockFlag. Reply: value = how many, fds {K…} for the client to keep, data = the
                   // number (uint32_t) of each one's pair
+  engine,         // value = an engine, 1 … < ServerInfo::engines; once, of engine 0. Reply: fds {control connection, kick eventfd} to it; all
+                  // about a socket goes over the connection to its engine
   admin = 100,    // text command in data ("ss", "stat", "capture start", "ping ADDRESS COUNT", "version"); reply: value = length,
                   // fd {memfd with JSON}; capture start: fd {read end of a pipe carrying pcapng until it is closed}
 };
@@ -95,7 +97,7 @@ struct ServerInfo {
   uint32_t busy_poll;         // --busy-poll: ferryd never sleeps
   uint32_t client_spin_ns;    // the longest that a client may spin before it sleeps; 0: never
   uint32_t has_gateway;       // everything unicast has a route
-  uint32_t reserved;
+  uint32_t engines;           // each has sockets of its own; 0 has all but TCP
   uint64_t region_bytes;      // largest region of a client, 0: none are taken
   uint64_t reference_bytes;   // pieces of output from this size on are worth referring to
   char version[32];           // "0.1.0"

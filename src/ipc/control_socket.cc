@@ -182,6 +182,17 @@ long accept_control(int listener) {
   return owned.release();
 }
 
+long pair_control(OwnedFd& server, OwnedFd& client) {
+  int ends[2];
+  const long r = raw_syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, arg(ends));
+  if (r < 0) return r;
+  server = OwnedFd(ends[0]);
+  client = OwnedFd(ends[1]);
+  const long flags = raw_syscall(SYS_fcntl, ends[0], F_GETFL);
+  if (const long set = raw_syscall(SYS_fcntl, ends[0], F_SETFL, flags | O_NONBLOCK); set < 0) return set;
+  return pass_credentials(ends[0]);
+}
+
 long receive_request(int socket, control::Request& request, DescriptorList& fds, Credentials& credentials,
                      Discard discard) {
   credentials = {};

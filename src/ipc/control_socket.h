@@ -48,6 +48,8 @@ long receive_reply(int socket, control::Reply& reply, DescriptorList& fds);
 long listen_control(std::string_view path, int backlog);
 // Accepts one connection (non-blocking, close-on-exec, SO_PASSCRED). ≥ 0, -EAGAIN when none waits, or -errno.
 long accept_control(int listener);
+// A connection made at once: what accept_control() would give, and the client's end of it (blocking, close-on-exec). 0 or -errno.
+long pair_control(OwnedFd& server, OwnedFd& client);
 // Closes a descriptor that came with a message and is not wanted.
 using Discard = void (*)(int fd);
 // Receives one request without waiting. 0; -EAGAIN: none; -EPIPE: the client is gone; -EPROTO: not a request (wrong size,

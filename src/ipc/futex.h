@@ -20,14 +20,17 @@ inline long futex_wait(const uint32_t& word, uint32_t expected, const timespec* 
   return raw_syscall(SYS_futex, arg(&word), FUTEX_WAIT, expected, arg(timeout));
 }
 
-// Sleeps while both words hold what is expected (futex_waitv(2), Linux 5.16), without limit, restarted as above. >= 0 after a wake-up;
-// -EAGAIN; -EINTR.
-inline long futex_wait_two(const uint32_t& a, uint32_t expected_a, const uint32_t& b, uint32_t expected_b) {
+inline constexpr uint32_t kMostWords = 16;
+
+// Sleeps while every one of `count` <= kMostWords words holds what is expected (futex_waitv(2), Linux 5.16), without limit, restarted as
+// above. >= 0 after a wake-up; -EAGAIN; -EINTR.
+inline long futex_wait_any(const uint32_t* const* words, const uint32_t* expected, uint32_t count) {
   struct Waiter {  // struct futex_waitv
     uint64_t value, address;
     uint32_t flags, reserved;
-  } const waiters[2] = {{expected_a, reinterpret_cast<uint64_t>(&a), FUTEX_32, 0}, {expected_b, reinterpret_cast<uint64_t>(&b), FUTEX_32, 0}};
-  return raw_syscall(SYS_futex_waitv, arg(waiters), 2, 0, 0, 0);
+  } waiters[kMostWords];
+  for (uint32_t i = 0; i < count; ++i) waiters[i] = {expected[i], reinterpret_cast<uint64_t>(words[i]), FUTEX_32, 0};
+  return raw_syscall(SYS_futex_waitv, arg(waiters), count, 0, 0, 0);
 }
 
 // Wakes at most `count` waiters; returns how many woke, or -errno.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "client/channel.h"
 #include "ipc/owned_fd.h"
 #include "ipc/syscall.h"
 #include "preload/exec_environment.h"
@@ -64,15 +65,25 @@ class EnvironmentFor {
   ChildEnvironment child_;
 };
 
+// During the call. It ends only when the call has failed.
+struct Executing {
+  Executing() { client::Channel::before_exec(); }
+  ~Executing() { client::Channel::after_failed_exec(); }
+  Executing(const Executing&) = delete;
+  Executing& operator=(const Executing&) = delete;
+};
+
 int exec_path(const char* path, char* const* arguments, char* const* environment) {
   if (path == nullptr) return errno = EFAULT, -1;
   if (!prepare(path, inspect_exec_target(path))) return -1;
+  const Executing executing;
   return real().execve(path, arguments, EnvironmentFor(path, environment).get());
 }
 
 int exec_search(const char* file, char* const* arguments, char* const* environment) {
   std::string path = find_executable(file);
   if (!path.empty() && !prepare(path.c_str(), inspect_exec_target(path.c_str()))) return -1;
+  const Executing executing;
   return real().execvpe(file, arguments, EnvironmentFor(file, environment).get());
 }
 
@@ -134,12 +145,14 @@ FERRY_EXPORT int execle(const char* path, const char* first, ...) noexcept {
 
 FERRY_EXPORT int fexecve(int fd, char* const arguments[], char* const environment[]) noexcept {
   if (!prepare("a program given as a descriptor", inspect_exec_target_fd(fd))) return -1;
+  const Executing executing;
   return real().fexecve(fd, arguments, EnvironmentFor("a program given as a descriptor", environment).get());
 }
 FERRY_EXPORT int execveat(int directory, const char* path, char* const arguments[], char* const environment[], int flags) noexcept {
   if (real().execveat == nullptr) return errno = ENOSYS, -1;
   ipc::OwnedFd target(path != nullptr && *path != '\0' ? real().openat(directory, path, O_PATH | O_CLOEXEC) : -1);
   if (!prepare(path, inspect_exec_target_fd(target.valid() ? target.get() : directory))) return -1;
+  const Executing executing;
   return real().execveat(directory, path, arguments, EnvironmentFor(path, environment).get(), flags);
 }
 

@@ -60,6 +60,7 @@ class PollCall {
   Watching watch_all();
   void unwatch_all();
   int sleep(RemainingTime& remaining, const sigset_t* mask);
+  bool can_wait_for_one() const;
   int wait_for_one(RemainingTime& remaining);
 
   pollfd* fds_;
@@ -218,6 +219,8 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   return result;
 }
 
+bool PollCall::can_wait_for_one() const { return !static_cast<SocketFile*>(items_[0].file.get())->socket.has_parts(); }
+
 // The commonest case, one socket and nothing else: wait as a blocking call does, which may spin.
 int PollCall::wait_for_one(RemainingTime& remaining) {
   pollfd& p = fds_[items_[0].index];
@@ -245,7 +248,7 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
   if (used_ == 0) return real().ppoll(fds_, count_, timeout, mask);  // ours, but the kernel carries all of them
   RemainingTime remaining(timeout);
   nfds_t ready = evaluate();
-  if (ready == 0 && !kernel_wanted_ && used_ == 1 && count_ == 1 && mask == nullptr && !remaining.expired())
+  if (ready == 0 && !kernel_wanted_ && used_ == 1 && count_ == 1 && mask == nullptr && !remaining.expired() && can_wait_for_one())
     return wait_for_one(remaining);
   if (ready != 0 || remaining.expired()) {
     if (!kernel_wanted_) return static_cast<int>(merge());

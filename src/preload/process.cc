@@ -41,10 +41,10 @@ long cancellable_futex_wait(const uint32_t* word, uint32_t expected, const times
   return result;
 }
 
-long cancellable_futex_wait_two(const uint32_t* a, uint32_t expected_a, const uint32_t* b, uint32_t expected_b) {
+long cancellable_futex_wait_any(const uint32_t* const* words, const uint32_t* expected, uint32_t count) {
   int old = 0;
   pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
-  long result = ipc::futex_wait_two(*a, expected_a, *b, expected_b);
+  long result = ipc::futex_wait_any(words, expected, count);
   pthread_setcanceltype(old, nullptr);
   return result;
 }
@@ -60,7 +60,7 @@ void start() {
   port::set_log_sink(to_log);
   remember_environment(own_path());
   client::sys().futex_wait = cancellable_futex_wait;
-  client::sys().futex_wait_two = cancellable_futex_wait_two;
+  client::sys().futex_wait_any = cancellable_futex_wait_any;
   client::Config config;
   if (const char* path = getenv("FERRY_SOCKET"); path != nullptr && *path != '\0') config.path = path;
   const char* scheme = getenv("FERRY_SCHEME");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
@@ -17,12 +18,15 @@ class Answer {
  public:
   Answer();
   void add(std::string_view text);
+  // All of another one that was flushed.
+  void add(const Answer& other);
+  void flush();
+  bool empty() const { return written_ == 0 && buffer_.empty(); }
   // False: no descriptors, or no memory.
   bool send(ipc::control::Reply& reply, ipc::DescriptorList& fds);
 
  private:
   static constexpr size_t kChunk = 64 << 10;
-  void flush();
   ipc::OwnedFd fd_;
   bool good_;
   std::string buffer_;
@@ -42,8 +46,15 @@ class Admin final : public AdminHandler {
   Instant next_deadline() const { return pings_.next_deadline(); }
 
  private:
-  std::string stat() const;
-  void ss(const Client& asker, Answer& answer) const;
+  struct Asker {
+    uid_t uid;
+  };
+  nlohmann::json stat() const;
+  static bool ss(Engine& engine, Asker asker, Answer& answer);
+  // With several engines the answer comes when all have been asked.
+  void stat_of_all(const Client& client);
+  void ss_of_all(const Client& client, Asker asker);
+  static void finish(Engine& engine, uint64_t asker, Answer& answer);
 
   Engine& engine_;
   Pings pings_;

@@ -7,6 +7,9 @@
 #include <array>
 #include <cerrno>
 
+#include "server/engine.h"
+#include "server/peers.h"
+
 namespace ferry::server {
 namespace {
 
@@ -67,7 +70,8 @@ UniqueFd Captures::start(const std::string& interface_name) {
 
 void Captures::on_received(stack::LinkIndex, const buf::Frame& frame) {
   const std::array<ByteSpan, 2> pieces = {frame.bytes, frame.detached};
-  for (auto& s : streams_) s->record(link::Direction::inbound, pieces);
+  if (shows_) return show(link::Direction::inbound, pieces);
+  record(link::Direction::inbound, pieces);
 }
 
 void Captures::on_sent(stack::LinkIndex, const buf::Packet& packet, const buf::Memory& memory) {
@@ -76,13 +80,32 @@ void Captures::on_sent(stack::LinkIndex, const buf::Packet& packet, const buf::M
   pieces[n++] = packet.header_bytes();
   for (uint16_t i = 0; i < packet.part_count; ++i) pieces[n++] = memory.read(packet.parts[i]);
   if (!packet.tail.empty()) pieces[n++] = packet.tail;
-  for (auto& s : streams_) s->record(link::Direction::outbound, std::span(pieces).first(n));
+  if (shows_) return show(link::Direction::outbound, std::span(pieces).first(n));
+  record(link::Direction::outbound, std::span(pieces).first(n));
+}
+
+void Captures::record(link::Direction direction, std::span<const ByteSpan> pieces) {
+  for (auto& s : streams_) s->record(direction, pieces);
+}
+
+void Captures::show_to_first(bool on) {
+  shows_ = on;
+  ctx_.peers->suspend(on);  // what goes past us could not be shown
+  host_.set_tap(on ? this : nullptr);
+}
+
+void Captures::show(link::Direction direction, std::span<const ByteSpan> pieces) {
+  std::vector<std::byte> copy;
+  for (ByteSpan piece : pieces) copy.insert(copy.end(), piece.begin(), piece.end());
+  if (!ctx_.engines->show_frame(direction, std::move(copy))) ++ctx_.counters.capture_dropped;
 }
 
 void Captures::flush() {
   for (auto& s : streams_) s->flush();
   std::erase_if(streams_, [](const auto& s) { return s->closed(); });
-  if (streams_.empty()) host_.set_tap(nullptr);
+  if (!streams_.empty() || shows_) return;
+  host_.set_tap(nullptr);
+  if (ctx_.engines != nullptr) ctx_.engines->post_to_others(ctx_.engine, [](Engine& other) { other.captures().show_to_first(false); });
 }
 
 }  // namespace ferry::server

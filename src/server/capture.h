@@ -44,13 +44,19 @@ class Captures final : public FrameTap {
   void on_sent(stack::LinkIndex link, const buf::Packet& packet, const buf::Memory& memory) override;
   // At the end of a turn: writes, and forgets captures whose readers are gone.
   void flush();
-  bool active() const { return !streams_.empty(); }
+  bool active() const { return !streams_.empty() || shows_; }
+  // In another engine than the first, which has the streams: whether to show it every frame.
+  void show_to_first(bool on);
+  // The first: a frame of another engine.
+  void record(link::Direction direction, std::span<const ByteSpan> pieces);
 
  private:
   static constexpr size_t kMaxCaptures = 8;
   Context& ctx_;
   Host& host_;
+  void show(link::Direction direction, std::span<const ByteSpan> pieces);
   std::vector<std::unique_ptr<CaptureStream>> streams_;
+  bool shows_ = false;
 };
 
 }  // namespace ferry::server

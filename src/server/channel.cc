@@ -56,6 +56,7 @@ uint32_t Channel::assign(Socket& socket) {
   uint32_t generation = ++slots_[slot - first_slot_].generation;
   abi::SocketShared& s = shared(slot);
   ipc::renew(s);
+  store_relaxed(s.engine, engine_);
   store_release(s.generation, generation);
   return slot;
 }

@@ -8,7 +8,9 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <utility>
 
+#include "base/atomics.h"
 #include "ipc/channel_layout.h"
 #include "server/unique_fd.h"
 
@@ -30,9 +32,17 @@ class ChannelMemory {
   const ipc::ChannelMap& map() const { return map_; }
   const Identity& identity() const { return identity_; }
 
+  // --- the first engine ---
+  // Whether this is the first time that engine `n` gets a part; leave: it did not.
+  bool join(uint32_t n) { return (std::exchange(joined_, joined_ | 1u << n) & 1u << n) == 0; }
+  void leave(uint32_t n) { joined_ &= ~(1u << n); }
   // Makes the pipe of a queue, if it had none yet; the caller hands the returned read end to the client. Invalid: cannot, or no such
   // queue. A pipe stays until the channel ends: some engine may be about to write to it.
   UniqueFd open_queue(uint32_t queue);
+
+  // --- every engine ---
+  // The client has ended, or is not to be served any more. True the first time: the other engines are to be told.
+  bool end() { return atomic_exchange(ended_, 1u) == 0; }
   void wake_queue(uint32_t queue) const;
   // The write end of the queue's pipe, opened anew for somebody else who may wake it: what that one does to its own description does
   // not concern the others. Invalid: no such queue, or no descriptors left.
@@ -48,6 +58,8 @@ class ChannelMemory {
   Identity identity_;
   int write_ends_[ipc::abi::kMaxQueues] = {};  // atomic; descriptor + 1, 0: none
   uint32_t queue_count_ = 0;                   // atomic
+  uint32_t ended_ = 0;                         // atomic
+  uint32_t joined_ = 1;                        // bits of engines
 };
 
 }  // namespace ferry::server

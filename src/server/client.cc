@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "port/api/log.h"
+#include "server/engine.h"
 #include "server/foreign_fd.h"
 #include "server/peers.h"
 #include "server/sockets.h"
@@ -20,8 +21,7 @@ void close_all(ipc::DescriptorList& fds) {
 }  // namespace
 
 Client::Client(Context& context, RequestHandler& handler, UniqueFd connection)
-    : ctx_(context), handler_(handler), connection_(std::move(connection)) {
-  ++ctx_.counters.clients_total;
+    : ctx_(context), handler_(handler), connection_(std::move(connection)), serial_(++context.counters.clients_total) {
   ++ctx_.counters.clients;
   // Who connected, until the first message says who speaks.
   ucred peer{};
@@ -145,6 +145,8 @@ void Client::drop(const char* why) {
   channel_->client_gone();
   channel_->for_each_socket([this](Socket& s) { s.on_client_gone(*channel_); });
   ctx_.peers->on_channel_gone(*channel_);
+  if (ctx_.engines != nullptr && channel_->memory()->end())
+    ctx_.engines->post_to_others(ctx_.engine, [memory = channel_->memory()](Engine& other) { other.drop_client_of(*memory); });
   handler_.adopt_orphan(std::move(channel_));
 }
 

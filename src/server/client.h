@@ -42,6 +42,8 @@ class Client final : public PollHandler, public ListNode<Client> {
   Channel* channel() { return channel_.get(); }
   bool greeted() const { return greeted_; }
   bool gone() const { return gone_; }
+  // Of all clients of its engine that there have been.
+  uint64_t serial() const { return serial_; }
 
   // hello: opens the channel (unless admin). Errc::version_mismatch is the handler's business.
   // `kick`: the client's end is a duplicate of it.
@@ -67,6 +69,7 @@ class Client final : public PollHandler, public ListNode<Client> {
   Context& ctx_;
   RequestHandler& handler_;
   UniqueFd connection_;
+  const uint64_t serial_;
   std::unique_ptr<Channel> channel_;
   UniqueFd lifeline_;  // write end; nobody writes
   ipc::Credentials credentials_;

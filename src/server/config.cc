@@ -22,6 +22,7 @@ const std::vector<SettingInfo> kSettings = {
     {"loopback", SettingKind::flag, "", "Serve 127.0.0.0/8 inside this ferryd as well"},
     {"server", SettingKind::list, "NAME", "Foreign protocol server: tcp=lwip, sctp=usrsctp"},
     {"socket", SettingKind::text, "PATH", "Control socket that clients connect to"},
+    {"engines", SettingKind::number, "N", "Event loops, each with a thread and its share of the TCP flows, 1 to 8 (default 1)"},
     {"record", SettingKind::text, "FILE", "Record every input of the stack, for ferry replay"},
     {"user", SettingKind::text, "NAME", "User to become once the links are open"},
     {"group", SettingKind::text, "NAME", "Group to become (default: the user's)"},
@@ -116,6 +117,23 @@ void read_servers(Reader& r, Config& c) {
     r.fail("a recording needs Ferry's own protocol servers: record and server exclude each other");
 }
 
+// What all engines together may give to a client or user is divided by their number.
+void read_engines(Reader& r, Config& c) {
+  r.number("engines", 1, ipc::abi::kMaxEngines, c.engine.count);
+  const uint32_t n = c.engine.count;
+  if (n == 1) return;
+  if (r.text("record") != nullptr) r.fail("a recording is of one engine: record and engines exclude each other");
+  if (std::any_of(c.servers.begin(), c.servers.end(), [](const std::string& name) { return find_foreign(name)->replaces_tcp; }))
+    r.fail("engines divide the flows of Ferry's own TCP: they and the server " + c.servers.front() + " exclude each other");
+  Limits& l = c.engine.limits;
+  l.sockets = std::max(l.sockets / n, 1u);
+  l.sockets_per_uid = std::max(l.sockets_per_uid / n, 1u);
+  l.stock_per_uid = std::max(l.stock_per_uid / n, 1u);
+  l.staging_bytes /= n;
+  l.staged_per_uid /= n;
+  l.peers /= n;
+}
+
 void read_log_level(Reader& r, Config& c) {
   const std::string* level = r.text("log-level");
   if (level == nullptr) return;
@@ -168,6 +186,7 @@ Outcome<Config> make_config(const Settings& settings) {
   r.number("quota-peers", 0, ipc::abi::kMaxPeerRegions, l.peers);
   r.number("quota-staging-mib", 1, 4096, l.staging_bytes, 1 << 20);
   l.staged_per_uid = l.staging_bytes / 4;
+  read_engines(r, c);
   if (!r.error.empty()) return Outcome<Config>::failure(r.error);
   return c;
 }

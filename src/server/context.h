@@ -18,6 +18,7 @@ class Peers;
 class Sockets;
 class Channel;
 class Client;
+class Engines;
 struct RunTag;
 struct MoveTag;
 struct StarvedTag;
@@ -49,8 +50,8 @@ struct Account {
 };
 
 struct Context {
-  Context(Protocols& p, Memory& m, Poller& w, Holder& h, Counters& c, const Limits& l, uint32_t number = 0)
-      : protocols(p), memory(m), poller(w), holder(h), counters(c), limits(l), engine(number) {}
+  Context(Protocols& p, Memory& m, Poller& w, Holder& h, Counters& c, const Limits& l, uint32_t number = 0, Engines* all = nullptr)
+      : protocols(p), memory(m), poller(w), holder(h), counters(c), limits(l), engine(number), engines(all) {}
 
   Protocols& protocols;
   Memory& memory;
@@ -59,6 +60,7 @@ struct Context {
   Counters& counters;
   Limits limits;
   const uint32_t engine;           // which one this is
+  Engines* const engines;          // nullptr: it is the only one
   Sockets* sockets = nullptr;
   Instant now;                     // of this turn (CLOCK_MONOTONIC)
   int64_t realtime_offset_ns = 0;  // CLOCK_REALTIME - CLOCK_MONOTONIC, lately

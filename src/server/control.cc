@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "port/api/log.h"
+#include "server/engine.h"
 #include "server/foreign_fd.h"
 #include "server/peers.h"
 
@@ -40,6 +41,8 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     error = stock(client, request, reply, fds);
   } else if (op == Op::attach) {
     error = attach(client, received, reply);
+  } else if (op == Op::engine) {
+    error = connect_to_engine(client, request, fds);
   } else if (op == Op::event_queue) {
     error = event_queue(client, request, fds);
   } else if (op == Op::region) {
@@ -53,7 +56,9 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     error = started.error();
     answered = error != Errc::ok;  // on_move_done() has answered, or will
   } else {
+    deferred_ = false;
     error = on_socket(client, *socket, request, reply, fds);
+    answered = !deferred_;
     socket->publish();
   }
   for (uint32_t i = 0; i < received.count; ++i) close_foreign(received.fds[i].release());
@@ -79,7 +84,8 @@ Errc Control::hello(Client& client, const Request& request, Reply& reply, ipc::D
     return Errc::too_many;
   }
   ipc::ChannelConfig config;
-  config.max_sockets = ctx_.limits.sockets;
+  config.engines = ctx_.engines != nullptr ? ctx_.engines->count() : 1;
+  config.max_sockets = ctx_.limits.sockets * config.engines;
   config.output_size = ctx_.limits.output_bytes;
   config.input_size = ctx_.limits.input_bytes;
   auto memory = ChannelMemory::create(config, {client.credentials().pid, uid});
@@ -112,6 +118,27 @@ void Control::reap() {
   std::erase_if(orphans_, [](const std::unique_ptr<Channel>& c) { return c->unreferenced(); });
 }
 
+Errc Control::connect_to_engine(Client& client, const Request& request, ipc::DescriptorList& fds) {
+  const uint32_t n = request.value;
+  Channel& channel = *client.channel();
+  if (ctx_.engines == nullptr || ctx_.engine != 0 || n == 0 || n >= ctx_.engines->count()) return Errc::invalid;
+  if (!channel.memory()->join(n)) return Errc::already;
+  ipc::OwnedFd server_end, client_end;
+  UniqueFd kick(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  ipc::OwnedFd kick_of_client(kick ? fcntl(kick.get(), F_DUPFD_CLOEXEC, 0) : -1);
+  if (ipc::pair_control(server_end, client_end) != 0 || !kick_of_client.valid()) {
+    channel.memory()->leave(n);
+    return Errc::too_many;
+  }
+  ctx_.engines->post(n, [connection = UniqueFd(server_end.release()), memory = channel.memory(), bell = std::move(kick),
+                         peers = channel.peers_allowed()](Engine& engine) mutable {
+    engine.add_client(std::move(connection), std::move(memory), std::move(bell), peers);
+  });
+  fds.add(std::move(client_end));
+  fds.add(std::move(kick_of_client));
+  return Errc::ok;
+}
+
 Errc Control::attach(Client& client, ipc::DescriptorList& received, Reply& reply) {
   if (received.count != 1) return Errc::invalid;
   // SO_COOKIE needs nothing of the descriptor but that it is a socket; no other call is made on it.
@@ -142,6 +169,7 @@ Errc Control::stock(Client& client, const Request& request, Reply& reply, ipc::D
 
 Errc Control::event_queue(Client& client, const Request& request, ipc::DescriptorList& fds) {
   Channel& channel = *client.channel();
+  if (ctx_.engine != 0) return Errc::invalid;
   if (request.flags == control::kQueueWake) {
     channel.wake_queue(request.value);
     return Errc::ok;

@@ -3,7 +3,7 @@
 // Trust: a request may hold anything. Slots are looked up with their generation in the requester's own channel only; a descriptor
 // proves possession of a socket by its cookie and is closed again; privileged ports need the credentials of the message itself.
 //
-// Files: control.cc dispatch, hello, attaching; control_sockets.cc the socket calls; admin.cc questions of the ferry command.
+// Files: control.cc dispatch, hello, attaching; control_sockets.cc the socket calls; control_ports.cc bind and listen; admin.cc questions of the ferry command.
 #pragma once
 
 #include <functional>
@@ -15,6 +15,8 @@
 #include "server/sockets.h"
 
 namespace ferry::server {
+
+class Engine;
 
 // What every hello tells, fixed at start.
 struct ServerIdentity {
@@ -54,16 +56,27 @@ class Control final : public RequestHandler {
   Errc hello(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc open_socket(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc stock(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
+  Errc connect_to_engine(Client& client, const Request& request, ipc::DescriptorList& fds);
   Errc attach(Client& client, ipc::DescriptorList& received, Reply& reply);
   Errc event_queue(Client& client, const Request& request, ipc::DescriptorList& fds);
   Errc region(Channel& channel, const Request& request, ipc::DescriptorList& received);
   Errc peers(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc interfaces(const Request& request, Reply& reply);
-  // --- on a socket: control_sockets.cc ---
   Errc on_socket(Client& client, Socket& socket, const Request& request, Reply& reply, ipc::DescriptorList& fds);
-  Errc bind(Client& client, Socket& socket, const Request& request, Reply& reply);
+  // --- bind and listen: control_ports.cc ---
+  bool shares_ports(const Socket& socket) const;
   Errc call_for_port(const stack::Call& call, uint16_t port);
-  Errc listen(Socket& socket, const Request& request, Reply& reply);
+  Errc claim_port(Socket& socket, stack::Endpoint& local);
+  Errc bind_here(Socket& socket, const stack::Endpoint& local, Reply& reply);
+  Errc bind(Client& client, Socket& socket, const Request& request, Reply& reply);
+  Errc listen_here(Socket& socket, int64_t backlog, Reply& reply);
+  Errc prepare_listen(Socket& socket);
+  Errc listen(Client& client, Socket& socket, const Request& request, Reply& reply);
+  void open_parts(uint64_t asker, Socket& socket, int64_t backlog);
+  template <typename Again>
+  void ask_for_port(Client& client, Socket& socket, uint16_t port, Again again);
+  static void finish_later(Engine& engine, uint64_t asker, Reply& reply);
+  // --- on a socket: control_sockets.cc ---
   Errc connect(Socket& socket, const Request& request, Reply& reply);
   Errc disconnect(Socket& socket);
   Errc accept(Client& client, Socket& listener, const Request& request, Reply& reply, ipc::DescriptorList& fds);
@@ -79,6 +92,8 @@ class Control final : public RequestHandler {
   std::unordered_map<uid_t, uint32_t> clients_of_;
   std::unordered_map<const Client*, uid_t> admitted_;
   std::vector<std::unique_ptr<Channel>> orphans_;
+  bool deferred_ = false;  // the request being handled is answered later
+  uint32_t port_turn_ = 0;
 };
 
 }  // namespace ferry::server

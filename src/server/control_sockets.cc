@@ -4,37 +4,15 @@
 #include <cstring>
 
 #include "server/control.h"
-#include "server/credentials.h"
+#include "server/control_values.h"
+#include "server/engine.h"
+#include "server/listener_parts.h"
 #include "server/options.h"
 
 namespace ferry::server {
 namespace control = ipc::control;
 namespace abi = ipc::abi;
 using control::Op;
-namespace {
-
-stack::Endpoint to_endpoint(const control::Address& a) {
-  stack::Endpoint e;
-  std::memcpy(e.address.octets.data(), a.ip, 16);
-  e.port = a.port;
-  return e;
-}
-
-control::Address to_address(const stack::Endpoint& e) {
-  control::Address a{};
-  std::memcpy(a.ip, e.address.octets.data(), 16);
-  a.port = e.port;
-  return a;
-}
-
-stack::Call make_call(stack::CallOp op, const Socket& socket) {
-  stack::Call call;
-  call.op = op;
-  call.socket = socket.id();
-  return call;
-}
-
-}  // namespace
 
 Errc Control::hand_over(Client& client, Socket& socket, bool kernel_mode, Reply& reply, ipc::DescriptorList& fds) {
   UniqueFd k;
@@ -82,12 +60,17 @@ Errc Control::on_socket(Client& client, Socket& socket, const Request& request, 
   socket.catch_up();
   switch (static_cast<Op>(request.op)) {
     case Op::bind: return bind(client, socket, request, reply);
-    case Op::listen: return listen(socket, request, reply);
+    case Op::listen: return listen(client, socket, request, reply);
     case Op::connect: return connect(socket, request, reply);
     case Op::disconnect: return disconnect(socket);
     case Op::accept: return accept(client, socket, request, reply, fds);
     case Op::shutdown: return shutdown(socket, request);
-    case Op::set_option: return set_option(ctx_.protocols, socket, request).error();
+    case Op::set_option:
+      if (socket.has_parts())
+        ctx_.engines->post_to_others(ctx_.engine, [cookie = socket.cookie(), request](Engine& engine) {
+          set_part_option(engine.context(), cookie, request);
+        });
+      return set_option(ctx_.protocols, socket, request).error();
     case Op::get_option:
       socket.tell_passed();
       return get_option(ctx_.protocols, socket, request, reply).error();
@@ -106,36 +89,6 @@ void Control::refresh_addresses(Socket& socket, Reply& reply) {
   reply.remote = to_address(info->remote);
 }
 
-// A program that has closed its listener expects the port to be free when close() returns.
-Errc Control::call_for_port(const stack::Call& call, uint16_t port) {
-  const Errc error = ctx_.protocols.call(call).error;
-  if (error != Errc::address_in_use) return error;
-  sockets_.for_each([port](Socket& other) {
-    if (other.local().port == port) other.look_for_hang_up();
-  });
-  return ctx_.protocols.call(call).error;
-}
-
-Errc Control::bind(Client& client, Socket& socket, const Request& request, Reply& reply) {
-  stack::Call call = make_call(stack::CallOp::bind, socket);
-  call.local = to_endpoint(request.address);
-  const ipc::Credentials& who = client.credentials();
-  if (call.local.port != 0 && call.local.port < 1024 && !may_bind_privileged_ports(who.pid, who.uid)) return Errc::access;
-  const Errc error = call_for_port(call, call.local.port);
-  if (error == Errc::ok) refresh_addresses(socket, reply);
-  return error;
-}
-
-Errc Control::listen(Socket& socket, const Request& request, Reply& reply) {
-  if (!socket.connects()) return Errc::not_supported;
-  stack::Call call = make_call(stack::CallOp::listen, socket);
-  call.number = static_cast<int32_t>(request.value);
-  if (const Errc error = call_for_port(call, socket.local().port); error != Errc::ok) return error;
-  socket.on_listening();
-  refresh_addresses(socket, reply);
-  return Errc::ok;
-}
-
 Errc Control::connect(Socket& socket, const Request& request, Reply& reply) {
   const stack::Endpoint remote = to_endpoint(request.address);
   if (remote == stack::Endpoint{}) return disconnect(socket);
@@ -150,6 +103,7 @@ Errc Control::disconnect(Socket& socket) {
   Errc error = ctx_.protocols.call(call).error;
   Reply ignored;
   if (error == Errc::ok) {
+    socket.close_parts();
     socket.on_peer(false);
     refresh_addresses(socket, ignored);
   }
@@ -191,7 +145,9 @@ Errc Control::shutdown(Socket& socket, const Request& request) {
   stack::Call call = make_call(stack::CallOp::shutdown, socket);
   call.number = request.value + 1;  // SHUT_RD 0, SHUT_WR 1, SHUT_RDWR 2
   Errc error = ctx_.protocols.call(call).error;
-  if (error == Errc::ok) socket.on_shutdown(request.value != SHUT_WR, request.value != SHUT_RD);
+  if (error != Errc::ok) return error;
+  socket.close_parts();
+  socket.on_shutdown(request.value != SHUT_WR, request.value != SHUT_RD);
   return error;
 }
 

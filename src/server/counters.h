@@ -31,6 +31,7 @@ struct Counters {
   // Connections between two clients that passed bytes without us (peers.h), those that found no quiet moment for it, and the bytes.
   uint64_t passages_entered = 0, passages_left = 0, passages_given_up = 0, passages_broken = 0, passed_bytes = 0;
   uint64_t drop_input_pool_full = 0, drop_staging_full = 0, drop_receive_buffer_full = 0, drop_kernel_mode_full = 0;
+  uint64_t drop_frames_passing = 0;  // for another engine, which had too many on their way to it
   uint64_t capture_packets = 0, capture_dropped = 0;
 };
 
@@ -78,6 +79,7 @@ void for_each_counter(const Counters& c, Visit visit) {
   FERRY_COUNTER(drop_staging_full);
   FERRY_COUNTER(drop_receive_buffer_full);
   FERRY_COUNTER(drop_kernel_mode_full);
+  FERRY_COUNTER(drop_frames_passing);
   FERRY_COUNTER(capture_packets);
   FERRY_COUNTER(capture_dropped);
 #undef FERRY_COUNTER

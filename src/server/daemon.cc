@@ -10,12 +10,10 @@
 #include <cstring>
 #include <filesystem>
 
-#include "link/interface.h"
 #include "link/open.h"
-#include "server/admin.h"
 #include "server/calibration.h"
 #include "server/control_path.h"
-#include "server/foreign.h"
+#include "server/engine_unit.h"
 #include "server/privileges.h"
 #include "server/version.h"
 #include "stack/recording.h"
@@ -23,7 +21,6 @@
 namespace ferry::server {
 namespace {
 
-namespace control = ipc::control;
 using port::LogLevel;
 
 constexpr Duration kProbePatience = Duration::seconds(3);   // RFC 5227 probing takes less
@@ -97,87 +94,6 @@ class RecordingFile final : public stack::ByteSink {
   bool failed_ = false;
 };
 
-// Everything between turns that is not the engine's own.
-class Housekeeping final : public TurnPart {
- public:
-  Housekeeping(Admin& admin, Control& control) : admin_(admin), control_(control) {}
-  void on_turn() override {
-    admin_.on_turn();
-    if (control_.orphan_count() > 0) control_.reap();
-  }
-  Instant next_deadline() const override { return admin_.next_deadline(); }
-
- private:
-  Admin& admin_;
-  Control& control_;
-};
-
-// Programs see the interface in their lists and, by its number, with every datagram that came in by it.
-void publish(const control::InterfaceInfo& info, stack::LinkIndex link, Engine& engine, ServerIdentity& identity) {
-  std::vector<uint32_t>& numbers = engine.context().interface_numbers;
-  if (numbers.size() <= link) numbers.resize(link + 1);
-  numbers[link] = info.index;
-  identity.interfaces.push_back(info);
-}
-
-// Makes the foreign servers that the configuration names. Empty, or why it cannot be.
-std::string make_servers(const Config& config, std::vector<std::unique_ptr<ForeignServer>>& servers, stack::Config& stack) {
-  for (const std::string& name : config.servers) {
-    const ForeignKind& kind = *find_foreign(name);
-    if (kind.make == nullptr) return "this ferryd was built without the server " + name;
-    servers.push_back(kind.make());
-    if (servers.back() == nullptr) return "the server " + name + " cannot be had twice";
-    if (kind.replaces_tcp) stack.own_tcp = false;
-  }
-  return {};
-}
-
-std::string add_interfaces(const Config& config, Engine& engine, ServerIdentity& identity) {
-  stack::Stack& stack = engine.stack();
-  Instant now = engine.context().now;
-  if (!engine.links().empty() && engine.links()[0]) {
-    const link::Link& link = *engine.links()[0];
-    const link::Capabilities& can = link.capabilities();
-    stack::InterfaceConfig i;
-    i.mac = can.mac;
-    i.prefix = config.prefix;
-    i.mtu = can.mtu;
-    i.max_gso = can.max_gso;
-    i.checksum_tx = can.checksum_tx;
-    i.probe = true;
-    auto added = stack.add_interface(now, i);
-    if (!added) return std::string("the stack refuses the interface: ") + errc_name(added.error());
-    if (config.gateway && !stack.add_route(now, {{}, *config.gateway, *added})) return "the stack refuses the gateway";
-    control::InterfaceInfo info{};
-    std::string name = link.name().substr(link.name().find(':') + 1);
-    std::memcpy(info.name, name.data(), std::min(name.size(), sizeof info.name - 1));
-    std::memcpy(info.mac, can.mac.octets.data(), 6);
-    info.prefix_length = config.prefix.length;
-    info.address = config.prefix.address.value;
-    info.mtu = can.mtu;
-    if (auto kernel = link::find_interface(name)) info.index = static_cast<uint32_t>(kernel->index);
-    publish(info, *added, engine, identity);
-  }
-  if (config.loopback) {
-    stack::InterfaceConfig i;
-    i.prefix = {wire::Ipv4Address::of(127, 0, 0, 1), 8};
-    i.mtu = 65535;
-    i.loopback = true;
-    auto added = stack.add_interface(now, i);
-    if (!added) return std::string("the stack refuses the loopback interface: ") + errc_name(added.error());
-    control::InterfaceInfo info{};
-    std::memcpy(info.name, "lo", 2);
-    info.prefix_length = 8;
-    info.address = i.prefix.address.value;
-    info.mtu = i.mtu;
-    info.index = 1;
-    publish(info, *added, engine, identity);
-  }
-  identity.info.region_bytes = config.engine.limits.region_bytes;
-  identity.info.interface_count = static_cast<uint32_t>(identity.interfaces.size());
-  return {};
-}
-
 // Waits until the link has said whether the address is free. Empty, or why we cannot go on.
 std::string await_address(const Config& config, Engine& engine, const StopSignals& signals) {
   Host& host = engine.host();
@@ -188,6 +104,21 @@ std::string await_address(const Config& config, Engine& engine, const StopSignal
     return "the address " + to_string(config.prefix.address) + " is already in use on " + config.link + " by " +
            link::to_string(host.holder());
   return {};
+}
+
+ServerIdentity make_identity(const Config& config) {
+  ServerIdentity who;
+  who.info.instance = random_number();
+  who.info.abi_version = ipc::abi::kVersion;
+  who.info.has_gateway = config.gateway ? 1 : 0;
+  who.info.server_pid = static_cast<uint32_t>(getpid());
+  who.info.serves_loopback = config.loopback;
+  who.info.busy_poll = config.engine.busy_poll;
+  who.info.client_spin_ns = config.client_spin_us * 1000;
+  who.info.engines = config.engine.count;
+  who.info.region_bytes = config.engine.limits.region_bytes;
+  std::strncpy(who.info.version, kVersion, sizeof who.info.version - 1);
+  return who;
 }
 
 }  // namespace
@@ -209,39 +140,22 @@ int serve(const Config& config) {
     options.mac = config.mac;
     options.interface_mac = config.interface_mac;
     options.address = config.prefix.address;
-    auto opened = link::open(config.link, options);
+    auto opened = link::open_spread(config.link, options, config.engine.count);
     if (!opened) return fail(opened.error());
-    links.push_back(std::move(*opened));
+    links = std::move(*opened);
   }
-  stack::Config stack_config;
-  stack_config.seed = random_number();
-  std::vector<std::unique_ptr<ForeignServer>> servers;  // outlive the engine's stack
-  if (std::string why = make_servers(config, servers, stack_config); !why.empty()) return fail(why);
+  links.resize(config.engine.count);
   RecordingFile recording(config.record_path);
-  Engine engine(config.engine);
-  StopSignals signals(engine);
-  stack::Recorder recorder(engine.host(), recording);
-  if (recording.is_open()) recorder.start(stack_config);
-  stack::Host& stack_host = recording.is_open() ? static_cast<stack::Host&>(recorder) : engine.host();
-  auto stack = stack::Stack::create(stack_config, stack_host);
-  if (!stack) return fail(std::string("no stack: ") + errc_name(stack.error()));
-  if (recording.is_open()) (*stack)->set_observer(&recorder);
-  engine.set_stack(*stack);
-  for (auto& server : servers)
-    if (Status added = (*stack)->add_server(server->server()); !added)
-      return fail(std::string("a protocol server is refused: ") + errc_name(added.error()));
-  engine.set_links(std::move(links));
-
-  ServerIdentity who;
-  who.info.instance = random_number();
-  who.info.abi_version = ipc::abi::kVersion;
-  who.info.has_gateway = config.gateway ? 1 : 0;
-  who.info.server_pid = static_cast<uint32_t>(getpid());
-  who.info.serves_loopback = config.loopback;
-  who.info.busy_poll = config.engine.busy_poll;
-  who.info.client_spin_ns = config.client_spin_us * 1000;
-  std::strncpy(who.info.version, kVersion, sizeof who.info.version - 1);
-  if (std::string why = add_interfaces(config, engine, who); !why.empty()) return fail(why);
+  Engines all;
+  std::vector<std::unique_ptr<EngineUnit>> units;
+  for (uint32_t i = 0; i < config.engine.count; ++i) units.push_back(std::make_unique<EngineUnit>(config.engine, i, all));
+  Engine& first = units.front()->engine();
+  StopSignals signals(first);
+  stack::Recorder recorder(first.host(), recording);
+  ServerIdentity who = make_identity(config);
+  for (auto& unit : units)
+    if (std::string why = unit->build(config, random_number(), std::move(links[unit->number()]), recording.is_open() ? &recorder : nullptr, who); !why.empty())
+      return fail(why);
 
   Calibration calibration = calibrate(std::filesystem::path(config.socket_path).parent_path() / "calibration");
   if (config.reference_bytes != 0) calibration.reference_bytes = config.reference_bytes;
@@ -250,19 +164,19 @@ int serve(const Config& config) {
   if (identity.change) path->hand_over(identity.uid, identity.gid);
   if (std::string why = drop_privileges(identity); !why.empty()) return fail(why);
   if (!config.link.empty())
-    if (std::string why = await_address(config, engine, signals); !why.empty()) return fail(why);
+    if (std::string why = await_address(config, first, signals); !why.empty()) return fail(why);
 
-  Admin admin(engine, calibration);
-  Control control(engine.context(), engine.sockets(), std::move(who), admin);
-  admin.set_identity(control.identity());
-  Housekeeping housekeeping(admin, control);
-  engine.listen(path->take_listener(), control, housekeeping);
+  for (auto& unit : units) unit->serve(who, calibration);
+  first.listen(path->take_listener());
   port::log(LogLevel::info, "ferryd %s serves %s%s%s on %s", kVersion, config.link.c_str(),
             config.link.empty() || !config.loopback ? "" : " and ", config.loopback ? "127.0.0.0/8" : "",
             config.socket_path.c_str());
-  engine.run();
+  for (size_t i = 1; i < units.size(); ++i) units[i]->start();
+  first.run();
   port::log(LogLevel::info, "stopping");
-  engine.shut_down(kStopPatience);
+  all.post_to_others(0, [](Engine& engine) { engine.stop(); });
+  first.shut_down(kStopPatience);
+  for (size_t i = 1; i < units.size(); ++i) units[i]->join();
   return 0;
 }
 

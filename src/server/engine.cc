@@ -29,10 +29,11 @@ Instant clock_now(clockid_t clock) {
 
 }  // namespace
 
-Engine::Engine(const EngineConfig& config)
+Engine::Engine(const EngineConfig& config, uint32_t number, Engines* engines)
     : config_(config),
+      inbox_(poller_),
       memory_(config.limits.staging_bytes),
-      ctx_(*this, memory_, poller_, holder_, counters_, config.limits),
+      ctx_(*this, memory_, poller_, holder_, counters_, config.limits, number, engines),
       peers_(ctx_),
       sockets_(ctx_),
       host_(ctx_, sockets_),
@@ -73,12 +74,15 @@ void Engine::set_links(std::vector<std::unique_ptr<link::Link>> links) {
   host_.set_links(std::move(plain));
 }
 
-void Engine::listen(UniqueFd listener, RequestHandler& handler, TurnPart& part) {
+void Engine::serve(RequestHandler& handler, TurnPart& part) {
+  handler_ = &handler;
+  part_ = &part;
+}
+
+void Engine::listen(UniqueFd listener) {
   listener_.engine = this;
   listener_.fd = std::move(listener);
   listener_.spare.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  handler_ = &handler;
-  part_ = &part;
   if (!poller_.add(listener_.fd.get(), listener_, EPOLLIN))
     port::log(port::LogLevel::error, "the control socket cannot be polled");
 }
@@ -101,6 +105,26 @@ void Engine::accept_clients() {
     }
     clients_.push_back(*new Client(ctx_, *handler_, std::move(connection)));
   }
+}
+
+void Engine::add_client(UniqueFd connection, std::shared_ptr<ChannelMemory> memory, UniqueFd kick, bool peers) {
+  clients_.push_back(*new Client(ctx_, *handler_, std::move(connection)));
+  Client& client = *clients_.back();
+  if (client.gone()) return;
+  if (!client.open_channel(std::move(memory), std::move(kick))) return client.drop("no room for its channel");
+  client.set_greeted();
+  if (peers) client.channel()->allow_peers();
+}
+
+void Engine::drop_client_of(const ChannelMemory& memory) {
+  for (Client* c = clients_.front(); c != nullptr; c = clients_.next(*c))
+    if (c->channel() != nullptr && c->channel()->memory().get() == &memory) return c->drop("");
+}
+
+Client* Engine::find_client(uint64_t serial) {
+  for (Client* c = clients_.front(); c != nullptr; c = clients_.next(*c))
+    if (c->serial() == serial && !c->gone()) return c;
+  return nullptr;
 }
 
 // Without descriptors a connection cannot be accepted, and would keep the listener readable.
@@ -154,6 +178,7 @@ bool Engine::turn() {
   ++counters_.turns;
   bool worked = receive();
   worked |= ring_doorbells();
+  worked |= inbox_.run(*this);
   if (stack_->next_deadline() <= ctx_.now) {
     stack_->on_timer(ctx_.now);
     worked = true;
@@ -260,7 +285,7 @@ void Engine::run(const std::function<bool()>& until) {
 }
 
 void Engine::shut_down(Duration patience) {
-  poller_.remove(listener_.fd.get(), listener_);
+  if (listener_.fd) poller_.remove(listener_.fd.get(), listener_);
   listener_.fd.reset();
   for (Client* c = clients_.front(); c != nullptr; c = clients_.next(*c)) c->drop("");
   sockets_.for_each([](Socket& s) { s.abandon(); });

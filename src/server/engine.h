@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/client.h"
+#include "server/engines.h"
 #include "server/peers.h"
 #include "server/receiver.h"
 
@@ -27,14 +28,16 @@ class TurnPart {
 };
 
 struct EngineConfig {
-  Limits limits;
+  uint32_t count = 1;  // of engines
+  Limits limits;       // of each of them
   Duration spin_max = Duration::us(50);  // longest spin before a sleep; zero: never spin
   bool busy_poll = false;                // never sleep
 };
 
 class Engine final : public Protocols {
  public:
-  explicit Engine(const EngineConfig& config);
+  // `engines`: null if it is the only one; it lasts longer.
+  explicit Engine(const EngineConfig& config, uint32_t number = 0, Engines* engines = nullptr);
   ~Engine();
 
   // --- set-up, in this order ---
@@ -42,8 +45,17 @@ class Engine final : public Protocols {
   void set_stack(stack::Stack* stack);
   // The links by LinkIndex; nullptr for a loopback interface.
   void set_links(std::vector<std::unique_ptr<link::Link>> links);
+  void serve(RequestHandler& handler, TurnPart& part);
   // Takes connections from this listening socket.
-  void listen(UniqueFd listener, RequestHandler& handler, TurnPart& part);
+  void listen(UniqueFd listener);
+  // Another engine's client, which is to have a part of its channel here; our end of the control connection.
+  void add_client(UniqueFd connection, std::shared_ptr<ChannelMemory> memory, UniqueFd kick, bool peers);
+  // The client with this channel has ended, or is not to be served any more.
+  void drop_client_of(const ChannelMemory& memory);
+  // A frame that another engine has received.
+  void take_frame(stack::LinkIndex link, const buf::Frame& frame) { stack_->on_frame(ctx_.now, link, frame); }
+  Client* find_client(uint64_t serial);
+  Inbox& inbox() { return inbox_; }
   Host& host() { return host_; }
   Context& context() { return ctx_; }
   const Context& context() const { return ctx_; }
@@ -106,6 +118,7 @@ class Engine final : public Protocols {
   EngineConfig config_;
   LocalHolder holder_;
   Poller poller_;
+  Inbox inbox_;
   Counters counters_;
   Memory memory_;
   Context ctx_;

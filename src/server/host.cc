@@ -69,7 +69,10 @@ stack::Owner Host::on_incoming(stack::Owner listener, stack::SocketId child, con
 }
 
 void Host::on_acceptable(stack::Owner listener) {
-  if (Socket* s = sockets_.find(listener)) s->on_acceptable();
+  Socket* s = sockets_.find(listener);
+  if (s == nullptr) return;
+  s->announce_acceptable();
+  s->on_acceptable();
 }
 
 void Host::on_address(stack::LinkIndex, bool usable, const wire::MacAddress& other) {

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -27,6 +28,7 @@ class Limiter {
  public:
   // How many lines were left out before this one; nothing: leave this one out, too.
   std::optional<uint64_t> pass() {
+    std::lock_guard guard(mutex_);
     auto now = std::chrono::steady_clock::now();
     if (now - second_ >= std::chrono::seconds(1)) {
       second_ = now;
@@ -41,6 +43,7 @@ class Limiter {
 
  private:
   static constexpr uint32_t kLinesPerSecond = 50;
+  std::mutex mutex_;  // the engines have threads
   std::chrono::steady_clock::time_point second_;
   uint32_t lines_ = 0;
   uint64_t left_out_ = 0;

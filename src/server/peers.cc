@@ -98,12 +98,13 @@ void Peers::suspend(bool on) {
 }
 
 uint32_t Peers::free_number(Channel& channel) {
-  const uint32_t most = std::min(ctx_.limits.peers, uint32_t{abi::kMaxPeerRegions});
+  const uint32_t engines = channel.memory()->map().layout().engines, share = abi::peer_regions_of_engine(engines);
+  const uint32_t first = ctx_.engine * share, end = first + std::min(ctx_.limits.peers, share);
   for (bool made_room = false;; made_room = true) {
-    for (uint32_t i = 0; i < most; ++i)
+    for (uint32_t i = first; i < end; ++i)
       if (channel.peer_region(i) == nullptr) return i;
     if (made_room) return PeerRegion::kNone;
-    for (uint32_t i = 0; i < most; ++i) {  // one that lies idle
+    for (uint32_t i = first; i < end; ++i) {  // one that lies idle
       PeerRegion* idle = channel.peer_region(i);
       if (idle->unused()) {
         discard(*idle);

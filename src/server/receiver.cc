@@ -1,5 +1,7 @@
 #include "server/receiver.h"
 
+#include "server/engines.h"
+
 namespace ferry::server {
 
 uint32_t Receiver::receive(link::Link& link, stack::LinkIndex index, uint32_t budget) {
@@ -12,13 +14,31 @@ uint32_t Receiver::receive(link::Link& link, stack::LinkIndex index, uint32_t bu
 // Frames that do not stay end what is held: so nothing overtakes.
 void Receiver::on_frame(const buf::Frame& frame) {
   joiner_.flush();
+  if (__builtin_expect(ctx_.engines != nullptr, 0) && pass_on(frame)) return;
   if (__builtin_expect(captures_.active(), 0)) captures_.on_received(index_, frame);
   on_single(frame);
 }
 
 void Receiver::on_lasting_frame(const buf::Frame& frame) {
+  if (__builtin_expect(ctx_.engines != nullptr, 0) && pass_on(frame)) return;
   if (__builtin_expect(captures_.active(), 0)) captures_.on_received(index_, frame);
   joiner_.add(frame);
+}
+
+// Shows a frame to the other engines that it concerns. True: it is not this one's.
+bool Receiver::pass_on(const buf::Frame& frame) {
+  if (!frame.detached.empty()) return false;  // of a connection that is here
+  Engines& engines = *ctx_.engines;
+  const uint32_t other = engines.strays().find(frame.bytes);
+  if (other != StrayFlows::kNone) {
+    if (other == ctx_.engine) return false;
+    if (!engines.pass_frame(other, index_, frame)) ++ctx_.counters.drop_frames_passing;
+    return true;
+  }
+  if (ctx_.engine != 0 || !concerns_all(frame.bytes)) return false;
+  for (uint32_t i = 1; i < engines.count(); ++i)
+    if (!engines.pass_frame(i, index_, frame)) ++ctx_.counters.drop_frames_passing;
+  return false;
 }
 
 void Receiver::on_single(const buf::Frame& frame) { stack_->on_frame(ctx_.now, index_, frame); }
@@ -32,7 +52,7 @@ Socket* Receiver::owner_of(const buf::Frame& head, uint32_t frame_length, uint32
 
 bool Receiver::place(const buf::Frame& head, uint32_t frame_length, Place& place) {
   joiner_.flush();
-  Socket* socket = owner_of(head, frame_length, place.header_length);
+  Socket* socket = owner_of(head, frame_length, place.header_length);  // of a stray flow: in its engine only
   if (socket == nullptr) return false;
   place.first = host_.early().prepare(*socket, frame_length - place.header_length, EarlyPlacement::Filled::by_link);
   place.second = {};

@@ -5,6 +5,8 @@
 
 #include "ipc/lock.h"
 #include "port/api/log.h"
+#include "server/engine.h"
+#include "server/listener_parts.h"
 #include "server/sockets.h"
 
 namespace ferry::server {
@@ -45,6 +47,16 @@ void Socket::set_pair(std::unique_ptr<Pair> pair) {
   pair_ = std::move(pair);
   pair_->set_user(this);
   ctx_.sockets->set_cookie(*this, pair_->cookie());
+}
+
+void Socket::set_part(uint64_t cookie) {
+  part_of_ = cookie;
+  ctx_.sockets->set_cookie(*this, cookie);
+}
+
+void Socket::close_parts() {
+  if (!std::exchange(has_parts_, false)) return;
+  ctx_.engines->post_to_others(ctx_.engine, [cookie = cookie()](Engine& engine) { close_part(engine.context(), cookie); });
 }
 
 void Socket::drop_pair() {
@@ -312,6 +324,8 @@ void Socket::try_close() {
   drop_output();
   drop_input();
   id_dead_ = true;
+  close_parts();
+  if (part_of_ != 0) ctx_.sockets->forget_cookie(part_of_);
   drop_pair();
   if (id_ == 0) {
     closed_ = true;
@@ -326,6 +340,9 @@ void Socket::try_close() {
 void Socket::finish() {
   if (finished_) return;
   finished_ = true;
+  close_parts();
+  stray_no_more();
+  claim_.reset();
   drop_output();
   if (in_stack_ > 0) on_completed(static_cast<uint32_t>(in_stack_));
   complete(span_bytes_);
@@ -356,7 +373,7 @@ void Socket::on_client_gone(Channel& channel) {
   }
   mark();
   // Without a pair no hang-up will come.
-  if (!pair_ && accepted_) on_gone();
+  if (!pair_ && accepted_ && !is_part()) on_gone();
 }
 
 void Socket::fail(Errc error) {
@@ -388,6 +405,11 @@ void Socket::on_events(uint32_t events) {
   }
   state_changed_ = event_ = true;
   mark();
+}
+
+void Socket::announce_acceptable() {
+  ready_ |= abi::kAcceptable;
+  for (Attachment& a : attachments_) store_release(a.shared().ready, ready_);
 }
 
 void Socket::on_acceptable() {

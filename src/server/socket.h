@@ -21,6 +21,7 @@
 #include "server/context.h"
 #include "server/fifo.h"
 #include "server/pair.h"
+#include "server/shared_ports.h"
 #include "stack/stack.h"
 
 namespace ferry::server {
@@ -66,6 +67,18 @@ class Socket final : public PollHandler,
   // Whether it has a peer to connect to, and can listen.
   bool connects() const { return style_ != stack::Style::datagram; }
   bool is_listener() const { return listener_; }
+  // A listener's, of another engine: known by the K of that one. See listener_parts.h.
+  bool is_part() const { return part_of_ != 0; }
+  void set_part(uint64_t cookie);
+  // A listener has parts in the other engines.
+  void set_has_parts() { has_parts_ = true; }
+  bool has_parts() const { return has_parts_; }
+  // It ends, or listens no more.
+  void close_parts();
+  uint64_t cookie() const { return pair_ ? pair_->cookie() : part_of_; }
+  // The port that it holds among all engines; null: none, or there is one engine.
+  SharedPorts::Claim* claim() { return claim_.get(); }
+  void set_claim(std::unique_ptr<SharedPorts::Claim> claim) { claim_ = std::move(claim); }
   bool kernel_mode() const { return kernel_mode_; }
   bool connected() const { return (ready_ & ipc::abi::kConnected) != 0; }
   bool finished() const { return finished_; }
@@ -172,6 +185,8 @@ class Socket final : public PollHandler,
   void on_completed(uint32_t bytes);
   void on_events(uint32_t events);
   void on_acceptable();
+  // A connection waits now. Seen by the clients before anything that its peer, if that is ours as well, learns in this turn.
+  void announce_acceptable();
 
  private:
   struct Output {        // taken from a ring, not yet with the stack
@@ -206,6 +221,8 @@ class Socket final : public PollHandler,
   void drop_pair();
 
   // socket_calls.cc
+  void stray(const stack::Endpoint& remote);
+  void stray_no_more();
   bool take_call(const ipc::abi::Descriptor& d);
 
   // socket_output.cc
@@ -322,6 +339,12 @@ class Socket final : public PollHandler,
   uint64_t rx_bytes_ = 0;       // sum of rx_
   uint64_t staged_in_ = 0;
   uint64_t credit_ = 0;         // read by the program, not yet told to the stack
+
+  uint64_t part_of_ = 0;
+  bool has_parts_ = false;
+  bool stray_ = false;          // its flow comes to another engine, which passes it on
+  stack::Endpoint stray_to_;
+  std::unique_ptr<SharedPorts::Claim> claim_;
 
   Account* account_ = nullptr;
   uid_t uid_ = 0;

@@ -1,4 +1,5 @@
 // Calls on a socket: connect, and those that its client puts into the output ring (abi::RingCall) instead of asking for them.
+#include "server/engines.h"
 #include "server/options.h"
 #include "server/socket.h"
 
@@ -12,11 +13,28 @@ Errc Socket::connect(const stack::Endpoint& remote) {
   call.op = stack::CallOp::connect;
   call.socket = id_;
   call.remote = remote;
+  stray(remote);
   Errc error = ctx_.protocols.call(call).error;
   const bool begun = error == Errc::ok || error == Errc::in_progress;
-  if (connects() && !begun) cancel_connecting();
+  if (connects() && !begun) {
+    cancel_connecting();
+    stray_no_more();
+  }
   if (!connects() && begun) on_peer(true);
   return error;
+}
+
+// A program that chose the local port did not choose one whose flows come to this engine.
+void Socket::stray(const stack::Endpoint& remote) {
+  if (ctx_.engines == nullptr || claim_ == nullptr) return;
+  stray_no_more();
+  stray_to_ = remote;
+  stray_ = true;
+  ctx_.engines->strays().add(claim_->port(), remote, ctx_.engine);
+}
+
+void Socket::stray_no_more() {
+  if (std::exchange(stray_, false)) ctx_.engines->strays().remove(claim_->port(), stray_to_);
 }
 
 void Socket::catch_up() {

@@ -21,7 +21,8 @@ CallResult PortServer::bind(PortSocket& socket, const Call& call) {
   uint16_t port = call.local.port;
   Status outcome;
   if (port != 0) {
-    outcome = ports_.bind(socket, port);
+    socket.port_granted = (call.flags & kBindGranted) != 0;
+    outcome = socket.port_granted ? ports_.join(socket, port) : ports_.bind(socket, port);
   } else if (auto chosen = ports_.bind_ephemeral(socket, random_start()); chosen) {
     port = *chosen;
   } else {

@@ -15,6 +15,7 @@ namespace ferry::stack {
 struct PortSocket : Socket, Binding, Flow {
   explicit PortSocket(SocketType t) : Socket(t) {}
   bool broadcast = false, dont_fragment = false, receive_errors = false, oob_inline = false;
+  bool port_granted = false;                     // BindFlag
   uint8_t tos = 0, ttl = 64;
   uint32_t receive_buffer = 0, send_buffer = 0;  // datagram sockets: the host's to respect; 0: its default
 };

@@ -149,7 +149,7 @@ struct Config {
 // What a host may ask of a socket. Numbers are stable: recordings hold them.
 enum class CallOp : uint8_t {
   open = 1,       // type, owner, number = user id (SO_REUSEPORT shares within one user) -> socket
-  bind,           // local (port 0: ephemeral) -> local
+  bind,           // local (port 0: ephemeral), flags (BindFlag) -> local
   listen,         // number = backlog
   connect,        // remote; UDP: sets the default peer; TCP -> error in_progress, then events. Unspecified remote: disconnect
   accept,         // socket = listener -> socket of the child, local, remote; Errc::again when none
@@ -171,6 +171,8 @@ enum class CallOp : uint8_t {
                   // settled and nothing was sent since; Errc::again otherwise
 };
 
+// kBindGranted: the owner knows that the port may be had, among all stacks of this address; neither bind nor listen asks.
+enum BindFlag : uint32_t { kBindGranted = 1 };
 enum SendFlag : uint32_t { kSendMore = 1, kSendUrgent = 2 };
 
 enum class Option : uint8_t {

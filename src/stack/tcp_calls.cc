@@ -99,7 +99,7 @@ Status TcpServer::listen(TcpSocket& socket, int64_t backlog) {
   }
   ports_.set_listening(socket, true);
   Listening* listening = nullptr;
-  if (!ports_.conflicts(socket)) listening = make<Listening>();
+  if (socket.port_granted || !ports_.conflicts(socket)) listening = make<Listening>();
   else {
     ports_.set_listening(socket, false);
     if (chosen_here) ports_.release(socket);

@@ -86,6 +86,8 @@ def run_case(case, stacks, options):
         raise Skipped(f"not installed: {', '.join(missing)}")
     for name in case.servers:
         options.ferryd_extra += ["--server", name]
+    if case.engines > 1:
+        options.ferryd_extra += ["--engines", str(case.engines)]
     client, server = (stacks, stacks) if stacks in ("loopback", "self") else stacks.split("-")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, end_on)

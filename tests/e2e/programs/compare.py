@@ -2,7 +2,7 @@
 """Runs each program of this folder over the kernel's loopback and over `ferryd --loopback`, with the schemes shared and emulated, and
 compares what they print.
 
-    compare.py --programs BIN [--passing] [--busy-poll] [NAME …]      e.g. compare.py --programs build/release/bin stream
+    compare.py --programs BIN [--passing] [--busy-poll] [--engines N] [NAME …]      e.g. compare.py --programs build/release/bin stream
 
 With --passing every connection goes past ferryd as soon as it can (pass-after 0), and some must have.
 
@@ -90,6 +90,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--programs", required=True)
     parser.add_argument("--passing", action="store_true")
+    parser.add_argument("--engines", default="1", help="of ferryd")
     parser.add_argument("--busy-poll", action="store_true", help="a ferryd that never sleeps: its clients' waits end while they spin")
     parser.add_argument("names", nargs="*", default=every)
     arguments = parser.parse_args()
@@ -101,7 +102,7 @@ def main():
     different = False
     with tempfile.TemporaryDirectory(prefix="ferry-compare-") as folder:
         compile_all(arguments.names, folder)
-        settings = (["--pass-after", "0"] if arguments.passing else []) + (["--busy-poll"] if arguments.busy_poll else [])
+        settings = (["--pass-after", "0"] if arguments.passing else []) + (["--busy-poll"] if arguments.busy_poll else []) + ["--engines", arguments.engines]
         ferryd = Ferryd(os.path.abspath(arguments.programs), folder, settings)
         try:
             for name in arguments.names:

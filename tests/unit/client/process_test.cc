@@ -127,6 +127,38 @@ class Signals : public testing::Test {
   std::atomic<bool> done_{false};
 };
 
+// The server may see the end of a program's control connection, and end its lifeline, while execve(2) is still closing descriptors: the
+// signal would meet the new program without a handler.
+TEST_F(Signals, TheLifelineIsQuietAroundExec) {
+  static std::atomic<int> told;
+  told = 0;
+  struct sigaction action {};
+  action.sa_handler = [](int) { Channel::on_lifeline_signal(), ++told; };
+  sigaction(SIGRTMAX - 1, &action, nullptr);
+  Channel* channel = Channel::existing();
+  Channel::before_exec();
+  server_.stop();
+  EXPECT_EQ(told, 0);
+  EXPECT_FALSE(channel->is_dead());
+  Channel::after_failed_exec();  // there was no such program, say
+  EXPECT_TRUE(channel->is_dead());
+}
+
+TEST_F(Signals, ALifelineSignalThatIsBlockedDoesNotOutliveExec) {
+  sigset_t set, pending;
+  sigemptyset(&set);
+  sigaddset(&set, SIGRTMAX - 1);
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &set, nullptr), 0);
+  server_.stop();
+  ASSERT_EQ(sigpending(&pending), 0);
+  ASSERT_TRUE(sigismember(&pending, SIGRTMAX - 1));
+  Channel::before_exec();
+  ASSERT_EQ(sigpending(&pending), 0);
+  EXPECT_FALSE(sigismember(&pending, SIGRTMAX - 1));
+  Channel::after_failed_exec();
+  ASSERT_EQ(pthread_sigmask(SIG_UNBLOCK, &set, nullptr), 0);
+}
+
 TEST_F(Signals, HandlerWithoutRestartEndsTheCall) {
   handle_with(0);
   std::thread reader = start_reader();

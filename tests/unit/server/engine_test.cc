@@ -56,7 +56,8 @@ class EngineTest : public testing::Test {
     links.push_back(link::make_impair(std::move(ours), options));
     engine.set_links(std::move(links));
     ASSERT_TRUE(engine.stack().add_interface(engine.context().now, interface).ok());
-    engine.listen(UniqueFd(eventfd(0, EFD_CLOEXEC)), handler, peer);
+    engine.serve(handler, peer);
+    engine.listen(UniqueFd(eventfd(0, EFD_CLOEXEC)));
   }
 
   // The peer asks who has our address.

@@ -15,6 +15,16 @@ class SocketTest : public ServerTest {
   }
 };
 
+// A client that connects to itself asks for its listener's readiness as soon as it is told that it is connected.
+TEST_F(SocketTest, AConnectionThatWaitsIsSeenBeforeTheTurnEnds) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  s.on_listening();
+  run();
+  s.announce_acceptable();
+  EXPECT_TRUE(shared(client, s).ready & abi::kAcceptable);
+}
+
 TEST_F(SocketTest, TheLastCloseOfKClosesAfterWhatWasWritten) {
   Client& client = connect_client();
   Socket& s = open(client);

@@ -75,5 +75,22 @@ TEST(Share, IsRefusedBeyondTheCount) {
   EXPECT_EQ(Stack::create(config, host).error(), Errc::invalid);
 }
 
+// A listener's part in another stack: its port was asked for where all are known, and connections that are here do not stand in its way.
+TEST(Share, AGrantedPortIsNotAskedForAgain) {
+  StackPair p;
+  const SocketId l = p.listener(1, 80);
+  const StackPair::Connected c = p.connected(0, l, 80);
+  const uint16_t taken = p.info(0, c.client).local.port;
+  const SocketId s = p.open(0);
+  EXPECT_EQ(p.bind(0, s, StackPair::any(taken)), Errc::address_in_use);
+  Call bind;
+  bind.op = CallOp::bind;
+  bind.socket = s;
+  bind.local = StackPair::any(taken);
+  bind.flags = kBindGranted;
+  EXPECT_EQ(p.call(0, bind).error, Errc::ok);
+  EXPECT_EQ(p.listen(0, s), Errc::ok);
+}
+
 }  // namespace
 }  // namespace ferry::stack
