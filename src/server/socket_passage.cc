@@ -21,6 +21,7 @@ namespace {
 constexpr Duration kSettleTime = Duration::ms(5);
 constexpr uint8_t kMostTries = 16;
 constexpr Duration kPassagePatience = Duration::seconds(2);
+constexpr uint64_t kMostPassed = uint64_t{1} << 60;  // bytes: more than a connection lives to pass, and sums of it stay numbers
 constexpr uint32_t kPiece = 64 * 1024;       // of unread bytes: what finds room in an input pool at once
 
 // The words of one direction as they are now: written at one end, read at the other.
@@ -31,7 +32,7 @@ struct Direction {
         base(load_relaxed(p.region->view().end(p.number, from).base)),
         consumed(load_acquire(p.region->view().end(p.number, 1 - from).consumed)) {}
   bool possible(uint64_t told) const {
-    return told <= consumed && consumed <= produced && produced - consumed <= abi::kPassageBytes;
+    return told <= consumed && consumed <= produced && produced - consumed <= abi::kPassageBytes && produced <= kMostPassed;
   }
 };
 

@@ -1,8 +1,10 @@
 """Foreign stacks behind the interface of protocol servers: unmodified programs on lwIP's TCP, and a client that means harm."""
+import functools
+
 from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, case
 from cases.bulk import BAD_PATH, many_connections, transfer_bad_path, transfer_clean
 from cases.databases import redis
-from cases.hostile import hostile_client
+from cases.hostile import attacked_by_client
 from cases.http import curl, nginx
 from cases.load import iperf3_tcp
 
@@ -20,4 +22,4 @@ on_lwip(nginx, "requests", stacks=(KERNEL_FERRY, FERRY_KERNEL), needs=("nginx", 
 on_lwip(transfer_clean, "transfer", timeout=120)
 on_lwip(many_connections, "many-connections", stacks=(KERNEL_FERRY,), timeout=150)
 on_lwip(transfer_bad_path, "bad-path", stacks=(FERRY_KERNEL,), relay=BAD_PATH, timeout=170)
-on_lwip(hostile_client, "hostile-client", stacks=(FERRY_KERNEL,), timeout=120)
+on_lwip(functools.partial(attacked_by_client, neighbour=False), "hostile-client", stacks=(FERRY_KERNEL,), timeout=120)

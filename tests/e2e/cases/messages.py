@@ -3,7 +3,7 @@ has SCTP."""
 import socket
 
 from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, SELF, case
-from cases.hostile import hostile_client
+from cases.hostile import attacked_by_client
 from harness import Failed, Skipped, eventually
 
 USRSCTP = ("sctp=usrsctp",)
@@ -43,4 +43,4 @@ def python_messages_bad_path(net):
     python_messages(net)
 
 
-case((FERRY_KERNEL,), timeout=100, servers=USRSCTP, name="hostile-client-with-sctp")(hostile_client)
+case((FERRY_KERNEL,), timeout=100, servers=USRSCTP, name="hostile-client-with-sctp")(attacked_by_client)

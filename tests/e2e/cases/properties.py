@@ -3,41 +3,22 @@
 The hostile client breaks every promise of the channel at the ferryd whose programs are tested; with a sanitized ferryd (run.py --ferryd)
 any report fails the test as well. What needs a look inside (which pages were copied) is in tests/unit under the same names.
 """
-import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 
+from attack import hostile_client
 from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, SELF, case
 from cases.passing import large, referenced
-from evidence import number, reports_of
-from harness import Failed, Process, eventually
+from evidence import number
+from harness import Failed, eventually
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SCHEMES = ("shared", "emulated", "copy")
 MOST_SECONDS = 120
 SLOW_PATH = ("--loss", "1", "--reorder", "1", "--hold", "2", "--seed", "11")
-
-
-@contextlib.contextmanager
-def hostile_client(net, side):
-    """Attacks the side's ferryd until the block ends; ferryd must not notice more than counters."""
-    attack = Process(["ip", "netns", "exec", side.netns, net.options.program("hostile_client"), side.socket, "10.9.0.77", str(MOST_SECONDS),
-                      os.environ.get("SEED", "1")], net.log_path("hostile"))
-    time.sleep(0.2)
-    try:
-        yield
-        if not attack.running():
-            raise Failed(f"the attack ended before the test: {attack.popen.returncode}\n{attack.tail()}")
-    finally:
-        attack.stop(signal.SIGKILL)
-    if not side.ferryd.running():
-        raise Failed(f"ferryd ended with {side.ferryd.popen.returncode}\n{side.ferryd.tail(60)}")
-    if reports_of(side):
-        raise Failed("ferryd reports:\n" + "\n".join(reports_of(side)[:20]))
-    side.tier2_expected = True  # the attacker demotes sockets
-    eventually(lambda: all(s.get("process") != "hostile_client" for s in side.sockets()), 10, "the attacker's sockets are gone")
 
 
 def compiled(net, name):
@@ -104,18 +85,22 @@ def property_4_edges(net):
 @case((SELF,), timeout=200)
 def property_4_edges_same_host(net):
     """The same between two clients of one ferryd, past it."""
+    seen = []  # not from ferryd's sum, to which the attacker adds what it likes
+    def passes():
+        return any(s.get("process") == "edges" and s.get("passed_out", 0) > 50 << 20 for s in net.client.sockets())
+    watch = threading.Thread(target=lambda: seen.append(eventually(passes, MOST_SECONDS, "bytes go past ferryd")))
+    watch.start()
     edges(net, net.client)
-    stat = net.client.stat()["server"]
-    print(", ".join(f"{name} {stat[name]}" for name in ("passages_entered", "passages_given_up", "passed_bytes")))
-    if stat["passed_bytes"] < 100 << 20:
-        raise Failed(f"{stat['passed_bytes']} bytes went past ferryd")
+    watch.join()
+    if not seen:
+        raise Failed("hardly any bytes went past ferryd")
 
 
 @case((FERRY_KERNEL, FERRY_FERRY), timeout=100)
 def property_5_copy_accounting(net):
     """Whole pages that are sent by reference are copied nowhere between the program and the link."""
     size = 16 << 20
-    with hostile_client(net, net.client):
+    with hostile_client(net, net.client, neighbour=False):  # what the two exchange would be counted, too
         copies = net.client.stat()["copies"]
         if (sent := large(net, size >> 20, "again", "again")) < 4 * size:
             raise Failed(f"{sent} of {4 * size} bytes went by reference")

@@ -1,7 +1,8 @@
-// hostile_client SOCKET PEER SECONDS SEED: a client that breaks every promise of the channel. It speaks the control protocol well enough to
+// hostile_client SOCKET PEER NEIGHBOUR SECONDS SEED: a client that breaks every promise of the channel. It speaks the control protocol well enough to
 // get sockets of all kinds, and meanwhile fills what it may write with random bytes: ring indices, descriptors, doorbells,
 // event queues, locks, pool contents, the header; and sends random requests. It is not linked with libferry's client, because that
-// would keep its promises. Ends with 0 after SECONDS; the test then looks at ferryd and at the other clients.
+// would keep its promises. PEER is an address with a server at port 9100; NEIGHBOUR an address of ferryd's own, where a client that behaves
+// echoes at port 9101: with it, it uses and breaks passages (hostile/passages.h). Ends with 0 after SECONDS; the test then looks at ferryd and at the other clients.
 //
 // It lives many times. In most lives it has few vices and otherwise uses its sockets as it should: whoever breaks all promises
 // at once is thrown out at the first, and never gets to the checks behind. scripts/removed-checks shows that it gets there.
@@ -17,13 +18,10 @@
 #include <cstring>
 #include <iterator>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
-#include "ipc/channel_layout.h"
-#include "ipc/control_socket.h"
-#include "ipc/doorbell.h"
+#include "hostile/passages.h"
 
 namespace {
 
@@ -31,9 +29,10 @@ using namespace ferry;
 using ipc::control::Op;
 using Clock = std::chrono::steady_clock;
 
-class Hostile {
+class Hostile : public hostile::Passages {
  public:
-  Hostile(std::string path, uint32_t peer, uint64_t seed) : path_(std::move(path)), peer_(peer), dice_(seed) {}
+  Hostile(std::string path, uint32_t peer, uint32_t neighbour, uint64_t seed)
+      : Passages(std::move(path), seed), peer_(peer), neighbour_(neighbour) {}
 
   // One life: connect, open, misbehave for a while, vanish without a word. False: no server.
   bool live(Clock::time_point end) {
@@ -52,10 +51,17 @@ class Hostile {
       vices_ = 1u << kPool;
       end = std::min(end, Clock::now() + std::chrono::seconds(5));
     }
-    if (one_in(10)) return live_without_channel(end), true;
+    // Passages come to connections that last, so to a client with few of them.
+    is_neighbour_ = !is_long && one_in(2);
+    if (is_neighbour_) {
+      vices_ = 1u << kPassages | (one_in(4) ? 1u << below(kVices) : 0);
+      most_sockets_ = 1 + below(8);
+    }
+    if (!is_neighbour_ && one_in(10)) return live_without_channel(end), true;
     ipc::control::Request hello;
     hello.op = static_cast<uint32_t>(Op::hello);
     hello.value = ipc::abi::kVersion;
+    if (is_neighbour_ || one_in(2)) hello.flags = ipc::control::kHelloPeers;
     ipc::DescriptorList fds;
     if (!ask(hello, fds) || fds.count < 2) return true;  // refused for a quota is right
     auto map = ipc::ChannelMap::open(fds.take(0));
@@ -66,11 +72,12 @@ class Hostile {
     const uint32_t turns = 200 + below(3000);
     for (uint32_t turn = 0; (is_long || turn < turns) && !dead_ && Clock::now() < end; ++turn) misbehave();
     control_ = {};
+    forget_regions();
     return true;
   }
 
  private:
-  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kRegions, kVices };
+  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kRegions, kPassages, kVices };
   bool has(Vice v) const { return (vices_ >> v & 1) != 0; }
 
   // Who greets as `ferry ss` does, or not at all, has no channel that a request could be about.
@@ -87,43 +94,16 @@ class Hostile {
     control_ = {};
   }
 
-  uint32_t below(uint32_t n) { return static_cast<uint32_t>(dice_() % n); }
-  bool one_in(uint32_t n) { return below(n) == 0; }
-  // Numbers at which checks go wrong, and others.
-  uint64_t number() {
-    static constexpr uint64_t kEdges[] = {0, 1, 2, 31, 32, 33, 63, 64, 4095, 4096, 65535, 65536, 0x7fffffff, 0x80000000, 0xffffffff,
-                                          0x100000000, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff};
-    switch (below(4)) {
-      case 0: return dice_();
-      case 1: return below(256);
-      case 2:  // about where things end
-        if (map_.mapped() && one_in(2)) {
-          const auto& layout = map_.layout();
-          const uint64_t ends[] = {layout.output.offset, layout.output.offset + layout.output.size, layout.total_size, layout.max_sockets,
-                                   layout.max_queues, layout.sockets_offset};
-          return ends[below(std::size(ends))] + below(129) - 64;
-        }
-        return map_.layout().output.offset + below(static_cast<uint32_t>(map_.layout().output.size) | 1) - 64;
-      default: return kEdges[below(std::size(kEdges))] + below(3) - 1;
-    }
-  }
   uint32_t own_slot() { return slots_[below(static_cast<uint32_t>(slots_.size()))]; }
   uint32_t slot() { return slots_.empty() || one_in(8) ? below(map_.layout().max_sockets | 1) : own_slot(); }
 
-  bool ask(ipc::control::Request& request, ipc::DescriptorList& fds, const int* sent = nullptr, uint32_t count = 0) {
-    request.sequence = ++sequence_;
-    ipc::control::Reply reply;
-    if (ipc::send_request(control_.get(), request, sent, count) < 0 || ipc::receive_reply(control_.get(), reply, fds) < 0) {
-      dead_ = true;
-      return false;
-    }
-    last_ = reply;
-    return reply.error == 0;
-  }
-
   void misbehave() {
     if (slots_.empty() || one_in(10)) open_one();
-    if (!slots_.empty() && one_in(2)) use_properly(own_slot());
+    if (!slots_.empty() && one_in(2)) {
+      const uint32_t at = own_slot();
+      if (!pass_properly(at)) use_properly(at);
+    }
+    if (is_neighbour_ && one_in(8)) usleep(200);  // the other one is to have its turn
     const auto vice = static_cast<Vice>(below(kVices));
     if (has(vice) && one_in(2)) {
       switch (vice) {
@@ -136,6 +116,7 @@ class Hostile {
         case kWatches: watch_nothing(); break;
         case kFull: overfill_ring(); break;
         case kRegions: misuse_region(); break;
+        case kPassages: misuse_passage(slot()); break;
         default: fill_pool(); break;
       }
     }
@@ -257,7 +238,7 @@ class Hostile {
     if (slots_.size() >= most_sockets_) return;
     ipc::control::Request request;
     request.op = static_cast<uint32_t>(Op::open_socket);
-    request.value = one_in(2) ? ipc::abi::kKindTcp : one_in(3) ? ipc::abi::kKindMessage : one_in(4) ? static_cast<uint32_t>(number()) : ipc::abi::kKindUdp;
+    request.value = is_neighbour_ || one_in(2) ? ipc::abi::kKindTcp : one_in(3) ? ipc::abi::kKindMessage : one_in(4) ? static_cast<uint32_t>(number()) : ipc::abi::kKindUdp;
     request.flags = one_in(10) ? below(8) : 0;
     ipc::DescriptorList fds;
     if (!ask(request, fds)) return;
@@ -270,9 +251,14 @@ class Hostile {
     use.generation = last_.generation;
     use.op = static_cast<uint32_t>(one_in(4) ? Op::bind : Op::connect);
     fill_address(use.op == static_cast<uint32_t>(Op::bind) ? 0 : peer_, use);
+    if (is_neighbour_) {
+      use.op = static_cast<uint32_t>(Op::connect);
+      fill_address(neighbour_, use);
+      use.address.port = 9101;
+    }
     ipc::DescriptorList none;
     ask(use, none);
-    if (one_in(4)) {
+    if (!is_neighbour_ && one_in(4)) {
       use.op = static_cast<uint32_t>(Op::listen);
       use.value = below(100);
       if (!dead_) ask(use, none);
@@ -296,7 +282,7 @@ class Hostile {
     }
     static constexpr Op kOps[] = {Op::bind, Op::listen, Op::connect, Op::accept, Op::shutdown, Op::set_option, Op::get_option, Op::disconnect,
                                   Op::attach, Op::rehome, Op::demote, Op::event_queue, Op::interfaces, Op::region, Op::send_owner, Op::hello,
-                                  Op::stock, Op::admin};
+                                  Op::stock, Op::peer_region, Op::peer_wake, Op::admin};
     request.op = one_in(20) ? static_cast<uint32_t>(number()) : static_cast<uint32_t>(kOps[below(std::size(kOps))]);
     if (request.op == static_cast<uint32_t>(Op::demote)) return open_one();  // its reply waits for a reader of K that we are not
     request.slot = one_in(4) ? static_cast<uint32_t>(number()) : slot();
@@ -355,19 +341,10 @@ class Hostile {
     ring(static_cast<uint32_t>(&shared - &map_.socket(0)));
   }
 
-  void ring(uint32_t at) { ipc::set_slot(map_.header().doorbell[0], at); }
-
   void ring_bells() {
     auto& bell = map_.header().doorbell[below(map_.layout().engines)];
     for (uint32_t i = below(300); i > 0; --i) bell.words[below(std::size(bell.words))] = dice_();
     for (auto& summary : bell.summary) summary = one_in(2) ? ~uint64_t{0} : dice_();
-  }
-
-  void scribble(void* start, size_t size, uint32_t words) {
-    for (uint32_t i = 0; i < words; ++i) {
-      const uint64_t value = number();
-      memcpy(static_cast<char*>(start) + below(static_cast<uint32_t>(size / 8)) * 8, &value, 8);
-    }
   }
 
   void scribble_socket() { scribble(&map_.socket(slot()), sizeof(ipc::abi::SocketShared), 1 + below(40)); }
@@ -387,18 +364,13 @@ class Hostile {
     }
   }
 
-  std::string path_;
-  uint32_t peer_;
-  std::mt19937_64 dice_;
-  ipc::OwnedFd control_, kick_;
-  ipc::ChannelMap map_;
+  uint32_t peer_, neighbour_;
+  ipc::OwnedFd kick_;
   std::vector<uint32_t> slots_;
   std::vector<ipc::OwnedFd> held_;
-  ipc::control::Reply last_;
-  uint32_t sequence_ = 0;
   uint32_t vices_ = 0;
   uint32_t most_sockets_ = 0;
-  bool dead_ = false;
+  bool is_neighbour_ = false;
   static constexpr uint64_t kRegionSize = 2 * ipc::abi::kHugePageSize;
   ipc::OwnedFd region_memfd_;
   uint16_t region_ = 0;  // number of the one that was taken, 0: none
@@ -407,14 +379,14 @@ class Hostile {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    fprintf(stderr, "usage: hostile_client SOCKET PEER SECONDS SEED\n");
+  if (argc != 6) {
+    fprintf(stderr, "usage: hostile_client SOCKET PEER NEIGHBOUR SECONDS SEED\n");
     return 2;
   }
-  in_addr peer{};
-  if (inet_pton(AF_INET, argv[2], &peer) != 1) return 2;
-  const auto end = Clock::now() + std::chrono::seconds(atoi(argv[3]));
-  auto hostile = std::make_unique<Hostile>(argv[1], peer.s_addr, strtoull(argv[4], nullptr, 10));
+  in_addr peer{}, neighbour{};
+  if (inet_pton(AF_INET, argv[2], &peer) != 1 || inet_pton(AF_INET, argv[3], &neighbour) != 1) return 2;
+  const auto end = Clock::now() + std::chrono::seconds(atoi(argv[4]));
+  auto hostile = std::make_unique<Hostile>(argv[1], peer.s_addr, neighbour.s_addr, strtoull(argv[5], nullptr, 10));
   uint64_t lives = 0;
   while (Clock::now() < end) {
     if (!hostile->live(end)) {
@@ -423,6 +395,6 @@ int main(int argc, char** argv) {
     }
     ++lives;
   }
-  printf("%llu lives\n", static_cast<unsigned long long>(lives));
+  printf("%llu lives, %llu bytes through passages\n", static_cast<unsigned long long>(lives), static_cast<unsigned long long>(hostile->passed()));
   return 0;
 }

@@ -1,39 +1,59 @@
-"""echo_anyone.py PORT: echoes what comes by TCP and UDP, greets who connects, and lets nobody stop it: it never waits for one peer,
-and an error ends one connection only. The peer of a hostile client, whose input rings so have something in them.
+"""echo_anyone.py PORT [plain]: echoes what comes by TCP and UDP, and lets nobody stop it: it never waits for one peer, and an error ends
+one connection only. It greets who connects, so that a hostile client's input rings have something in them; unless `plain`: a
+greeting with an urgent byte keeps a connection out of passages.
 """
 import select
 import socket
 import sys
 
-port = int(sys.argv[1])
+port, plain = int(sys.argv[1]), sys.argv[2:] == ["plain"]
 listener = socket.create_server(("0.0.0.0", port), backlog=4096)
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 datagrams.bind(("0.0.0.0", port))
 connections, poller = {}, select.epoll()
+unsent = {}  # by descriptor: what did not fit; meanwhile nothing is read
 for first in (listener, datagrams):
     first.setblocking(False)
     poller.register(first.fileno(), select.EPOLLIN)
 print("ready", flush=True)
+
+
+def accept():
+    sock = listener.accept()[0]
+    sock.setblocking(False)
+    connections[sock.fileno()] = sock
+    poller.register(sock.fileno(), select.EPOLLIN)
+    if not plain:
+        sock.send(b"greetings" * 1000)
+        sock.send(b"!", socket.MSG_OOB)
+
+
+def echo(fd):
+    data = unsent.pop(fd, None) or connections[fd].recv(65536)
+    if not data:
+        raise ConnectionResetError
+    try:
+        left = data[connections[fd].send(data):]
+    except BlockingIOError:
+        left = data
+    if left:
+        unsent[fd] = left
+    poller.modify(fd, select.EPOLLOUT if left else select.EPOLLIN)
+
+
 while True:
-    for fd, _ in poller.poll():
+    for ready, _ in poller.poll():
         try:
-            if fd == listener.fileno():
-                sock = listener.accept()[0]
-                sock.setblocking(False)
-                connections[sock.fileno()] = sock
-                poller.register(sock.fileno(), select.EPOLLIN)
-                sock.send(b"greetings" * 1000)
-                sock.send(b"!", socket.MSG_OOB)
-            elif fd == datagrams.fileno():
+            if ready == listener.fileno():
+                accept()
+            elif ready == datagrams.fileno():
                 datagrams.sendto(*datagrams.recvfrom(65536))
             else:
-                data = connections[fd].recv(65536)
-                if not data:
-                    raise ConnectionResetError
-                connections[fd].send(data)  # what does not fit is lost
+                echo(ready)
         except BlockingIOError:
             continue
         except OSError:
-            if fd in connections:
-                poller.unregister(fd)
-                connections.pop(fd).close()
+            if ready in connections:
+                poller.unregister(ready)
+                connections.pop(ready).close()
+                unsent.pop(ready, None)
