@@ -50,10 +50,11 @@ std::string process_of(const nlohmann::json& socket) {
   return text + "mode:" + text_of(socket, "mode");
 }
 
-// Bytes of payload by the way they went: copied by the program that uses it, referred to, past ferryd to another program.
+// Bytes of payload by the way they went: copied by the program that uses it, referred to, in pages that were exchanged (and how many of
+// these), past ferryd to another program.
 std::string copies_of(const nlohmann::json& socket) {
   std::string text = socket.contains("engine") ? " engine:" + text_of(socket, "engine") : "";
-  for (const char* name : {"copied_out", "copied_in", "referenced_out", "passed_out", "passed_in"})
+  for (const char* name : {"copied_out", "copied_in", "referenced_out", "swapped_in", "swapped_pages", "passed_out", "passed_in"})
     text += std::string(" ") + name + ":" + text_of(socket, name);
   return text;
 }
@@ -79,7 +80,7 @@ void add_ss(CLI::App& app, int& status) {
   command->add_flag("-t,--tcp", options->tcp, "Only TCP");
   command->add_flag("-u,--udp", options->udp, "Only UDP");
   command->add_flag("-l,--listening", options->listening, "Only listeners and unconnected datagram sockets");
-  command->add_flag("-e,--extended", options->extended, "Show bytes copied, referred to, and passed from program to program");
+  command->add_flag("-e,--extended", options->extended, "Show bytes copied, referred to, exchanged by pages, and passed from program to program");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options, &status] {
     auto document = nlohmann::json::parse(Admin(options->socket).ask_text("ss"), nullptr, false);

@@ -22,6 +22,7 @@
 
 namespace ferry::client {
 
+class InputWindow;
 class Socket;
 struct Home;
 
@@ -42,6 +43,7 @@ struct CopyCounters {
   uint64_t out = 0;  // program → output pool
   uint64_t in = 0;   // input pool → program
   uint64_t referenced = 0;  // output that was referred to where the program has it: not copied
+  uint64_t swapped = 0;     // input in pages that were exchanged: not copied
 };
 
 class Channel final : public ipc::BlockFifo::Source {
@@ -107,7 +109,10 @@ class Channel final : public ipc::BlockFifo::Source {
   void retire_output(uint32_t slot, uint32_t generation, ipc::BlockFifo& blocks);
   // Takes back what retire_output() got for that slot and generation; false: nothing is outstanding there.
   bool reclaim_output(uint32_t slot, uint32_t generation, ipc::BlockFifo& blocks);
-  // Releases what the server is done with: retired output, and, if the pool runs dry or `all` of it is wanted, completed output of
+  // The same for memory that was lent for input; see InputWindow.
+  void retire_input(uint32_t slot, uint32_t generation, InputWindow& window);
+  void reclaim_input(uint32_t slot, uint32_t generation, InputWindow& window);
+  // Releases what the server is done with: retired output and input memory, and, if the pool runs dry or `all` of it is wanted, completed output of
   // sockets that are not sending.
   void reap(bool all = false);
   // Bytes of one socket's output that may be outstanding now: as much as is free. So N busy sockets converge to an (N + 1)th
@@ -159,6 +164,7 @@ class Channel final : public ipc::BlockFifo::Source {
 
  private:
   struct RetiredOutput;
+  struct RetiredInput;
   struct SlotEntry {
     Socket* socket = nullptr;  // atomic
     Home* home = nullptr;      // under slots_mutex_
@@ -182,6 +188,7 @@ class Channel final : public ipc::BlockFifo::Source {
   void arm_lifeline();
   bool set_async(bool on);
   void reap_sockets();
+  bool has_gone_on(uint32_t slot, uint32_t generation) const;
 
   ipc::OwnedFd lifeline_;
   ipc::ChannelMap map_;
@@ -196,8 +203,9 @@ class Channel final : public ipc::BlockFifo::Source {
   uint32_t next_engine_ = 0; // atomic
   Mutex pool_mutex_;         // pool_
   std::optional<ipc::Pool> pool_;
-  Mutex slots_mutex_;        // retired_, slots_[].home
+  Mutex slots_mutex_;        // retired_, retired_input_, slots_[].home
   RetiredOutput* retired_ = nullptr;
+  RetiredInput* retired_input_ = nullptr;
   std::vector<SlotEntry> slots_;
   Peers peers_{*this};
   Channel* next_ = nullptr;  // all channels of this process and its ancestors

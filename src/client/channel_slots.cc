@@ -20,6 +20,13 @@ struct Channel::RetiredOutput {
   RetiredOutput* next;
 };
 
+struct Channel::RetiredInput {
+  uint32_t slot;
+  uint32_t generation;
+  InputWindow::Lent lent;
+  RetiredInput* next;
+};
+
 namespace {
 // Copies of channels' sockets that are gone; those that live count in their Home.
 CopyCounters g_copied;
@@ -110,15 +117,52 @@ bool Channel::reclaim_output(uint32_t slot, uint32_t generation, ipc::BlockFifo&
   return false;
 }
 
+void Channel::retire_input(uint32_t slot, uint32_t generation, InputWindow& window) {
+  if (window.empty()) return;
+  auto* retired = new RetiredInput{slot, generation, window.take_over(), nullptr};
+  {
+    Guard guard(slots_mutex_);
+    retired->next = retired_input_;
+    retired_input_ = retired;
+  }
+  reap();
+}
+
+void Channel::reclaim_input(uint32_t slot, uint32_t generation, InputWindow& window) {
+  Guard guard(slots_mutex_);
+  for (RetiredInput** link = &retired_input_; *link != nullptr; link = &(*link)->next) {
+    RetiredInput* r = *link;
+    if (r->slot != slot || r->generation != generation) continue;
+    window.take_back(r->lent);
+    *link = r->next;
+    delete r;
+    return;
+  }
+}
+
+// Whether the server has finished with the socket that had the slot, whatever its words say. They are looked at before: a slot that was given away
+// meanwhile counts from 0 again.
+bool Channel::has_gone_on(uint32_t slot, uint32_t generation) const {
+  const abi::SocketShared& s = shared(slot);
+  return load_acquire(s.generation) != generation || load_acquire(s.mode) == abi::kModeFree || is_dead();
+}
+
 void Channel::reap(bool all) {
   Guard guard(slots_mutex_);
+  for (RetiredInput** link = &retired_input_; *link != nullptr;) {
+    RetiredInput* r = *link;
+    const uint32_t done = load_acquire(shared(r->slot).input_done);
+    if (!InputWindow::pass(r->lent, done, has_gone_on(r->slot, r->generation))) {
+      link = &r->next;
+      continue;
+    }
+    *link = r->next;
+    delete r;
+  }
   for (RetiredOutput** link = &retired_; *link != nullptr;) {
     RetiredOutput* r = *link;
-    const abi::SocketShared& s = shared(r->slot);
-    const uint64_t completed = load_acquire(s.tx_completed);
-    // The generation is looked at after the position: a slot that was given away meanwhile counts from 0 again.
-    if (load_acquire(s.generation) != r->generation || load_acquire(s.mode) == abi::kModeFree || is_dead())
-      r->blocks.release_all(*this);
+    const uint64_t completed = load_acquire(shared(r->slot).tx_completed);
+    if (has_gone_on(r->slot, r->generation)) r->blocks.release_all(*this);
     else r->blocks.complete(*this, completed);
     if (r->blocks.outstanding() != 0) {
       link = &r->next;
@@ -144,10 +188,11 @@ void Channel::add_copied(const CopyCounters& copied) {
   atomic_add(g_copied.out, copied.out);
   atomic_add(g_copied.in, copied.in);
   atomic_add(g_copied.referenced, copied.referenced);
+  atomic_add(g_copied.swapped, copied.swapped);
 }
 
 CopyCounters Channel::copy_counters() {
-  CopyCounters sum{load_relaxed(g_copied.out), load_relaxed(g_copied.in), load_relaxed(g_copied.referenced)};
+  CopyCounters sum{load_relaxed(g_copied.out), load_relaxed(g_copied.in), load_relaxed(g_copied.referenced), load_relaxed(g_copied.swapped)};
   Channel* channel = existing();
   if (channel == nullptr) return sum;
   Guard guard(channel->slots_mutex_);
@@ -156,6 +201,7 @@ CopyCounters Channel::copy_counters() {
     sum.out += load_relaxed(entry.home->copied_out);
     sum.in += load_relaxed(entry.home->copied_in);
     sum.referenced += load_relaxed(entry.home->referenced_out);
+    sum.swapped += load_relaxed(entry.home->swapped_in);
   }
   return sum;
 }

@@ -8,6 +8,7 @@
 
 #include "base/atomics.h"
 #include "client/channel.h"
+#include "client/input_window.h"
 #include "ipc/block_fifo.h"
 #include "ipc/descriptor_ring.h"
 
@@ -49,6 +50,10 @@ struct Home {
   uint64_t rx_bytes = 0;         // == shared->rx_consumed_bytes
   uint64_t oob_taken_mark = 0;   // the urgent mark whose byte has been read with MSG_OOB
   uint64_t copied_in = 0;        // payload bytes; atomic
+  InputWindow input;             // memory that is lent for input
+
+  uint64_t swapped_in = 0;       // payload bytes in pages that were exchanged; atomic
+  uint32_t swapped_pages = 0;    // atomic
 
   Passage* passage = nullptr;    // newest; atomic
   Home* older = nullptr;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/atomics.h"
 #include "client/channel.h"
@@ -65,7 +66,7 @@ Region::~Region() {
 }
 
 // Bytes of the book-keeping of `size` bytes.
-size_t Region::table_size(size_t size) { return size / kPage * (sizeof(Page) + kHoleWords * sizeof(uint64_t)); }
+size_t Region::table_size(size_t size) { return size / kPage * (sizeof(Page) + sizeof(FilePage) + kHoleWords * sizeof(uint64_t)); }
 
 Status Region::open(std::byte* base, size_t size) {
   const long table = map_at(nullptr, table_size(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -75,7 +76,9 @@ Status Region::open(std::byte* base, size_t size) {
   base_ = base;
   size_ = size;
   pages_ = reinterpret_cast<Page*>(table);
-  holes_ = reinterpret_cast<uint64_t*>(table + static_cast<long>(size / kPage * sizeof(Page)));
+  files_ = reinterpret_cast<FilePage*>(pages_ + count());
+  holes_ = reinterpret_cast<uint64_t*>(files_ + count());
+  for (size_t i = 0; i < count(); ++i) pages_[i].file = static_cast<uint32_t>(i);
   allocated_ = 0;
   exposed_ = out_of_huge_pages_ = false;
   if (memfd_.valid() && may_have_file_of(size) && raw_syscall(SYS_ftruncate, memfd_.get(), static_cast<long>(size)) == 0 &&
@@ -87,7 +90,7 @@ Status Region::open(std::byte* base, size_t size) {
 
 bool Region::is_idle() const {
   if (allocated_ != 0) return false;
-  return std::all_of(pages_, pages_ + count(), [](const Page& p) { return load_acquire(p.references) == 0; });
+  return std::all_of(files_, files_ + count(), [](const FilePage& f) { return load_acquire(f.references) == 0; });
 }
 
 void Region::close() {
@@ -97,22 +100,36 @@ void Region::close() {
   Channel::drop_private(memfd_);
 }
 
+// How many of the pages from `first` on, at most `most`, follow each other in the memfd.
+size_t Region::row(size_t first, size_t most) const {
+  size_t n = 1;
+  while (n < most && pages_[first + n].file == pages_[first].file + n) ++n;
+  return n;
+}
+
 bool Region::map(size_t first, size_t count, int flags) {
-  return !failed(map_at(base_ + first * kPage, count * kPage, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, memfd_.get(),
-                        first * kPage));
+  for (const size_t end = first + count; first < end;) {
+    const size_t n = row(first, end - first);
+    if (failed(map_at(base_ + first * kPage, n * kPage, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, memfd_.get(),
+                      uint64_t{pages_[first].file} * kPage)))
+      return false;
+    first += n;
+  }
+  return true;
 }
 
 void Region::reserve(size_t first, size_t count) {
   map_at(base_ + first * kPage, count * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }
 
+bool Region::is_free(size_t page) const { return pages_[page].state == kFree && load_acquire(file_of(page).references) == 0; }
+
 // The first run of `count` pages that nobody uses; the region's size / kPage: none.
 size_t Region::find_run(size_t count, bool& busy) const {
   size_t free = 0;
   for (size_t i = 0; i < this->count(); ++i) {
-    const bool referred = load_acquire(pages_[i].references) != 0;
-    if (pages_[i].state == kFree && referred) busy = true;
-    free = pages_[i].state == kFree && !referred ? free + 1 : 0;
+    if (pages_[i].state == kFree && !is_free(i)) busy = true;
+    free = is_free(i) ? free + 1 : 0;
     if (free == count) return i + 1 - count;
   }
   return this->count();
@@ -122,7 +139,7 @@ size_t Region::find_run(size_t count, bool& busy) const {
 bool Region::populate(size_t first, size_t count) {
   for (size_t i = first; i < first + count;) {
     size_t end = i;
-    while (end < first + count && !pages_[end].resident) ++end;
+    while (end < first + count && !file_of(end).resident) ++end;
     if (end == i) {
       ++i;
       continue;
@@ -130,12 +147,12 @@ bool Region::populate(size_t first, size_t count) {
     // An empty huge page cannot be collapsed: each gets a small one first, by a call that can fail (a touch would be SIGBUS).
     bool good = true;
     for (size_t k = i; k < end && good; ++k)
-      good = raw_syscall(SYS_fallocate, memfd_.get(), 0, static_cast<long>(k * kPage), kSmallPage) == 0;
+      good = raw_syscall(SYS_fallocate, memfd_.get(), 0, static_cast<long>(pages_[k].file * kPage), kSmallPage) == 0;
     if (!good || raw_syscall(SYS_madvise, arg(base_ + i * kPage), static_cast<long>((end - i) * kPage), MADV_COLLAPSE) != 0) {
       punch(i, end - i);
       return false;
     }
-    for (; i < end; ++i) pages_[i].resident = true;
+    for (; i < end; ++i) file_of(i).resident = true;
   }
   return true;
 }
@@ -147,7 +164,7 @@ std::byte* Region::allocate(size_t count, bool zeroed, bool& busy) {
   if (first == this->count()) return nullptr;
   std::byte* start = base_ + first * kPage;
   bool used_before = false;
-  for (size_t i = first; i < first + count; ++i) used_before |= pages_[i].resident;
+  for (size_t i = first; i < first + count; ++i) used_before |= file_of(i).resident;
   if (!map(first, count, MAP_SHARED)) return nullptr;
   if (!populate(first, count)) {
     out_of_huge_pages_ = true;
@@ -200,7 +217,7 @@ void Region::unmap(std::byte* p, size_t n) {
       continue;
     }
     if (pages_[i].state != kFree) {
-      set_apart_pages(i, i + 1);
+      set_apart_pages(i, i + 1, kTreated);
       map_at(from, static_cast<size_t>(to - from), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
       if (add_hole(i, static_cast<size_t>(from - page) / kSmallPage, static_cast<size_t>(to - page) / kSmallPage)) free_pages(i, i + 1);
     }
@@ -213,29 +230,33 @@ void Region::clear(std::byte* p, size_t n) {
   map_at(p, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
   if (!in_service()) return;
   for (size_t i = index_of(p + kPage - 1); base_ + (i + 1) * kPage <= p + n; ++i)  // nobody sees the memfd's whole pages any more
-    if (load_acquire(pages_[i].references) == 0) punch(i, 1);
+    if (load_acquire(file_of(i).references) == 0) punch(i, 1);
 }
 
 void Region::lend_address_space(std::byte* p, size_t n) {
   set_apart(p, n);
   for (size_t i = index_of(p); i <= index_of(p + n - 1); ++i) {
     if (pages_[i].state != kFree) continue;
-    pages_[i].state = kApart;
+    pages_[i].state = kTreated;
     ++allocated_;
   }
 }
 
 void Region::punch(size_t first, size_t count) {
-  raw_syscall(SYS_fallocate, memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<long>(first * kPage),
-              static_cast<long>(count * kPage));
-  for (size_t i = first; i < first + count; ++i) pages_[i].resident = false;
+  for (const size_t end = first + count; first < end;) {
+    const size_t n = row(first, end - first);
+    raw_syscall(SYS_fallocate, memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<long>(pages_[first].file * kPage),
+                static_cast<long>(n * kPage));
+    for (size_t i = first; i < first + n; ++i) file_of(i).resident = false;
+    first += n;
+  }
 }
 
 // Gives back free memory beyond kKept, from the end: low pages are used first.
 void Region::trim() {
   size_t kept = 0;
   for (size_t i = 0; i < count(); ++i) {
-    if (pages_[i].state != kFree || !pages_[i].resident || load_acquire(pages_[i].references) != 0) continue;
+    if (!is_free(i) || !file_of(i).resident) continue;
     kept += kPage;
     if (kept > kKept) punch(i, 1);
   }
@@ -259,30 +280,76 @@ size_t Region::refer(const std::byte* p, size_t n, size_t most, const WrittenPag
     page.state = kApart;
     return 0;
   }
-  atomic_add(page.references, 1u);
+  atomic_add(file_of(i).references, 1u);
   return here;
 }
 
-void Region::unrefer(const std::byte* p) { atomic_add(pages_[index_of(p)].references, ~0u); }
+void Region::unrefer(uint64_t offset) { atomic_add(files_[offset / kPage].references, ~0u); }
+
+void Region::stock_input(size_t count) {
+  size_t there = 0;
+  for (size_t i = 0; i < this->count() && there < count; ++i) there += is_free(i) && file_of(i).resident;
+  if (!in_service() || there == count || out_of_huge_pages_) return;
+  // Beside what is there already, so that they are in a row.
+  bool busy = false;
+  if (std::byte* p = allocate(count, false, busy)) release(p);
+}
+
+std::byte* Region::allocate_input(size_t& count) {
+  if (!in_service()) return nullptr;
+  size_t first = 0, most = 0;  // the longest row, no longer than wanted
+  for (size_t i = 0; i < this->count() && most < count; ++i) {
+    size_t n = 0;
+    while (n < count && i + n < this->count() && is_free(i + n) && file_of(i + n).resident && row(i, n + 1) == n + 1) ++n;
+    if (n > most) first = i, most = n;
+  }
+  count = most;
+  if (most == 0) return nullptr;
+  if (!map(first, most, MAP_SHARED)) return reserve(first, most), nullptr;
+  std::byte* start = base_ + first * kPage;
+  raw_syscall(SYS_madvise, arg(start), static_cast<long>(most * kPage), MADV_DONTFORK);
+  for (size_t i = first; i < first + most; ++i) pages_[i].state = kInput;
+  allocated_ += most;
+  return start;
+}
+
+void Region::release_input(std::byte* p, size_t count) { free_pages(index_of(p), index_of(p) + count); }
+
+bool Region::can_swap(const std::byte* p) const {
+  const State state = pages_[index_of(p)].state;
+  return in_service() && (state == kOwned || state == kLent || state == kApart);
+}
+
+bool Region::swap(std::byte* program, std::byte* input, size_t count) {
+  const size_t first = index_of(program), other = index_of(input);
+  const auto exchange = [&] {
+    for (size_t i = 0; i < count; ++i) std::swap(pages_[first + i].file, pages_[other + i].file);
+  };
+  exchange();
+  if (!map(first, count, MAP_SHARED)) return exchange(), false;
+  for (size_t i = first; i < first + count; ++i) pages_[i].state = kOwned;
+  free_pages(other, other + count);
+  return true;
+}
 
 // From shared to private nothing is lost: what was written before the change is in the memfd, what comes later is a copy.
-void Region::set_apart_pages(size_t first, size_t end) {
+void Region::set_apart_pages(size_t first, size_t end, State state) {
   while (first < end) {
     size_t stop = first;
     while (stop < end && pages_[stop].state == kOwned) ++stop;
     if (stop > first) map(first, stop - first, MAP_PRIVATE);
-    for (size_t i = first; i < stop; ++i) pages_[i].state = kApart;
-    if (stop < end && pages_[stop].state == kLent) pages_[stop].state = kApart;
+    for (size_t i = first; i < stop; ++i) pages_[i].state = state;
+    if (stop < end && (pages_[stop].state == kLent || pages_[stop].state == kApart)) pages_[stop].state = state;
     first = std::max(stop, first + 1);
   }
 }
 
 void Region::set_apart(const std::byte* p, size_t n) {
-  set_apart_pages(index_of(p), index_of(p + n - 1) + 1);
+  set_apart_pages(index_of(p), index_of(p + n - 1) + 1, kTreated);
 }
 
 void Region::expose() {
-  set_apart_pages(0, count());
+  set_apart_pages(0, count(), kApart);
   exposed_ = true;
 }
 
@@ -297,7 +364,10 @@ void Region::retire() {
 }
 
 void Region::forget_references() {
-  for (size_t i = 0; i < count(); ++i) store_relaxed(pages_[i].references, 0u);
+  for (size_t i = 0; i < count(); ++i) {
+    store_relaxed(files_[i].references, 0u);
+    if (pages_[i].state == kInput) free_pages(i, i + 1);
+  }
 }
 
 }  // namespace ferry::client

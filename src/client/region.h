@@ -1,16 +1,20 @@
 // One region: memory of the program's in huge pages of a sealed memfd, so that output can be referred to where it is
-// (docs/architecture.md, "Emulated copy"). Byte i of the memfd is mapped at base + i, or nowhere.
+// (docs/architecture.md, "Emulated copy"), and input can come by exchanging pages. Every page of the address space has one page of the
+// memfd, at first the one with its own number; swap() exchanges those of two.
 //
 //            allocate                lend                    written by the program
 //     free ------------> owned ------------------> lent ------------------------> apart
-//      ^   MAP_SHARED,           MAP_PRIVATE in           the kernel has copied
-//      |   writes reach          place: writes            4 KiB of it: copied on
-//      |   the memfd             no longer do             output from now on
-//      +------------------------- release (and nothing refers to it) ------+
+//      ^   MAP_SHARED,     ^     MAP_PRIVATE in           the kernel has copied     |
+//      |   writes reach    |     place: writes            4 KiB of it: copied on    |
+//      |   the memfd       |     no longer do             output from now on        |
+//      |                   +------- swap: another page of the memfd, shared --------+
+//      +------------------------- release (and nothing refers to it) ---------------+
+//     free --allocate_input--> input (the server fills it) --swap, release_input--> free
 //
 // TCOW is the kernel's: what output refers to is mapped privately, so that a write copies the small page that it touches, whoever
 // writes (another thread, read(2), a child after fork), and the memfd keeps what was sent. The way back, from private to shared, would
-// lose a write that comes in between; so a page that has been written to stays apart until it is released.
+// lose a write that comes in between; so a page that has been written to stays apart until it is released, or received into as a whole.
+// What the program has treated in a way of its own (mprotect, a hole, a mapping) is neither referred to nor exchanged.
 //
 // Owns: the memfd, the mapping, what each page is. No lock of its own (regions.h has one); `unrefer` may be called by any thread.
 #pragma once
@@ -72,7 +76,21 @@ class Region {
   // Makes the bytes at `p` safe to refer to, as many of `most` as are in one huge page, and counts a reference. `n` >= `most` bytes are
   // going to be referred to in this call of the program's. 0: they have to be copied.
   size_t refer(const std::byte* p, size_t n, size_t most, const WrittenPages& written);
-  void unrefer(const std::byte* p);
+  // Of a reference to the byte at this offset of the memfd.
+  void unrefer(uint64_t offset);
+
+  // --- input ---
+  // Up to `count` huge pages in a row, in the memfd as well, for the server to fill; `count` is set to how many. Only pages that the memfd has
+  // already, see stock_input(). They are shared with it and with no child. nullptr: none.
+  std::byte* allocate_input(size_t& count);
+  void release_input(std::byte* p, size_t count);
+  // Makes sure that `count` pages, or as many as there is room for, are there for allocate_input(). May take milliseconds.
+  void stock_input(size_t count);
+  // Whether the page that holds the byte can be exchanged.
+  bool can_swap(const std::byte* p) const;
+  // `count` pages at `input` take the places of those at `program`, all of which can be exchanged; what was there is free memory, when nothing
+  // refers to it. False: the system refuses, and the program's memory is what it was.
+  bool swap(std::byte* program, std::byte* input, size_t count);
 
   // From now on private memory like any other, in place. Nothing is allocated or referred to, and no page of the memfd is used again, until
   // resume(): children may have them mapped. What was in use then stays private until it is released.
@@ -84,24 +102,33 @@ class Region {
   bool is_exposed() const { return exposed_; }
   // The same for the pages that hold [p, p + n), n >= 1, inside of the region, which the program is about to treat in its own way.
   void set_apart(const std::byte* p, size_t n);
-  // In a child: forgets the parent's output.
+  // In a child: forgets the parent's output, and the memory that is lent for its input.
   void forget_references();
 
   std::byte* base() const { return base_; }
   size_t size() const { return size_; }
   int memfd() const { return memfd_.get(); }  // -1 once retired
   bool contains(const void* p) const { return static_cast<size_t>(static_cast<const std::byte*>(p) - base_) < size_; }
-  uint64_t offset_of(const std::byte* p) const { return static_cast<uint64_t>(p - base_); }
+  // Where in the memfd the byte is.
+  uint64_t offset_of(const std::byte* p) const {
+    return uint64_t{pages_[index_of(p)].file} * kPage + static_cast<size_t>(p - base_) % kPage;
+  }
 
  private:
-  enum State : uint8_t { kFree, kOwned, kLent, kApart };
+  enum State : uint8_t { kFree, kOwned, kLent, kApart, kTreated, kInput };
   struct Page {
-    uint32_t references;  // pieces of output; atomic
-    uint32_t extent;      // pages of the allocation that begins here, 0: none does
+    uint32_t extent;  // pages of the allocation that begins here, 0: none does
+    uint32_t file;    // number of its page in the memfd: a permutation
     State state;
-    bool has_holes;       // some of its small pages have been unmapped: bits in holes_
+    bool has_holes;   // some of its small pages have been unmapped: bits in holes_
+  };
+  struct FilePage {
+    uint32_t references;  // pieces of output; atomic
     bool resident;        // the memfd has it, and perhaps not zero
   };
+  FilePage& file_of(size_t page) const { return files_[pages_[page].file]; }
+  bool is_free(size_t page) const;
+  size_t row(size_t first, size_t most) const;
   size_t index_of(const std::byte* p) const { return static_cast<size_t>(p - base_) / kPage; }
   size_t count() const { return size_ / kPage; }
   static size_t table_size(size_t size);
@@ -109,7 +136,7 @@ class Region {
   bool populate(size_t first, size_t count);
   bool map(size_t first, size_t count, int flags);
   void reserve(size_t first, size_t count);
-  void set_apart_pages(size_t first, size_t end);
+  void set_apart_pages(size_t first, size_t end, State state);
   void punch(size_t first, size_t count);
   void trim();
   void free_pages(size_t first, size_t end);
@@ -119,7 +146,8 @@ class Region {
   std::byte* base_ = nullptr;
   size_t size_ = 0;
   Page* pages_ = nullptr;
-  uint64_t* holes_ = nullptr; // a bit per small page, behind pages_
+  FilePage* files_ = nullptr; // by number in the memfd, behind pages_
+  uint64_t* holes_ = nullptr; // a bit per small page, behind files_
   size_t allocated_ = 0;      // pages
   bool exposed_ = false;
   bool out_of_huge_pages_ = false;

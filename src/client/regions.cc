@@ -263,13 +263,54 @@ Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n
   const auto* at = static_cast<const std::byte*>(p);
   const size_t length = slot.region.refer(at, n, most, WrittenPages(pagemap(s)));
   if (length == 0) return {};
-  return {slot.region.offset_of(at), static_cast<uint32_t>(length), static_cast<uint16_t>(number), reinterpret_cast<uint64_t>(p)};
+  const uint64_t offset = slot.region.offset_of(at);
+  return {offset, static_cast<uint32_t>(length), static_cast<uint16_t>(number), reinterpret_cast<uint64_t>(slot.region.base()) + offset};
 }
 
 // Without the mutex: a region is open for as long as anything refers to it.
 void unrefer(uint64_t token) {
-  const auto* p = reinterpret_cast<const std::byte*>(token);
-  slot_of(g_state, p).region.unrefer(p);
+  Region& region = slot_of(g_state, reinterpret_cast<const std::byte*>(token)).region;
+  region.unrefer(token - reinterpret_cast<uint64_t>(region.base()));
+}
+
+void stock_input(const void* program, size_t count) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  slot_of(s, program).region.stock_input(count);
+}
+
+InputPages lend(const Channel& channel, uint32_t engine, const void* program, size_t count) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  Slot& slot = slot_of(s, program);
+  const uint32_t number = number_of(s, slot);
+  if (!slot.region.in_service() || !channel.knows_region(engine, number, slot.serial)) return {};
+  std::byte* at = slot.region.allocate_input(count);
+  if (at == nullptr) return {};
+  return {at, count, slot.region.offset_of(at), static_cast<uint16_t>(number)};
+}
+
+void take_back(std::byte* input, size_t count) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  slot_of(s, input).region.release_input(input, count);
+}
+
+bool can_swap(const void* program) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  return slot_of(s, program).region.can_swap(static_cast<const std::byte*>(program));
+}
+
+bool swap(void* program, std::byte* input, size_t count) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  Region& region = slot_of(s, program).region;
+  auto* at = static_cast<std::byte*>(program);
+  if (&region != &slot_of(s, input).region) return false;
+  for (size_t i = 0; i < count; ++i)
+    if (!region.can_swap(at + i * Region::kPage)) return false;
+  return region.swap(at, input, count);
 }
 
 void before_fork() {

@@ -64,6 +64,25 @@ void announce(Channel& channel, uint32_t engine, const void* p);
 Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n, size_t most);
 void unrefer(uint64_t token);
 
+// --- input (client/input_window.h) ---
+// Huge pages in a row, for the server to fill; they lie in a row in the region, too.
+struct InputPages {
+  std::byte* at = nullptr;  // nullptr: none
+  size_t count = 0;
+  uint64_t offset = 0;      // in the region
+  uint16_t region = 0;      // number, abi::InputPiece
+};
+// `program` is in a region: makes `count` pages ready for lend(). May take milliseconds.
+void stock_input(const void* program, size_t count);
+// At most `count` pages of the region that holds `program`, which the engine has. Quick.
+InputPages lend(const Channel& channel, uint32_t engine, const void* program, size_t count);
+// Gives back pages of lend(), which the server does not fill any more.
+void take_back(std::byte* input, size_t count);
+// Whether the page that holds `program` can change places with one of lend().
+bool can_swap(const void* program);
+// Whole pages at `input`, of lend(), take the places of those at `program`; then they are given back. False: nothing has changed.
+bool swap(void* program, std::byte* input, size_t count);
+
 // --- fork ---
 void before_fork();
 void after_fork_in_parent();

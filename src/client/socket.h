@@ -235,8 +235,17 @@ class Socket {
   size_t put_stream(Home& h, IovCursor& data, int flags, bool& fault);
   int stream_send_state(Home& h);
   long receive_stream(int k, ReceiveRequest& request);
+  // What one receive from a stream wants, and has got.
+  struct Receiving;
+  long receive_pieces(int k, ReceiveRequest& request, Receiving& r);
   long receive_urgent(int k, ReceiveRequest& request);
-  size_t take_stream(Home& h, IovCursor& to, int flags, bool& fault);
+  size_t take_stream(Home& h, Receiving& r, bool& fault);
+  // stream_pages.cc
+  void stock_input(int k, Receiving& r);
+  static const std::byte* input_bytes(Home& h, const ipc::abi::Descriptor& d, uint32_t used, uint64_t position, uint32_t& n);
+  static uint32_t take_piece(Home& h, Receiving& r, const std::byte* from, uint32_t n, uint64_t position);
+  static bool settle(Home& h, Receiving& r);
+  static void lend_input(Home& h, Receiving& r, bool more);
   int stream_receive_state(Home& h, uint32_t ready, uint32_t error);
   long send_datagram(int k, const SendRequest& request);
   long send_whole_datagram(int k, const SendRequest& request);

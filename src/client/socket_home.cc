@@ -104,6 +104,8 @@ void Socket::adopt(Channel* channel, uint32_t slot, uint32_t generation) {
   h->rx.start_at(load_relaxed(s.rx_consumed));
   h->rx_bytes = load_relaxed(s.rx_consumed_bytes);
   if (!channel->reclaim_output(slot, generation, h->output)) h->output.start_at(load_acquire(s.tx_completed));
+  h->input.start_at(s);
+  channel->reclaim_input(slot, generation, h->input);
   if (const uint32_t kind = load_relaxed(s.kind); kind != 0) kind_ = kind;
   pair_ = control::kNoPair;
   h->older = home_;
@@ -131,8 +133,8 @@ void Socket::leave(Home& h) {
   if (load_acquire(h.shared->generation) == h.generation)
     for (uint32_t& watch : h.shared->watches) store_relaxed(watch, 0u);
   h.channel->retire_output(h.slot, h.generation, h.output);
-  Channel::add_copied({h.copied_out, h.copied_in, h.referenced_out});
-  h.copied_out = h.copied_in = h.referenced_out = 0;
+  Channel::add_copied({h.copied_out, h.copied_in, h.referenced_out, h.swapped_in});
+  h.copied_out = h.copied_in = h.referenced_out = h.swapped_in = 0;
 }
 
 Socket::CloseBell Socket::close_bell(int k, bool only_copy, bool nonblocking) {
@@ -164,6 +166,7 @@ void Socket::close() {
   if (h != nullptr) leave(*h);
   while (h != nullptr) {
     Home* older = h->older;
+    if (h->channel->is_mine()) h->channel->retire_input(h->slot, h->generation, h->input);
     while (Passage* p = h->passage) {
       h->passage = p->older;
       delete p;

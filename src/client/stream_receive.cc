@@ -1,4 +1,5 @@
-// Receiving from a stream: one copy out of the input pool; the order of checks is that of Linux's tcp_recvmsg (tcp(7), recv(2)).
+// Receiving from a stream: one copy out of the input pool, or none (stream_pages.cc); the order of checks is that of Linux's tcp_recvmsg (tcp(7),
+// recv(2)).
 //
 // The urgent byte is part of the delivered stream, at urgent_mark - 1. Without SO_OOBINLINE reading steps over it, and MSG_OOB
 // reads it apart; either way a read stops in front of it once.
@@ -9,8 +10,8 @@
 
 #include "base/atomics.h"
 #include "client/deadline.h"
-#include "client/iov_cursor.h"
 #include "client/passage.h"
+#include "client/receiving.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
 
@@ -41,10 +42,11 @@ int Socket::stream_receive_state(Home& h, uint32_t ready, uint32_t error) {
 
 // Copies what is there, up to what `to` holds; returns the bytes. MSG_PEEK leaves them, MSG_TRUNC throws them away. `fault`: there is
 // nothing to copy the next bytes to; they stay.
-size_t Socket::take_stream(Home& h, IovCursor& to, int flags, bool& fault) {
+size_t Socket::take_stream(Home& h, Receiving& r, bool& fault) {
   abi::SocketShared& s = *h.shared;
   auto available = h.rx.available(s.rx_produced);
-  const ipc::PoolArea& area = h.channel->map().layout().input;
+  const int flags = r.flags;
+  IovCursor& to = r.to;
   const uint64_t urgent = urgent_position(h);
   const bool in_line = (local_options() & kOptOobInline) != 0;
   const bool peek = (flags & MSG_PEEK) != 0;
@@ -53,11 +55,13 @@ size_t Socket::take_stream(Home& h, IovCursor& to, int flags, bool& fault) {
   size_t taken = 0;
   for (uint32_t ahead = 0; available && ahead < *available && to.left() > 0;) {
     const abi::Descriptor d = h.rx.peek(s.rx, peek ? ahead : 0);
-    if (!ipc::is_inside(d, area) || used > d.length) {
+    uint32_t n = 0;
+    const std::byte* from = input_bytes(h, d, used, position, n);
+    if (from == nullptr) {
       available = Errc::protocol;
       break;
     }
-    uint32_t n = static_cast<uint32_t>(std::min<uint64_t>(d.length - used, to.left()));
+    n = static_cast<uint32_t>(std::min<uint64_t>(n, to.left()));
     bool hole = false;
     if (urgent >= position && urgent - position < n) {
       if (urgent != position) n = static_cast<uint32_t>(urgent - position);
@@ -65,13 +69,13 @@ size_t Socket::take_stream(Home& h, IovCursor& to, int flags, bool& fault) {
       else if (!in_line) hole = true, n = 1;
     }
     if (!hole) {
-      const std::byte* from = h.channel->map().bytes(d.offset + used, n).data();
-      if ((flags & MSG_TRUNC) != 0) {
+      if ((flags & MSG_TRUNC) != 0 || n == 0) {
         to.skip(n);
-      } else if (to.copy_in(from, n) < n) {
+      } else if (n = take_piece(h, r, from, n, position); n == 0) {
         fault = true;
         break;
       }
+      if (d.region != 0 && r.held.length() == 0) r.missed += n;
       taken += n;
     }
     position += n;
@@ -91,31 +95,38 @@ size_t Socket::take_stream(Home& h, IovCursor& to, int flags, bool& fault) {
     if (position >= load_relaxed(s.rx_report_at)) h.channel->ring(h.engine, h.slot);
   }
   if (!available) h.channel->mark_dead();
-  if (!peek && (flags & MSG_TRUNC) == 0) {
-    store_relaxed(h.copied_in, h.copied_in + taken);
-    store_relaxed(s.copied_in, h.copied_in);
-  }
   return taken;
 }
 
 long Socket::receive_stream(int k, ReceiveRequest& request) {
-  const int flags = request.flags;
-  if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
-  if ((flags & MSG_OOB) != 0) return receive_urgent(k, request);
-  IovCursor to(request.data);
-  const size_t wanted = to.left();
+  if ((request.flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
+  if ((request.flags & MSG_OOB) != 0) return receive_urgent(k, request);
+  Receiving r(request.data);
+  const long result = receive_pieces(k, request, r);
+  if (r.held.length() > 0) settle(*r.holder, r);
+  if (__builtin_expect(r.missing == 0, 1)) return result;
+  return result > static_cast<long>(r.missing) ? result - static_cast<long>(r.missing) : -EFAULT;
+}
+
+long Socket::receive_pieces(int k, ReceiveRequest& request, Receiving& r) {
+  const int flags = r.flags = request.flags;
+  IovCursor& to = r.to;
+  const size_t wanted = r.wanted;
   const size_t low_water = std::min<size_t>(static_cast<size_t>(receive_low_water_), wanted);
   const size_t target = std::max<size_t>((flags & MSG_WAITALL) != 0 ? wanted : low_water, 1);
   const bool nonblocking = request.nonblocking || (flags & MSG_DONTWAIT) != 0;
+  r.patient = !nonblocking && target >= abi::kPageSize;
+  stock_input(k, r);
   Deadline deadline(receive_timeout_ns_);
-  size_t got = 0;
+  size_t& got = r.got;
   for (bool wanting = false;;) {
     Home* h = nullptr;
     RingLock lock;
     const int entered = enter(k, Side::rx, h, lock);
+    if (r.held.length() > 0 && (entered != 0 || h != r.holder) && !settle(*r.holder, r)) return static_cast<long>(got);
     if (entered == kKernelMode) {
-      const long r = receive_kernel(k, to, request);
-      return r < 0 && got > 0 ? static_cast<long>(got) : static_cast<long>(got) + r;
+      const long received = receive_kernel(k, to, request);
+      return received < 0 && got > 0 ? static_cast<long>(got) : static_cast<long>(got) + received;
     }
     if (entered < 0) return got > 0 ? static_cast<long>(got) : entered;
 
@@ -130,8 +141,11 @@ long Socket::receive_stream(int k, ReceiveRequest& request) {
     // So is the passage: what came before it opened is in the ring, and is read first. It cannot end while we hold the lock.
     Passage* passage = passage_of(*h);
     bool fault = false;
-    size_t taken = take_stream(*h, to, flags, fault);
-    if (passage != nullptr && to.left() > 0 && !fault) taken += take_passage(*h, *passage, to, flags, fault);
+    r.missed = 0;
+    const bool may_lend = passage == nullptr && urgent_position(*h) == ~uint64_t{0};
+    if (r.patient && r.in_region) lend_input(*h, r, may_lend);  // also for what is there: it is copied all the same, and whole pages come of it
+    size_t taken = take_stream(*h, r, fault);
+    if (passage != nullptr && to.left() > 0 && !fault && settle(*h, r)) taken += take_passage(*h, *passage, to, flags, fault);
     got += taken;
     const bool at_mark = got > 0 && (flags & MSG_PEEK) == 0 && urgent_position(*h) == h->rx_bytes;
     int state = kWait;
@@ -139,6 +153,8 @@ long Socket::receive_stream(int k, ReceiveRequest& request) {
     else if ((ready & (abi::kReadClosed | abi::kHangUp)) != 0 || error != 0) state = 0;
     const auto waiting = h->rx.available(h->shared->rx_produced);
     const bool there = (waiting && *waiting > 0) || (passage != nullptr && passage->unread() > 0);
+    if (r.in_region || !h->input.empty()) lend_input(*h, r, may_lend && state == kWait);
+    if (r.in_region && (flags & MSG_PEEK) == 0) h->input.learn(taken, r.missed);
     const bool unwanted = wanted == 0 && there;  // a read of nothing looks whether it would have to wait
     const bool report = h->rx_bytes >= load_relaxed(h->shared->rx_report_at) && taken > 0;
     lock.release();

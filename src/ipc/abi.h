@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 8;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 9;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -27,6 +27,7 @@ inline constexpr uint32_t kWatches = 4;         // event queues that one socket 
 inline constexpr uint32_t kMaxPairs = 256;      // descriptor pairs of one channel that have a number; a power of two
 inline constexpr uint32_t kMaxRegions = 16;     // regions of one client beside its channel
 inline constexpr uint64_t kHugePageSize = 2u << 20;  // regions consist of such pages
+inline constexpr uint32_t kInputPieces = 4;     // of a socket's input memory that a client can lend at once
 
 // One bit per socket slot. A setter sets the word bit, then the summary bit; a taker clears the summary bit by exchange, then
 // takes the words it named.
@@ -40,7 +41,7 @@ static_assert(sizeof(SlotBitmap) == 2080);
 struct Descriptor {
   uint64_t offset;  // from the start of the channel's memfd, or of the region's
   uint32_t length;  // bytes, a DatagramHeader included for datagram sockets
-  uint16_t region;  // 0: this channel; 1 … kMaxRegions: a region of the client's (Op::region), output of streams only
+  uint16_t region;  // 0: this channel; 1 … kMaxRegions: a region of the client's (Op::region), streams only
   uint16_t flags;   // DescriptorFlag
 };
 static_assert(sizeof(Descriptor) == 16);
@@ -58,6 +59,17 @@ enum RingCall : uint16_t {
   kCallConnect = 1,  // argument: IPv4 address (host order) | port << 32
   kCallOption = 2,   // argument: value | level << 32 | name << 48, as setsockopt(2) with an int. Errors are not told
 };
+
+// Memory in a region of the client's that it lends for input of a stream: the byte at `position`, counted as rx_consumed_bytes is, and those
+// that follow may be put at `offset` and behind.
+struct InputPiece {
+  uint64_t position;
+  uint64_t offset;    // in the region
+  uint32_t length;    // bytes
+  uint16_t region;    // 1 … kMaxRegions
+  uint16_t reserved;
+};
+static_assert(sizeof(InputPiece) == 24);
 
 // In front of every datagram in a pool. Server writes it for input; client writes it for output (copied once, validated).
 struct DatagramHeader {
@@ -167,7 +179,8 @@ struct alignas(64) SocketShared {
   uint32_t passage;          // < kPassages
   uint32_t passage_side;     // 0 or 1: which end is ours
   uint32_t passage_limit;    // bytes that may lie in our outgoing ring, <= kPassageBytes
-  uint32_t reserved_server[12];
+  uint32_t input_done;       // input pieces that the server will not write to any more, and of which nothing is unread (free-running)
+  uint32_t reserved_server[11];
 
   // --- written by the client ---
   alignas(64) uint32_t tx_lock;  // LockBit; the server sets and clears kLockRevoked
@@ -181,11 +194,17 @@ struct alignas(64) SocketShared {
   uint64_t copied_out;         // payload bytes the client copied into the output pool, since the slot's generation began
   uint64_t copied_in;          // payload bytes the client copied out of the input pool; both for copy accounting only
 
+  alignas(64) InputPiece input[kInputPieces];  // ring of memory that is lent for input
+  uint16_t input_produced;     // pieces lent (free-running)
+  uint16_t input_withdrawn;    // pieces before this one are to be filled no more (free-running)
+  uint32_t swapped_pages;      // pages of the program's that changed places with lent ones
+  uint64_t swapped_in;         // payload bytes in them, not copied; both for copy accounting only
+
   alignas(64) Descriptor tx[kRingEntries];  // written by the client
   Descriptor rx[kRingEntries];              // written by the server
 };
-static_assert(sizeof(SocketShared) == 192 + 64 + 2 * 512);
-static_assert(offsetof(SocketShared, tx_lock) == 192 && offsetof(SocketShared, tx) == 256);
+static_assert(sizeof(SocketShared) == 192 + 3 * 64 + 2 * 512);
+static_assert(offsetof(SocketShared, tx_lock) == 192 && offsetof(SocketShared, input) == 256 && offsetof(SocketShared, tx) == 384);
 
 struct alignas(64) EventQueue {
   uint32_t sleeping;  // client stores 1 before it sleeps; server exchanges with 0 and writes a byte to the queue's pipe if it was 1

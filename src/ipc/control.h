@@ -34,7 +34,8 @@ enum class Op : uint32_t {
   event_queue,    // value = queue index, flags: QueueFlag. Open: reply fd {read end of a pipe that the server writes to wake}; the
                   // server makes it, because a descriptor that the client could make blocking would let it stop the server
   interfaces,     // Reply: data = InterfaceInfo of interface `value`; error invalid past the last
-  region,         // value = number, 1 … abi::kMaxRegions; fds {memfd}: output may refer to it from now on; no fd: no more
+  region,         // value = number, 1 … abi::kMaxRegions; fds {memfd}: output may refer to it, and input be lent in it, from now on; no fd:
+                  // no more
   peer_region,    // value = its number in this channel (SocketShared::peer_region). Reply: value = its serial, fd {memfd}
   peer_wake,      // value = number of a region, flags = event queue of the other client: wakes it. Reply: fd {write end of the queue's pipe},
                   // with which the caller does so itself from now on
@@ -100,6 +101,7 @@ struct ServerInfo {
   uint32_t engines;           // each has sockets of its own; 0 has all but TCP
   uint64_t region_bytes;      // largest region of a client, 0: none are taken
   uint64_t reference_bytes;   // pieces of output from this size on are worth referring to
+  uint64_t swap_bytes;        // a page into which so many bytes were received is worth exchanging; 0: none is
   char version[32];           // "0.1.0"
 };
 static_assert(sizeof(ServerInfo) <= kMaxData);

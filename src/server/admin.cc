@@ -117,6 +117,8 @@ struct SocketLister final : stack::SocketVisitor {
       j["copied_out"] = copied.out;
       j["copied_in"] = copied.in;
       j["referenced_out"] = copied.referenced_out;
+      j["swapped_in"] = copied.swapped_in;
+      j["swapped_pages"] = copied.swapped_pages;
       if (user != nullptr && (see_all || user->identity().uid == uid)) {
         j["pid"] = user->identity().pid;
         j["uid"] = user->identity().uid;
@@ -128,6 +130,18 @@ struct SocketLister final : stack::SocketVisitor {
     out.add(j.dump());
   }
 };
+
+// How much of the payload went without a copy.
+json spared_copies(Engine& engine) {
+  const Counters& c = engine.context().counters;
+  uint64_t swapped_in = c.swapped_in, swapped_pages = c.swapped_pages;
+  engine.sockets().for_each([&](const Socket& s) {
+    const Socket::Copied copied = s.copied();
+    swapped_in += copied.swapped_in;
+    swapped_pages += copied.swapped_pages;
+  });
+  return {{"referenced_out", c.referenced_out}, {"placed_in_pages", c.placed_in_pages}, {"swapped_in", swapped_in}, {"swapped_pages", swapped_pages}};
+}
 
 // What an engine counts.
 json counters_of(Engine& engine) {
@@ -144,6 +158,7 @@ json counters_of(Engine& engine) {
     input += client.channel()->input_used();
   });
   j["memory"] = {{"staging_bytes", ctx.memory.staged_bytes()}, {"input_bytes", input}, {"channels", channels}};
+  j["passing"] = spared_copies(engine);
   j["clients"] = c.clients;
   j["sockets"] = c.sockets;
   for_each_counter(c, [&](const char* name, uint64_t value) {
@@ -286,8 +301,9 @@ json Admin::stat() const {
   j["uptime_ms"] = (ctx.now - engine_.started()).count_ms();
   j["instance"] = instance;
   const Calibration& k = calibration_;
-  j["passing"] = {{"reference_bytes", k.reference_bytes}, {"copy_ns_per_mib", k.copy_ns}, {"map_ns", k.map_ns}, {"look_ns", k.look_ns},
-                  {"protect_ns", k.protect_ns}, {"wake_ns", k.wake_ns}, {"cached", k.cached ? 1 : 0}};
+  j["passing"].update({{"reference_bytes", k.reference_bytes}, {"swap_bytes", k.swap_bytes}, {"copy_ns_per_mib", k.copy_ns}, {"map_ns", k.map_ns},
+                       {"look_ns", k.look_ns}, {"swap_ns", k.swap_ns}, {"protect_ns", k.protect_ns}, {"wake_ns", k.wake_ns},
+                       {"cached", k.cached ? 1 : 0}});
   return j;
 }
 

@@ -77,13 +77,15 @@ uint64_t measure_copy() {
 // map_ns, protect_ns and look_ns, in the way of client/region.cc. Left 0 without huge pages.
 void measure_pages(Calibration& c) {
   const UniqueFd fd(memfd_create("ferry-calibration", MFD_CLOEXEC));
-  if (!fd || ftruncate(fd.get(), kPage) != 0) return;
+  if (!fd || ftruncate(fd.get(), 2 * kPage) != 0) return;
   const Mapping space(2 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
   if (space.get() == nullptr) return;
   char* page = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(space.get()) + kPage - 1) / kPage * kPage);
-  const auto map = [&](int flags) { return mmap(page, kPage, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd.get(), 0) == page; };
-  if (!map(MAP_SHARED) || fallocate(fd.get(), 0, 0, 4096) != 0 || madvise(page, kPage, MADV_COLLAPSE) != 0) return;
-  *page = 1;
+  const auto map = [&](int flags, off_t at = 0) { return mmap(page, kPage, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd.get(), at) == page; };
+  for (const off_t at : {off_t{kPage}, off_t{0}}) {
+    if (!map(MAP_SHARED, at) || fallocate(fd.get(), 0, at, 4096) != 0 || madvise(page, kPage, MADV_COLLAPSE) != 0) return;
+    *page = 1;
+  }
   c.protect_ns = median_of([&] {
     mprotect(page, kPage, PROT_READ);
     mprotect(page, kPage, PROT_READ | PROT_WRITE);
@@ -91,6 +93,13 @@ void measure_pages(Calibration& c) {
   bool good = true;
   c.map_ns = median_of([&] { good &= map(MAP_PRIVATE) && *static_cast<volatile char*>(page) == 1; });
   if (!good) c.map_ns = 0;
+  off_t shown = 0;
+  c.swap_ns = median_of([&] {
+    good &= map(MAP_SHARED, shown = static_cast<off_t>(kPage) - shown) && *static_cast<volatile char*>(page) == 1;  // the program's
+    good &= mmap(page, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == page && map(MAP_SHARED, shown);
+    good &= madvise(page, kPage, MADV_DONTFORK) == 0;
+  });
+  if (!good || !map(MAP_PRIVATE)) c.swap_ns = 0;
   const UniqueFd pagemap(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   std::vector<uint64_t> entries(kPage / 4096);
   const auto at = static_cast<off_t>(reinterpret_cast<uintptr_t>(page) / 4096 * sizeof entries[0]);
@@ -128,29 +137,37 @@ uint64_t reference_bytes_of(const Calibration& c) {
   return std::clamp((bytes + 4095) / 4096 * 4096, kLeastReference, kMostReference);
 }
 
+uint64_t swap_bytes_of(const Calibration& c) {
+  if (c.swap_ns == 0 || c.copy_ns == 0) return 0;
+  const uint64_t bytes = (kPage + c.swap_ns * (uint64_t{1} << 20) / c.copy_ns) / 2;
+  return bytes > kPage ? 0 : (bytes + 4095) / 4096 * 4096;
+}
+
 Calibration measure() {
   Calibration c;
   c.copy_ns = measure_copy();
   measure_pages(c);
   c.wake_ns = measure_wake();
   c.reference_bytes = reference_bytes_of(c);
+  c.swap_bytes = swap_bytes_of(c);
   return c;
 }
 
 std::string to_text(const Calibration& c, const std::string& boot) {
   char text[256];
-  std::snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", c.copy_ns, c.protect_ns,
-                c.map_ns, c.look_ns, c.wake_ns, c.reference_bytes);
+  std::snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", c.copy_ns,
+                c.protect_ns, c.map_ns, c.look_ns, c.swap_ns, c.wake_ns, c.reference_bytes, c.swap_bytes);
   return boot + text;
 }
 
 bool from_text(const std::string& text, const std::string& boot, Calibration& c) {
   if (boot.empty() || text.compare(0, boot.size(), boot) != 0) return false;
   Calibration read;
-  if (std::sscanf(text.c_str() + boot.size(), "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &read.copy_ns,
-                  &read.protect_ns, &read.map_ns, &read.look_ns, &read.wake_ns, &read.reference_bytes) != 6)
+  if (std::sscanf(text.c_str() + boot.size(), "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+                  &read.copy_ns, &read.protect_ns, &read.map_ns, &read.look_ns, &read.swap_ns, &read.wake_ns, &read.reference_bytes,
+                  &read.swap_bytes) != 8)
     return false;
-  if (read.reference_bytes != reference_bytes_of(read)) return false;
+  if (read.reference_bytes != reference_bytes_of(read) || read.swap_bytes != swap_bytes_of(read)) return false;
   read.cached = true;
   c = read;
   return true;

@@ -85,8 +85,25 @@ Result<buf::IoDesc> Channel::place(uint32_t length, uint32_t alignment) {
 
 Status Channel::forget_region(uint32_t number) {
   Status forgotten = regions_.forget(number);
-  if (output_references_ == 0) regions_.release_forgotten();
+  release_forgotten_regions();
   return forgotten;
+}
+
+void Channel::release_forgotten_regions() {
+  if (output_references_ == 0 && lent_input_ == 0) regions_.release_forgotten();
+}
+
+void Channel::release(const buf::IoDesc& d) {
+  if (d.region == region_) return input_.release(d.offset, d.length);
+  FERRY_ASSERT(d.length <= lent_input_);
+  lent_input_ -= d.length;
+  release_forgotten_regions();
+}
+
+uint16_t Channel::region_number(buf::RegionId region) const {
+  if (region == region_) return 0;
+  const uint32_t number = regions_.number_of(region);
+  return number != 0 ? static_cast<uint16_t>(number) : kNoRegion;
 }
 
 buf::IoDesc Channel::locate_output(const abi::Descriptor& d) const {
@@ -132,7 +149,7 @@ void Channel::client_gone() {
 void Channel::drop_output_reference(uint64_t bytes) {
   FERRY_ASSERT(bytes <= output_references_);
   output_references_ -= bytes;
-  if (output_references_ == 0) regions_.release_forgotten();
+  release_forgotten_regions();
 }
 
 }  // namespace ferry::server

@@ -65,14 +65,21 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   // Memory that the client lets its output be referred to in; see client_regions.h.
   Status add_region(uint32_t number, int memfd, uint64_t most) { return regions_.add(number, memfd, most, this); }
   Status forget_region(uint32_t number);
+  const ClientRegions& regions() const { return regions_; }
   // The bytes that a (copied) output descriptor names. Region 0 is empty if it leaves the output pool.
   buf::IoDesc locate_output(const ipc::abi::Descriptor& d) const;
   uint64_t region_bytes() const { return regions_.mapped_bytes(); }
 
   // --- input: memory that this client reads; `alignment` is a power of two ---
   Result<buf::IoDesc> place(uint32_t length, uint32_t alignment = 1);
-  void release(const buf::IoDesc& d) { input_.release(d.offset, d.length); }
-  uint64_t input_used() const { return input_.used_bytes(); }
+  // Input goes to lent memory: its region stays until the bytes are released.
+  void hold_lent(const buf::IoDesc& d) { lent_input_ += d.length; }
+  // Of place() and hold_lent().
+  void release(const buf::IoDesc& d);
+  uint64_t input_used() const { return input_.used_bytes() + lent_input_; }
+  // What descriptors of input call the region: 0 the pool, or a number of the client's. kNoRegion: the client cannot read it.
+  static constexpr uint16_t kNoRegion = UINT16_MAX;
+  uint16_t region_number(buf::RegionId region) const;
 
   // --- doorbells ---
   // Calls ring(slot) for every slot whose bit is set; slots without a socket are for the callee to skip. Returns how many.
@@ -110,7 +117,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   void drop_output_reference(uint64_t bytes);
   // Nothing can refer to the mapping any more.
   bool unreferenced() const {
-    return client_ == nullptr && used_slots_ == 0 && output_references_ == 0 && input_.used_bytes() == 0;
+    return client_ == nullptr && used_slots_ == 0 && output_references_ == 0 && input_used() == 0;
   }
 
   // --- kept by the engine ---
@@ -126,6 +133,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   Channel(Context& context, std::shared_ptr<ChannelMemory> memory, UniqueFd kick);
   const ipc::ChannelMap& map() const { return memory_->map(); }
   void look_at_held_slots();
+  void release_forgotten_regions();
 
   Context& ctx_;
   const uint32_t engine_;
@@ -140,6 +148,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   std::vector<uint32_t> held_slots_;  // free, but for a thread of the client that is in a ring of its still
   uint32_t used_slots_ = 0;
   uint64_t output_references_ = 0;
+  uint64_t lent_input_ = 0;    // bytes of input in the client's regions
   Client* client_ = nullptr;
   Stock stock_;
   PeerRegion* peer_regions_[ipc::abi::kMaxPeerRegions] = {};

@@ -44,13 +44,32 @@ Status ClientRegions::add(uint32_t number, int memfd, uint64_t most, Channel* ch
   Region& region = regions_[number - 1];
   if (region.base != nullptr)
     if (Status left = forget(number); !left) return left;
-  void* p = mmap(nullptr, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, memfd, 0);
-  if (p == MAP_FAILED) return Errc::no_memory;
-  region = {static_cast<std::byte*>(p), size, memory_.add(static_cast<std::byte*>(p), size, channel)};
-  if (region.id != 0) return {};
-  munmap(p, size);
-  region = {};
-  return Errc::too_many;
+  Region fresh = map(memfd, size, channel);
+  if (fresh.base == nullptr) return Errc::no_memory;
+  if (fresh.id == 0) {
+    munmap(fresh.base, size);
+    return Errc::too_many;
+  }
+  region = fresh;
+  return {};
+}
+
+// At a multiple of the huge page size, so that its pages are huge ones here, too. Writable unless the client has seen to it that it is not.
+ClientRegions::Region ClientRegions::map(int memfd, uint64_t size, Channel* channel) {
+  void* space = mmap(nullptr, size + abi::kHugePageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (space == MAP_FAILED) return {};
+  auto* base = static_cast<std::byte*>(space);
+  const uint64_t in_front = -reinterpret_cast<uintptr_t>(base) % abi::kHugePageSize;
+  if (in_front > 0) munmap(base, in_front);
+  base += in_front;
+  munmap(base + size, abi::kHugePageSize - in_front);
+  bool writable = true;
+  constexpr int kFlags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED;
+  if (mmap(base, size, PROT_READ | PROT_WRITE, kFlags, memfd, 0) == MAP_FAILED) {
+    writable = false;
+    if (mmap(base, size, PROT_READ, kFlags, memfd, 0) == MAP_FAILED) return munmap(base, size), Region{};
+  }
+  return {base, size, memory_.add(base, size, channel), writable};
 }
 
 Status ClientRegions::forget(uint32_t number) {
@@ -66,11 +85,24 @@ void ClientRegions::release_forgotten() {
   forgotten_.clear();
 }
 
-buf::IoDesc ClientRegions::locate(const abi::Descriptor& d) const {
-  if (d.region == 0 || d.region > abi::kMaxRegions) return {};
-  const Region& r = regions_[d.region - 1];
-  if (d.offset > r.size || d.length > r.size - d.offset) return {};
-  return {d.offset, d.length, r.id};
+buf::IoDesc ClientRegions::bytes_of(uint32_t number, uint64_t offset, uint32_t length) const {
+  if (number == 0 || number > abi::kMaxRegions) return {};
+  const Region& r = regions_[number - 1];
+  if (offset > r.size || length > r.size - offset) return {};
+  return {offset, length, r.id};
+}
+
+buf::IoDesc ClientRegions::locate(const abi::Descriptor& d) const { return bytes_of(d.region, d.offset, d.length); }
+
+buf::IoDesc ClientRegions::locate_input(const abi::InputPiece& piece) const {
+  const buf::IoDesc d = bytes_of(piece.region, piece.offset, piece.length);
+  return !d.empty() && regions_[piece.region - 1].writable ? d : buf::IoDesc{};
+}
+
+uint32_t ClientRegions::number_of(buf::RegionId id) const {
+  for (uint32_t i = 0; id != 0 && i < abi::kMaxRegions; ++i)
+    if (regions_[i].id == id) return i + 1;
+  return 0;
 }
 
 uint64_t ClientRegions::mapped_bytes() const {

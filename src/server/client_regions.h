@@ -1,10 +1,10 @@
-// Memory that a client gave the server by its memfd, so that output can be referred to where the program has it (docs/shm-abi.md,
-// "Regions"): mapped read-only, named by a number that the client chose and a RegionId of the server's.
+// Memory that a client gave the server by its memfd, so that output can be referred to where the program has it, and input put into pages
+// that are to be the program's (docs/shm-abi.md, "Regions"): named by a number that the client chose and a RegionId of the server's.
 //
 // Owns: the mappings of one client. Does not own: the descriptors that name bytes in them; who forgets a region keeps it here until
-// nothing of the client's output is referred to.
+// nothing of the client's output or input is in it.
 // Trust: only a memfd that can neither shrink nor grow is mapped, so that no access leaves the file. Its client can change the bytes
-// and punch holes (they read as zeros): that garbles its own output.
+// and punch holes (they read as zeros): that garbles its own output and input.
 #pragma once
 
 #include <array>
@@ -35,6 +35,10 @@ class ClientRegions {
 
   // The server's name for a (copied) descriptor's bytes; empty: it names no region, or leaves it.
   buf::IoDesc locate(const ipc::abi::Descriptor& d) const;
+  // Likewise for memory that input may be put into; empty also if the region cannot be written to.
+  buf::IoDesc locate_input(const ipc::abi::InputPiece& piece) const;
+  // The client's number of a region that has not been forgotten; 0: it is none.
+  uint32_t number_of(buf::RegionId id) const;
   uint64_t mapped_bytes() const;
 
  private:
@@ -42,7 +46,11 @@ class ClientRegions {
     std::byte* base = nullptr;
     uint64_t size = 0;
     buf::RegionId id = 0;
+    bool writable = false;
   };
+  Region map(int memfd, uint64_t size, Channel* channel);
+  buf::IoDesc bytes_of(uint32_t number, uint64_t offset, uint32_t length) const;
+
   void unmap(Region& region);
 
   Memory& memory_;

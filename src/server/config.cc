@@ -38,6 +38,7 @@ const std::vector<SettingInfo> kSettings = {
     {"quota-input-mib", SettingKind::number, "MIB", "Input memory of one client, 1 to 4096 (default 64)"},
     {"quota-region-mib", SettingKind::number, "MIB", "Size of one of a client's 16 regions for output by reference, 0 to 65536 (default 1024)"},
     {"reference-kib", SettingKind::number, "KIB", "Output from this size on is referred to, 0 to 1048576 (default 0: measured)"},
+    {"swap-kib", SettingKind::number, "KIB", "A huge page that receives so much is exchanged, 1 to 2048 (default 0: measured)"},
     {"pass-after", SettingKind::number, "N", "Turns of a connection between two clients before these pass bytes by themselves (default 12)"},
     {"quota-peers", SettingKind::number, "N", "Clients that one may pass bytes with by itself, 0 (never) to 16 (default 8)"},
     {"quota-staging-mib", SettingKind::number, "MIB", "Memory for data of no client yet, 1 to 4096 (default 256)"},
@@ -182,6 +183,7 @@ Outcome<Config> make_config(const Settings& settings) {
   r.number("quota-input-mib", 1, 4096, l.input_bytes, 1 << 20);
   r.number("quota-region-mib", 0, 65536, l.region_bytes, 1 << 20);
   r.number("reference-kib", 0, 1 << 20, c.reference_bytes, 1 << 10);
+  r.number("swap-kib", 0, 2048, c.swap_bytes, 1 << 10);
   r.number("pass-after", 0, 1000, l.pass_after);
   r.number("quota-peers", 0, ipc::abi::kMaxPeerRegions, l.peers);
   r.number("quota-staging-mib", 1, 4096, l.staging_bytes, 1 << 20);

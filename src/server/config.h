@@ -28,6 +28,7 @@ struct Config {
   uint32_t client_spin_us = 20;               // longest spin of clients before they sleep
   std::string socket_path;
   uint64_t reference_bytes = 0;               // output from this size on is referred to; 0: as calibrated
+  uint64_t swap_bytes = 0;                    // a page into which so much is received is exchanged; 0: as calibrated
   std::string record_path;                    // empty: not recorded
   std::string user, group;                    // to become; empty: stay
   port::LogLevel log_level = port::LogLevel::info;

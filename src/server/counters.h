@@ -9,7 +9,9 @@ namespace ferry::server {
 struct Counters {
   // Payload bytes copied by the server.
   uint64_t copied_in_shared = 0;      // from a frame into the input pool of a client (the one copy of the shared scheme)
-  uint64_t received_in_place = 0;     // received by the link into the input pool of a client: not copied by the server
+  uint64_t received_in_place = 0;     // received by the link into memory of a client: not copied by the server
+  uint64_t placed_in_pages = 0;       // of both: put into pages that the client has lent, at its program's alignment
+  uint64_t swapped_in = 0, swapped_pages = 0;  // bytes in pages that clients exchanged instead of copying, as they say; of sockets that have gone
   uint64_t copied_in_staged = 0;      // from a frame into the server's staging memory
   uint64_t copied_in_again = 0;       // staged or moved payload, once more into a client's input pool
   uint64_t copied_out_staged = 0;     // pieces of one datagram put together
@@ -41,6 +43,7 @@ void for_each_counter(const Counters& c, Visit visit) {
 #define FERRY_COUNTER(name) visit(#name, c.name)
   FERRY_COUNTER(copied_in_shared);
   FERRY_COUNTER(received_in_place);
+  FERRY_COUNTER(placed_in_pages);
   FERRY_COUNTER(copied_in_staged);
   FERRY_COUNTER(copied_in_again);
   FERRY_COUNTER(copied_out_staged);

@@ -160,6 +160,8 @@ int serve(const Config& config) {
   Calibration calibration = calibrate(std::filesystem::path(config.socket_path).parent_path() / "calibration");
   if (config.reference_bytes != 0) calibration.reference_bytes = config.reference_bytes;
   who.info.reference_bytes = calibration.reference_bytes;
+  if (config.swap_bytes != 0) calibration.swap_bytes = config.swap_bytes;
+  who.info.swap_bytes = calibration.swap_bytes;
 
   if (identity.change) path->hand_over(identity.uid, identity.gid);
   if (std::string why = drop_privileges(identity); !why.empty()) return fail(why);

@@ -2,9 +2,9 @@
 
 namespace ferry::server {
 
-MutableByteSpan EarlyPlacement::prepare(Socket& socket, uint32_t length, Filled filled) {
+MutableByteSpan EarlyPlacement::prepare(Socket& socket, uint32_t length, Filled filled, bool is_next) {
   finish();
-  auto room = socket.allocate_input(length);
+  auto room = is_next ? socket.next_input(length) : socket.allocate_input(length);
   if (!room) return {};
   owner_ = socket.owner();
   channel_ = ctx_.memory.channel_of(room->region);
@@ -24,6 +24,7 @@ buf::IoDesc EarlyPlacement::take(stack::Owner owner, ByteSpan payload) {
   give_back(taken_, from);
   taken_ = from + length;
   (filled_ == Filled::by_link ? ctx_.counters.received_in_place : ctx_.counters.copied_in_shared) += length;
+  if (room_.region != channel_->region()) ctx_.counters.placed_in_pages += length;
   return room_.without_prefix(from).prefix(length);
 }
 

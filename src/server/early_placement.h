@@ -20,8 +20,8 @@ class EarlyPlacement {
 
   // Who will write to the room: decides how it is counted.
   enum class Filled : uint8_t { by_link, by_copy };
-  // Room for `length` bytes of payload for the socket; empty: let the frame come whole.
-  MutableByteSpan prepare(Socket& socket, uint32_t length, Filled filled);
+  // Room for `length` bytes of payload for the socket; empty: let the frame come whole. `is_next`: see stack::PayloadOwner.
+  MutableByteSpan prepare(Socket& socket, uint32_t length, Filled filled, bool is_next = false);
   // The room. The client may write to it at any time.
   ByteSpan bytes() const { return bytes_; }
   // `payload` lies in the room and is for this owner: the descriptor of it, which is the stack's now. Empty: copy it. Parts of the

@@ -43,18 +43,20 @@ bool Receiver::pass_on(const buf::Frame& frame) {
 
 void Receiver::on_single(const buf::Frame& frame) { stack_->on_frame(ctx_.now, index_, frame); }
 
-Socket* Receiver::owner_of(const buf::Frame& head, uint32_t frame_length, uint32_t& header_length) {
-  auto who = stack_->payload_owner(index_, head, frame_length);
-  if (!who || who->header_length >= frame_length) return nullptr;
-  header_length = who->header_length;
-  return sockets_.find(who->owner);
+Socket* Receiver::owner_of(const buf::Frame& head, uint32_t frame_length, stack::PayloadOwner& who) {
+  const auto known = stack_->payload_owner(index_, head, frame_length);
+  if (!known || known->header_length >= frame_length) return nullptr;
+  who = *known;
+  return sockets_.find(who.owner);
 }
 
 bool Receiver::place(const buf::Frame& head, uint32_t frame_length, Place& place) {
   joiner_.flush();
-  Socket* socket = owner_of(head, frame_length, place.header_length);  // of a stray flow: in its engine only
+  stack::PayloadOwner who;
+  Socket* socket = owner_of(head, frame_length, who);  // of a stray flow: in its engine only
   if (socket == nullptr) return false;
-  place.first = host_.early().prepare(*socket, frame_length - place.header_length, EarlyPlacement::Filled::by_link);
+  place.header_length = who.header_length;
+  place.first = host_.early().prepare(*socket, frame_length - who.header_length, EarlyPlacement::Filled::by_link, who.is_next);
   place.second = {};
   return !place.first.empty();
 }
@@ -68,11 +70,11 @@ void Receiver::on_placed(const buf::Frame& headers, uint32_t) {
 
 void Receiver::on_joined(const link::Joined& joined) {
   const auto frame_length = static_cast<uint32_t>(joined.head.bytes.size()) + joined.payload_length;
-  uint32_t header_length = 0;
-  Socket* socket = owner_of(joined.head, frame_length, header_length);
+  stack::PayloadOwner who;
+  Socket* socket = owner_of(joined.head, frame_length, who);
   MutableByteSpan room;
-  if (socket != nullptr && header_length == joined.head.bytes.size())
-    room = host_.early().prepare(*socket, joined.payload_length, EarlyPlacement::Filled::by_copy);
+  if (socket != nullptr && who.header_length == joined.head.bytes.size())
+    room = host_.early().prepare(*socket, joined.payload_length, EarlyPlacement::Filled::by_copy, who.is_next);
   if (room.empty()) {  // of nobody yet, or of somebody without memory: one by one
     for (const link::JoinedPiece& piece : joined.pieces) on_single(piece.frame);
     return;

@@ -36,7 +36,7 @@ class Receiver final : public link::PayloadPlacer, private link::FrameSink, priv
   void on_single(const buf::Frame& frame) override;
   void on_joined(const link::Joined& joined) override;
   bool pass_on(const buf::Frame& frame);
-  Socket* owner_of(const buf::Frame& head, uint32_t frame_length, uint32_t& header_length);
+  Socket* owner_of(const buf::Frame& head, uint32_t frame_length, stack::PayloadOwner& who);
 
   Context& ctx_;
   Host& host_;

@@ -115,6 +115,8 @@ Attachment* Socket::find(const Channel* channel, uint32_t slot) {
 }
 
 void Socket::detach(size_t index) {
+  ctx_.counters.swapped_in += attachments_[index].swapped_in();
+  ctx_.counters.swapped_pages += attachments_[index].swapped_pages();
   attachments_[index].channel->unassign(attachments_[index].slot);
   attachments_.erase(attachments_.begin() + static_cast<std::ptrdiff_t>(index));
   if (home_ == static_cast<int>(index)) {
@@ -202,9 +204,10 @@ Errc Socket::take_error() {
 }
 
 Socket::Copied Socket::copied() const {
-  if (home_ < 0) return {0, 0, referenced_out_};
-  const abi::SocketShared& s = attachments_[static_cast<size_t>(home_)].shared();
-  return {load_relaxed(s.copied_out), load_relaxed(s.copied_in), referenced_out_};
+  if (home_ < 0) return {0, 0, referenced_out_, 0, 0};
+  const Attachment& a = attachments_[static_cast<size_t>(home_)];
+  const abi::SocketShared& s = a.shared();
+  return {load_relaxed(s.copied_out), load_relaxed(s.copied_in), referenced_out_, a.swapped_in(), a.swapped_pages()};
 }
 
 void Socket::mark() {

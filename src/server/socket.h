@@ -13,6 +13,7 @@
 // whose bytes go past the server.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "ipc/abi.h"
@@ -20,6 +21,7 @@
 #include "server/channel.h"
 #include "server/context.h"
 #include "server/fifo.h"
+#include "server/input_pieces.h"
 #include "server/pair.h"
 #include "server/shared_ports.h"
 #include "stack/stack.h"
@@ -39,6 +41,10 @@ struct Attachment {
   uint64_t rx_released_bytes = 0;
   uint64_t rx_reported = 0;    // bytes the client has read, as told to the stack
   uint64_t rx_begin = 0;       // input stream position at which the ring began: what earlier homes have read
+  // Payload bytes, and pages, that the client says it has exchanged: no more than it can have.
+  uint64_t swapped_in() const { return std::min(load_relaxed(shared().swapped_in), rx_bytes); }
+  uint64_t swapped_pages() const { return std::min<uint64_t>(load_relaxed(shared().swapped_pages), rx_bytes); }
+  InputPieces input;
   ipc::abi::SocketShared& shared() const { return channel->shared(slot); }
   uint32_t in_ring() const { return rx_produced - rx_released; }
 };
@@ -169,6 +175,7 @@ class Socket final : public PollHandler,
   // Payload bytes that the client at home says it has copied (of its present slot), and those of output that it referred to.
   struct Copied {
     uint64_t out = 0, in = 0, referenced_out = 0;
+    uint64_t swapped_in = 0, swapped_pages = 0;  // of the present slot: in pages that were exchanged
   };
   Copied copied() const;
 
@@ -177,6 +184,8 @@ class Socket final : public PollHandler,
   // Memory of the home's client for `length` bytes of payload. Errc::not_supported: the socket has no home in shared mode;
   // no_buffers.
   Result<buf::IoDesc> allocate_input(uint32_t length);
+  // The same for the next bytes of the stream, which go where the client wants them, if it has lent memory for them.
+  Result<buf::IoDesc> next_input(uint32_t length);
   void discard(const buf::IoDesc& d) { release_input(d); }
   void deliver(const buf::IoDesc& d);
   Status deliver_datagram(const stack::DatagramInfo& info, ByteSpan payload);
@@ -251,6 +260,8 @@ class Socket final : public PollHandler,
   void release_input(const buf::IoDesc& d);
   void push_input(Attachment& a);
   bool bring_home(Attachment& a, buf::IoDesc& d);
+  bool take_input_pieces(Attachment& a);
+  bool has_lent_input(const Attachment& a);
   void report_consumed();
   void drop_input();
   uint32_t in_ring() { return home_ < 0 || kernel_mode_ ? 0 : home()->in_ring(); }

@@ -37,6 +37,22 @@ Result<buf::IoDesc> Socket::allocate_input(uint32_t length) {
   return d;
 }
 
+bool Socket::take_input_pieces(Attachment& a) {
+  if (a.input.take(a.channel->regions(), a.shared())) return true;
+  condemn(*a.channel, "no memory to be lent for input");
+  return false;
+}
+
+Result<buf::IoDesc> Socket::next_input(uint32_t length) {
+  Attachment* h = home();
+  if (h == nullptr || kernel_mode_ || gone_ || !take_input_pieces(*h)) return Errc::not_supported;
+  // A region that was given up since then has no bytes.
+  const buf::IoDesc d = h->input.room(h->shared(), h->rx_released_bytes + rx_bytes_, length);
+  if (d.empty() || ctx_.memory.read(d).empty()) return allocate_input(length);
+  h->channel->hold_lent(d);
+  return d;
+}
+
 Result<buf::IoDesc> Socket::stage(uint32_t length, uint64_t& counter) {
   bool room = counter + length <= ctx_.limits.staged_per_socket &&
               (account_ == nullptr || account_->staged + length <= ctx_.limits.staged_per_uid);
@@ -188,15 +204,25 @@ void Socket::sync_input() {
   // The client counts bytes and entries in two words: the bytes lie between the entries it is done with and all that it has.
   if (bytes < h->rx_released_bytes) bytes = h->rx_released_bytes;
   if (bytes > h->rx_bytes) bytes = h->rx_bytes;
-  if (bytes <= h->rx_reported) return;
-  if (connects()) credit_ += bytes - h->rx_reported;
-  h->rx_reported = bytes;
-  mark();
+  if (bytes > h->rx_reported) {
+    if (connects()) credit_ += bytes - h->rx_reported;
+    h->rx_reported = bytes;
+    mark();
+  }
+  if (!take_input_pieces(*h)) return;
+  h->input.finish(s, h->rx_released_bytes + rx_bytes_, h->rx_reported);
+}
+
+// Whether input that has not been read is in memory which that client has lent.
+bool Socket::has_lent_input(const Attachment& a) {
+  for (uint32_t i = 0; i < rx_.size(); ++i)
+    if (rx_[i].region != a.channel->region() && ctx_.memory.channel_of(rx_[i].region) == a.channel) return true;
+  return false;
 }
 
 // Makes sure that the descriptor is in memory which the home's client can read: copies it otherwise.
 bool Socket::bring_home(Attachment& a, buf::IoDesc& d) {
-  if (d.region == a.channel->region()) return true;
+  if (a.channel->region_number(d.region) != Channel::kNoRegion) return true;
   auto copy = a.channel->place(d.length, is_stream() ? 1 : alignof(abi::DatagramHeader));
   if (!copy) return false;
   copy_bytes(ctx_.memory.write(*copy), ctx_.memory.read(d));
@@ -215,7 +241,7 @@ void Socket::push_input(Attachment& a) {
       if (!ListNode<StarvedTag>::linked()) ctx_.starved.push_back(*this);
       break;
     }
-    s.rx[a.rx_produced % abi::kRingEntries] = {d.offset, d.length, 0, 0};
+    s.rx[a.rx_produced % abi::kRingEntries] = {d.offset, d.length, a.channel->region_number(d.region), 0};
     ++a.rx_produced;
     a.rx_bytes += d.length;
   }

@@ -175,7 +175,7 @@ void Socket::free_left_slots() {
   for (size_t i = attachments_.size(); i-- > 0;) {
     const Attachment& a = attachments_[i];
     if (home_ == static_cast<int>(i) || !a.used || slot_in(*a.channel) == a.slot) continue;
-    bool referred = false;
+    bool referred = has_lent_input(a);
     for (uint32_t k = 0; k < spans_.size() && !referred; ++k)
       referred = spans_[k].channel == a.channel && spans_[k].slot == a.slot;
     if (!referred) detach(i);

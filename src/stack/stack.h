@@ -221,6 +221,7 @@ struct Input {
 struct PayloadOwner {
   Owner owner = 0;
   uint32_t header_length = 0;
+  bool is_next = false;  // it begins where what has been delivered ends
 };
 
 // Largest record that Stack::save() writes, bytes.

@@ -124,7 +124,8 @@ Result<PayloadOwner> TcpServer::payload_owner(const wire::Ipv4View& ip) const {
   if (flow == nullptr || flow->flow_kind != FlowKind::connection) return Errc::bad_socket;
   const auto& socket = *static_cast<const TcpSocket*>(flow);
   if (socket.owner == 0 || socket.id_dead) return Errc::bad_socket;
-  return PayloadOwner{socket.owner, static_cast<uint32_t>(tcp->header_length())};
+  const bool is_next = socket.connection != nullptr && tcp->sequence() == socket.connection->rcv_nxt();
+  return PayloadOwner{socket.owner, static_cast<uint32_t>(tcp->header_length()), is_next};
 }
 
 }  // namespace ferry::stack

@@ -88,6 +88,7 @@ def run_case(case, stacks, options):
         options.ferryd_extra += ["--server", name]
     if case.engines > 1:
         options.ferryd_extra += ["--engines", str(case.engines)]
+    options.ferryd_extra += case.ferryd
     client, server = (stacks, stacks) if stacks in ("loopback", "self") else stacks.split("-")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, end_on)

@@ -5,18 +5,18 @@ FERRY_KERNEL, KERNEL_FERRY, FERRY_FERRY, LOOPBACK, SELF = "ferry-kernel", "kerne
 CLIENT_AND_SERVER = (FERRY_KERNEL, KERNEL_FERRY, FERRY_FERRY)
 EVERYWHERE = CLIENT_AND_SERVER + (LOOPBACK, SELF)
 
-Case = collections.namedtuple("Case", "name function stacks timeout needs serial relay bare offloads link servers engines")
+Case = collections.namedtuple("Case", "name function stacks timeout needs serial relay bare offloads link servers engines ferryd")
 ALL = {}
 
 
 def case(stacks=CLIENT_AND_SERVER, timeout=60, needs=(), serial=False, relay=None, bare=False, offloads=True, link="packet",
-         name=None, servers=(), engines=1):
+         name=None, servers=(), engines=1, ferryd=()):
     """Registers a test. `timeout`: seconds for everything; `needs`: programs; `serial`: runs alone (it measures CPU);
     `bare`: gets the Options and makes no network; `offloads`, `link` and `relay` as for Network;
-    `servers`: foreign protocol servers of every ferryd; `engines`: how many each has."""
+    `servers`: foreign protocol servers of every ferryd; `engines`: how many each has; `ferryd`: more of its words."""
     def register(function):
         known = name or function.__name__.replace("_", "-")
         assert known not in ALL, known
-        ALL[known] = Case(known, function, stacks, timeout, needs, serial, relay, bare, offloads, link, servers, engines)
+        ALL[known] = Case(known, function, stacks, timeout, needs, serial, relay, bare, offloads, link, servers, engines, ferryd)
         return function
     return register

@@ -15,6 +15,14 @@ def referenced(side):
     return number(side.stat(), "server", "referenced_out")
 
 
+def least_swapped(side, least):
+    """At least `least` bytes of this side's input came by exchanging pages."""
+    passing = side.stat()["passing"]
+    if passing["swapped_in"] < least or passing["swapped_pages"] < least >> 21:
+        raise Failed(f"{side.name}: {passing['swapped_in']} bytes in {passing['swapped_pages']} pages were exchanged, expected {least}")
+    print(f"{side.name}: {passing['swapped_in']} bytes in {passing['swapped_pages']} pages were exchanged, {passing['placed_in_pages']} were put there")
+
+
 def large(net, megabytes, *whats):
     """Runs large.py; returns the bytes that the client's ferryd took by reference."""
     net.options.scheme = "emulated"

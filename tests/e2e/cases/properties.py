@@ -11,7 +11,7 @@ import time
 
 from attack import hostile_client
 from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, SELF, case
-from cases.passing import large, referenced
+from cases.passing import large, least_swapped, referenced
 from evidence import number
 from harness import Failed, eventually
 
@@ -61,11 +61,11 @@ def property_3_input_integrity(net):
         raise Failed(f"{came} datagrams came, {timed_out} receives timed out, {dropped} checksums were wrong: too few to prove anything")
 
 
-def edges(net, attacked):
+def edges(net, attacked, schemes=SCHEMES):
     """The sweep with every scheme in turn, both ways."""
     program, full = compiled(net, "edges"), "1" if net.options.full else "0"
     with hostile_client(net, attacked):
-        for port, scheme in enumerate(SCHEMES, 9420):
+        for port, scheme in enumerate(schemes, 9420):
             net.options.scheme = scheme
             before = referenced(attacked)
             server = serve(net, [program, "serve", str(port)], port)
@@ -80,6 +80,34 @@ def edges(net, attacked):
 def property_4_edges(net):
     """Any offset, any length, with every scheme: byte by byte what a copy would have been, and nothing around it."""
     edges(net, net.client if net.client.on_ferry() else net.server)
+
+
+@case(CLIENT_AND_SERVER, timeout=200, ferryd=("--swap-kib", "4"))
+def property_4_edges_swap(net):
+    """The same with pages exchanged for little: bytes around the buffers move with them, and stay what they were."""
+    edges(net, net.client if net.client.on_ferry() else net.server, ["emulated"])
+    for side in net.sides:
+        if side.on_ferry():
+            least_swapped(side, 50 << 20)
+
+
+def exchange_pages(net, rounds):
+    """Runs pages.py; both ends exchange pages."""
+    net.options.scheme = "emulated"
+    ports = range(9440, 9442)
+    servers = [serve(net, net.python("pages.py", "serve", str(port), str(rounds)), port) for port in ports]
+    clients = [net.client.spawn(net.python("pages.py", "send", net.target, str(port), str(rounds))) for port in ports]
+    for process in clients + servers:
+        if process.wait(MOST_SECONDS).code != 0:
+            raise Failed(f"other bytes\n{process.tail()}\n" + "\n".join(s.tail() for s in servers))
+
+
+@case((KERNEL_FERRY, FERRY_FERRY), timeout=150, ferryd=("--swap-kib", "64"))
+def property_4_swap_confidentiality(net):
+    """Two clients of one ferryd receive other bytes into pages of which they get some only, fail, and fork: neither ever sees what is the other's."""
+    with hostile_client(net, net.server):
+        exchange_pages(net, 60 if net.options.full else 20)
+    least_swapped(net.server, 10 << 20)
 
 
 @case((SELF,), timeout=200)
@@ -108,6 +136,25 @@ def property_5_copy_accounting(net):
     # What came in are answers of 32 bytes; only datagrams are gathered, and those are the attacker's.
     if any(now[kind] - copies[kind] > 1 << 16 for kind in now if kind != "gather"):
         raise Failed(f"copies while {4 * size} bytes were sent: {copies} before, {now} after")
+
+
+@case((KERNEL_FERRY, FERRY_FERRY), timeout=100)
+def property_5_copy_accounting_of_input(net):
+    """Whole pages that are exchanged are copied nowhere between the link and the program, but for what comes before they are asked for."""
+    net.options.scheme = "emulated"
+    count, size = 12, 16 << 20
+    with hostile_client(net, net.server):
+        server = serve(net, net.python("pages.py", "count", "9450", str(count), str(size)), 9450)
+        copies = net.server.stat()["copies"]
+        net.client.run(net.python("pages.py", "stream", net.target, "9450", str(count), str(size)), timeout=60)
+        now = net.server.stat()["copies"]
+        finish(server, 30)
+    passing = net.server.stat()["passing"]
+    least_swapped(net.server, int(count * size * 0.98))
+    if passing["placed_in_pages"] < count * size * 0.8:
+        raise Failed(f"only {passing['placed_in_pages']} of {count * size} bytes were put into pages of the client's")
+    if sum(now.values()) - sum(copies.values()) > count * size / 100:
+        raise Failed(f"copies in ferryd while {count * size} bytes came: {copies} before, {now} after")
 
 
 @case((FERRY_KERNEL, KERNEL_FERRY), timeout=60, needs=("iperf3",))

@@ -5,7 +5,7 @@ from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, ca
 from cases import databases, http, python, tools
 from cases.databases import start_redis
 from cases.http import random_file, sha256_of, start_nginx
-from cases.passing import referenced
+from cases.passing import least_swapped, referenced
 from harness import Failed, eventually
 
 
@@ -16,13 +16,13 @@ def least_referenced(side, before, least):
     print(f"{side.name}: {done} bytes went by reference")
 
 
-def exchange_arrays(net, workers, count, least):
+def exchange_arrays(net, workers, count, least, *whole):
     net.options.scheme = "emulated"
     connections = max(workers, 1)
-    server = net.server.spawn(net.python("arrays.py", "serve", "9430", str(connections), str(count)))
+    server = net.server.spawn(net.python("arrays.py", "serve", "9430", str(connections), str(count), *whole))
     eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
     before = {side: referenced(side) for side in net.sides if side.on_ferry()}
-    net.client.run(net.python("arrays.py", "send", net.target, "9430", str(workers), str(count)), timeout=100)
+    net.client.run(net.python("arrays.py", "send", net.target, "9430", str(workers), str(count), *whole), timeout=100)
     if server.wait(30).code != 0:
         raise Failed(f"the server's side\n{server.tail()}")
     for side, then in before.items():
@@ -33,6 +33,16 @@ def exchange_arrays(net, workers, count, least):
 def emulated_numpy(net):
     """A pair that exchanges arrays of 64 MB and writes to each right after it has been sent."""
     exchange_arrays(net, 0, 10 if net.options.full else 4, 0.4)
+
+
+@case(CLIENT_AND_SERVER, timeout=150)
+def emulated_numpy_whole(net):
+    """The same with receives that wait for a whole array: its pages change places with those that it was received into."""
+    count = 10 if net.options.full else 4
+    exchange_arrays(net, 0, count, 0.4, "whole")
+    for side in net.sides:
+        if side.on_ferry():  # the server's process has no Ferry socket yet when it makes its first array
+            least_swapped(side, int((count - (side is net.server)) * 40e6))
 
 
 @case((FERRY_KERNEL, FERRY_FERRY), timeout=150)

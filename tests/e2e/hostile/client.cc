@@ -179,6 +179,17 @@ class Hostile : public hostile::Passages {
   }
 
   // Descriptors about the end of the region, holes under what is being sent, regions that come and go with output in them.
+  // For input: good memory, some that ends or is elsewhere, positions of its own; takes it back, or says so.
+  void lend_memory(ipc::abi::SocketShared& shared) {
+    const bool good = !one_in(3);
+    const uint64_t from = one_in(4) ? number() : __atomic_load_n(&shared.rx_consumed_bytes, __ATOMIC_RELAXED) + below(70'000);
+    const uint64_t offset = good ? below(kRegionSize / 2) : number();
+    shared.input[shared.input_produced % ipc::abi::kInputPieces] = {
+        from, offset, good ? 1 + below(kRegionSize / 2) : static_cast<uint32_t>(number()), one_in(8) ? static_cast<uint16_t>(number()) : region_, 0};
+    const bool in_turn = shared.input_produced - __atomic_load_n(&shared.input_done, __ATOMIC_ACQUIRE) < ipc::abi::kInputPieces;
+    if (in_turn || one_in(8)) __atomic_store_n(&shared.input_produced, static_cast<uint16_t>(shared.input_produced + 1), __ATOMIC_RELEASE);
+    if (one_in(2)) shared.input_withdrawn = one_in(4) ? static_cast<uint16_t>(number()) : shared.input_produced;
+  }
   void misuse_region() {
     if (one_in(3) || region_ == 0) return give_region();
     if (one_in(2)) {
@@ -194,6 +205,7 @@ class Hostile : public hostile::Passages {
       ask(request, none);
       return;
     }
+    if (one_in(2)) return lend_memory(map_.socket(slot()));
     auto& shared = map_.socket(slot());
     auto& d = shared.tx[shared.tx_produced % ipc::abi::kRingEntries];
     d = {kRegionSize + below(2048) - 1024, 1 + below(1024), one_in(4) ? static_cast<uint16_t>(number()) : region_, 0};

@@ -2,9 +2,10 @@
 """Runs each program of this folder over the kernel's loopback and over `ferryd --loopback`, with the schemes shared and emulated, and
 compares what they print.
 
-    compare.py --programs BIN [--passing] [--busy-poll] [--engines N] [NAME …]      e.g. compare.py --programs build/release/bin stream
+    compare.py --programs BIN [--passing] [--swap] [--busy-poll] [--engines N] [NAME …]      e.g. compare.py --programs build/release/bin stream
 
-With --passing every connection goes past ferryd as soon as it can (pass-after 0), and some must have.
+With --passing every connection goes past ferryd as soon as it can (pass-after 0), and some must have. With --swap none does, and pages that
+are received into are exchanged even for little (swap-kib 4), and some must have been.
 
 The programs print results and errno of every socket call they make, so a difference is a difference of behaviour that a program
 could see. Lines that may differ are listed in EXCEPTIONS with the reason. Exit status: 0 equal, 1 different, 77 skipped.
@@ -71,10 +72,10 @@ class Ferryd:
         while not os.path.exists(self.socket) and time.monotonic() < deadline and self.process.poll() is None:
             time.sleep(0.05)
 
-    def counter(self, name):
+    def counter(self, name, part="server"):
         stat = subprocess.run([os.path.join(self.programs, "ferry"), "stat", "--json", "--socket", self.socket],
                               capture_output=True, text=True, check=True)
-        return json.loads(stat.stdout)["server"][name]
+        return json.loads(stat.stdout)[part][name]
 
     def stop(self):
         self.process.terminate()
@@ -91,6 +92,7 @@ def main():
     parser.add_argument("--programs", required=True)
     parser.add_argument("--passing", action="store_true")
     parser.add_argument("--engines", default="1", help="of ferryd")
+    parser.add_argument("--swap", action="store_true")
     parser.add_argument("--busy-poll", action="store_true", help="a ferryd that never sleeps: its clients' waits end while they spin")
     parser.add_argument("names", nargs="*", default=every)
     arguments = parser.parse_args()
@@ -102,7 +104,7 @@ def main():
     different = False
     with tempfile.TemporaryDirectory(prefix="ferry-compare-") as folder:
         compile_all(arguments.names, folder)
-        settings = (["--pass-after", "0"] if arguments.passing else []) + (["--busy-poll"] if arguments.busy_poll else []) + ["--engines", arguments.engines]
+        settings = (["--pass-after", "0"] if arguments.passing else []) + (["--quota-peers", "0", "--swap-kib", "4"] if arguments.swap else []) + (["--busy-poll"] if arguments.busy_poll else []) + ["--engines", arguments.engines]
         ferryd = Ferryd(os.path.abspath(arguments.programs), folder, settings)
         try:
             for name in arguments.names:
@@ -125,6 +127,10 @@ def main():
                 entered, left = ferryd.counter("passages_entered"), ferryd.counter("passages_left")
                 print(f"passages: {entered} entered, {left} left")
                 different = different or entered == 0
+            if arguments.swap:
+                swapped, pages = ferryd.counter("swapped_in", "passing"), ferryd.counter("swapped_pages", "passing")
+                print(f"exchanged: {swapped} bytes in {pages} pages")
+                different = different or swapped == 0
         finally:
             ferryd.stop()
     return 1 if different else 0

@@ -6,7 +6,8 @@
  * offsets at both ends; large ones meet all of them too if FULL is 1, else every 61st and those at the edges of a page.
  *
  * Both ends know what transfer number n is: its offset, length and bytes. The sender spoils its buffer as soon as send(2) has returned
- * (property 1), then makes the next. The receiver has its buffer in the middle of memory that holds a pattern, and looks at all of it. */
+ * (property 1), then makes the next. The receiver has its buffer in the middle of memory that holds a pattern, and looks at all of it; every other
+ * time it waits for all of a transfer (MSG_WAITALL), where a scheme that exchanges pages can do so. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -100,12 +101,12 @@ static void receive_all(int s, int full) {
     const struct transfer t = next(n, full);
     if (t.length == 0) break;
     /* The receiver's offset is another than the sender's, so that every pair of alignments comes up. */
-    unsigned char* buffer = memory + kPage + (t.offset + n * 37) % kPage;
+    unsigned char* buffer = memory + kPage + (t.offset + n * 37) % kPage + (t.length > kPage + 1 ? n / 2 % 4 * (kHuge / 2) : 0);
     unsigned char* end = buffer + t.length + kPage;
     memset(buffer - kPage, 0xa5, (size_t)(end - buffer) + kPage);
     size_t got = 0;
     while (got < t.length) {
-      const ssize_t r = recv(s, buffer + got, t.length - got, 0);
+      const ssize_t r = recv(s, buffer + got, t.length - got, n % 2 ? MSG_WAITALL : 0);
       must(r, "recv");
       if (r == 0) fail("the stream ended", n, &t, got);
       got += (size_t)r;

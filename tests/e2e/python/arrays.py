@@ -1,7 +1,8 @@
-"""arrays.py serve PORT CONNECTIONS COUNT | send HOST PORT WORKERS COUNT: numpy arrays of 64 MB, COUNT a connection, each answered by twice
-itself.
+"""arrays.py serve PORT CONNECTIONS COUNT [whole] | send HOST PORT WORKERS COUNT [whole]: numpy arrays of 64 MB, COUNT a connection, each answered
+by twice itself.
 
 WORKERS 0: the program itself sends. Else so many processes of multiprocessing do at once, arrays that their parent made before it forked.
+whole: receives an array by one call that waits for all of it (MSG_WAITALL), else by as many as it takes.
 """
 import multiprocessing
 import socket
@@ -10,13 +11,14 @@ import sys
 import numpy
 
 SIZE = 8_000_000  # numbers of 8 bytes
+WHOLE = sys.argv[-1] == "whole"
 
 
 def receive(sock):
     array = numpy.empty(SIZE, dtype=numpy.float64)
     view, filled = memoryview(array).cast("B"), 0
     while filled < len(view):
-        got = sock.recv_into(view[filled:])
+        got = sock.recv_into(view[filled:], 0, socket.MSG_WAITALL if WHOLE else 0)
         if got == 0:
             sys.exit(f"the stream ended after {filled} bytes")
         filled += got
@@ -48,6 +50,8 @@ def serve(port, connections, count):
 
 def exchange(host, port, count, arrays):
     with socket.create_connection((host, port), timeout=60) as sock:
+        if WHOLE:
+            sock.settimeout(None)  # a time-out of Python's makes the socket one that does not block
         for turn in range(count):
             array = arrays[turn % len(arrays)] + turn
             wanted = array * 2

@@ -260,11 +260,16 @@ class FakeServer {
     while (!s.runs.empty() && s.rx.next() - static_cast<uint32_t>(s.runs.size()) != consumed &&
            consumed - (s.rx.next() - static_cast<uint32_t>(s.runs.size())) <= s.runs.size()) {
       s.rx_freed += s.runs.front().second;
-      c.input->release(s.runs.front().first);
+      if (s.runs.front().first != FakeSocket::kLent) c.input->release(s.runs.front().first);
       s.runs.pop_front();
     }
     store_relaxed(w.rx_report_at, s.rx_freed + 1);
+    finish_lent(s, w);
     while (!s.pending.empty() && s.runs.size() < abi::kRingEntries) {
+      if (fill_lent(s, c, w)) {
+        event = true;
+        continue;
+      }
       std::string bytes = s.pending.front().substr(0, ipc::Pool::kMaxRun);
       auto run = c.input->allocate(static_cast<uint32_t>(bytes.size()));
       if (!run) break;
@@ -281,6 +286,39 @@ class FakeServer {
       event = true;
     }
     if (event) signal(s);
+  }
+
+  static bool is_withdrawn(const abi::SocketShared& w, uint16_t i) { return static_cast<int16_t>(load_relaxed(w.input_withdrawn) - i) > 0; }
+  // The first of what is pending goes to lent memory, or as much of it as has room in a piece.
+  bool fill_lent(FakeSocket& s, FakeChannel& c, abi::SocketShared& w) {
+    if (!s.fill_lent || s.kind != abi::kKindTcp) return false;
+    std::string& bytes = s.pending.front();
+    for (uint16_t i = s.input_done; i != load_acquire(w.input_produced); ++i) {
+      const abi::InputPiece piece = w.input[i % abi::kInputPieces];
+      const uint64_t at = s.rx_delivered - piece.position;
+      if (at >= piece.length || is_withdrawn(w, i)) continue;
+      const auto n = static_cast<uint32_t>(std::min<uint64_t>(bytes.size(), piece.length - at));
+      const FakeChannel::Region& r = c.regions[piece.region - 1];
+      if (piece.offset + piece.length > r.size) return violations.fetch_add(1), false;
+      std::memcpy(r.base + piece.offset + at, bytes.data(), n);
+      s.rx.push(w.rx, w.rx_produced, {piece.offset + at, n, piece.region, 0});
+      s.runs.push_back({FakeSocket::kLent, n});
+      s.rx_delivered += n;
+      s.filled_lent += n;
+      bytes.erase(0, n);
+      if (bytes.empty()) s.pending.pop_front();
+      return true;
+    }
+    return false;
+  }
+  void finish_lent(FakeSocket& s, abi::SocketShared& w) {
+    for (; s.input_done != load_acquire(w.input_produced); ++s.input_done) {
+      const abi::InputPiece piece = w.input[s.input_done % abi::kInputPieces];
+      const uint64_t end = std::min(piece.position + piece.length, s.rx_delivered);
+      if (end < piece.position + piece.length && !is_withdrawn(w, s.input_done)) break;
+      if (load_acquire(w.rx_consumed_bytes) < end) break;
+    }
+    store_release(w.input_done, uint32_t{s.input_done});
   }
 
   std::unique_ptr<FakeSocket> make_socket(uint32_t kind, ipc::OwnedFd& k) {
@@ -306,6 +344,7 @@ class FakeServer {
       s.tx.start_at(0);
       s.rx.start_at(0);
       s.completed = s.taken_bytes = s.rx_delivered = s.rx_freed = 0;
+      s.input_done = 0;
       s.runs.clear();
     }
     publish(s);
@@ -321,11 +360,18 @@ class FakeServer {
     run(s);
     uint64_t skip = load_acquire(w.rx_consumed_bytes) - s.rx_freed;
     std::deque<std::string> unread;
+    uint32_t index = s.rx.next() - static_cast<uint32_t>(s.runs.size());
     for (auto& [offset, length] : s.runs) {
       const auto n = static_cast<uint32_t>(std::min<uint64_t>(skip, length));
       skip -= n;
-      if (n < length) unread.emplace_back(reinterpret_cast<char*>(c.map.bytes(offset + n, length - n).data()), length - n);
-      c.input->release(offset);
+      if (offset == FakeSocket::kLent) {
+        const abi::Descriptor& d = w.rx[index % abi::kRingEntries];
+        if (n < length) unread.emplace_back(reinterpret_cast<char*>(c.regions[d.region - 1].base + d.offset + n), length - n);
+      } else {
+        if (n < length) unread.emplace_back(reinterpret_cast<char*>(c.map.bytes(offset + n, length - n).data()), length - n);
+        c.input->release(offset);
+      }
+      ++index;
     }
     s.runs.clear();
     s.pending.insert(s.pending.begin(), unread.begin(), unread.end());
@@ -351,7 +397,7 @@ class FakeServer {
 
   uint32_t send_buffer = 256 * 1024;
   std::atomic<uint32_t> violations{0}, given_back{0};
-  uint64_t region_bytes = 64 << 20;
+  uint64_t region_bytes = 64 << 20, swap_bytes = 0;
 
  private:
   FakeSocket* find(FakeChannel* c, uint32_t slot) {
@@ -409,6 +455,7 @@ class FakeServer {
         info.client_spin_ns = 20'000;
         info.region_bytes = region_bytes;
         info.reference_bytes = 256 * 1024;
+        info.swap_bytes = swap_bytes;
         info.server_pid = static_cast<uint32_t>(getpid());
         reply.data_length = sizeof info;
         std::memcpy(reply.data, &info, sizeof info);
@@ -460,9 +507,9 @@ class FakeServer {
         struct stat status;
         if (q.value == 0 || q.value > abi::kMaxRegions || fds.count != 1 || fstat(fds.fds[0].get(), &status) != 0) return Errc::invalid;
         if (region_bytes == 0) return Errc::invalid;
-        void* p = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_SHARED, fds.fds[0].get(), 0);
+        void* p = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ | PROT_WRITE, MAP_SHARED, fds.fds[0].get(), 0);
         if (p == MAP_FAILED) return Errc::no_memory;
-        c->regions[q.value - 1] = {static_cast<const std::byte*>(p), static_cast<uint64_t>(status.st_size)};
+        c->regions[q.value - 1] = {static_cast<std::byte*>(p), static_cast<uint64_t>(status.st_size)};
         return Errc::ok;
       }
       case Op::event_queue: {

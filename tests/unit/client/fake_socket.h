@@ -26,7 +26,7 @@ struct FakeChannel {
   std::vector<ipc::OwnedFd> queue_pipes;
   uint32_t pairs = 0;           // numbers given out
   struct Region {
-    const std::byte* base = nullptr;
+    std::byte* base = nullptr;
     uint64_t size = 0;
   };
   Region regions[abi::kMaxRegions];
@@ -56,12 +56,16 @@ struct FakeSocket {
   ipc::RingConsumer tx;
   ipc::RingProducer rx;
   uint64_t completed = 0, rx_delivered = 0, rx_freed = 0;
-  std::deque<std::pair<uint64_t, uint32_t>> runs;  // in the ring: offset, length
+  static constexpr uint64_t kLent = ~uint64_t{0};
+  std::deque<std::pair<uint64_t, uint32_t>> runs;  // in the ring: offset, kLent if it is in lent memory; length
+  uint16_t input_done = 0;      // lent pieces
   // of the test
   std::string received;                 // bytes or datagrams (header included) that the client sent
   std::vector<uint16_t> flags;          // of the descriptors
   std::deque<std::string> pending;      // to be delivered, one descriptor each
   bool echo = false, complete = true, take = true;
+  bool fill_lent = true;        // puts input into lent memory, if there is some
+  uint64_t filled_lent = 0;     // bytes
   uint64_t taken_bytes = 0, referenced = 0;
   bool peer_closed = false, output_shut = false;
 

@@ -12,8 +12,9 @@ namespace ferry::server {
 namespace {
 
 Calibration example() {
-  Calibration c{60'000, 3'000, 6'000, 2'000, 5'000, 0, false};
+  Calibration c{60'000, 3'000, 6'000, 2'000, 12'000, 5'000, 0, 0, false};
   c.reference_bytes = reference_bytes_of(c);
+  c.swap_bytes = swap_bytes_of(c);
   return c;
 }
 
@@ -35,12 +36,26 @@ TEST(Calibration, TheSizeIsBoundedWhateverWasMeasured) {
     }
 }
 
+TEST(Calibration, APageIsExchangedWhereTheCopyIsDearerThanTheExchangeAndTheRest) {
+  Calibration c = example();
+  EXPECT_NEAR(static_cast<double>(c.swap_bytes), ((2 << 20) + 12'000.0 / 60'000 * (1 << 20)) / 2, 4096);
+  c.swap_ns = 120'000;  // as dear as to copy all of it
+  EXPECT_EQ(swap_bytes_of(c), uint64_t{2} << 20);
+  c.swap_ns = 130'000;
+  EXPECT_EQ(swap_bytes_of(c), 0u);
+  c.swap_ns = 0;  // not measured
+  EXPECT_EQ(swap_bytes_of(c), 0u);
+  c.swap_ns = uint64_t{1} << 40, c.copy_ns = 0;
+  EXPECT_EQ(swap_bytes_of(c), 0u);
+}
+
 TEST(Calibration, WhatWasWrittenIsRead) {
   Calibration c;
   ASSERT_TRUE(from_text(to_text(example(), "boot-1\n"), "boot-1\n", c));
   EXPECT_EQ(c.copy_ns, 60'000u);
   EXPECT_EQ(c.wake_ns, 5'000u);
   EXPECT_EQ(c.reference_bytes, example().reference_bytes);
+  EXPECT_EQ(c.swap_bytes, example().swap_bytes);
   EXPECT_TRUE(c.cached);
 }
 
@@ -51,7 +66,7 @@ TEST(Calibration, OfAnotherBootOrNonsenseIsNotRead) {
   EXPECT_FALSE(from_text(text, "", c));
   EXPECT_FALSE(from_text("", "boot-1\n", c));
   EXPECT_FALSE(from_text("boot-1\n1 2 3", "boot-1\n", c));
-  EXPECT_FALSE(from_text("boot-1\n1 2 3 4 5 99999999999\n", "boot-1\n", c));  // does not follow from the rest
+  EXPECT_FALSE(from_text("boot-1\n1 2 3 4 5 6 99999999999 0\n", "boot-1\n", c));  // does not follow from the rest
   EXPECT_EQ(c.copy_ns, 0u);
 }
 

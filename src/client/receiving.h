@@ -1,0 +1,25 @@
+// One receive from a stream, from its first look at the ring to its result.
+#pragma once
+
+#include "client/input_window.h"
+#include "client/iov_cursor.h"
+#include "client/socket.h"
+
+namespace ferry::client {
+
+struct Socket::Receiving {
+  explicit Receiving(std::span<const iovec> data) : to(data), wanted(to.left()) {}
+
+  IovCursor to;
+  size_t wanted;           // bytes
+  int flags = 0;           // MSG_*
+  bool patient = false;    // it waits until much is there
+  bool in_region = false;  // its buffer is in memory whose pages can be exchanged
+  size_t got = 0;          // bytes taken, those that are held included
+  HeldInput held;          // the last of them
+  Home* holder = nullptr;  // where they were taken
+  size_t missing = 0;      // of `got`: the last of them have not come to the program, whose memory is not there
+  size_t missed = 0;       // bytes that this look at the ring copied out of lent memory
+};
+
+}  // namespace ferry::client
