@@ -104,7 +104,8 @@ def main():
     different = False
     with tempfile.TemporaryDirectory(prefix="ferry-compare-") as folder:
         compile_all(arguments.names, folder)
-        settings = (["--pass-after", "0"] if arguments.passing else []) + (["--quota-peers", "0", "--swap-kib", "4"] if arguments.swap else []) + (["--busy-poll"] if arguments.busy_poll else []) + ["--engines", arguments.engines]
+        settings = ["--engines", arguments.engines, *(["--pass-after", "0"] if arguments.passing else []),
+                    *(["--quota-peers", "0", "--swap-kib", "4"] if arguments.swap else []), *(["--busy-poll"] if arguments.busy_poll else [])]
         ferryd = Ferryd(os.path.abspath(arguments.programs), folder, settings)
         try:
             for name in arguments.names:
