@@ -9,7 +9,6 @@
 #include "allocation/next.h"
 #include "client/region.h"
 #include "client/regions.h"
-#include "port/api/log.h"
 #include "preload/real.h"
 
 namespace ferry::allocation {
@@ -25,16 +24,10 @@ inline void* allocate_large(size_t n, bool zeroed) {
   return behind != nullptr && behind->is_libc ? regions::allocate(n, zeroed) : nullptr;
 }
 
-// As libc: a pointer that was never allocated ends the program.
-size_t size_of(const void* p) {
-  const size_t size = regions::size_of(p);
-  if (size != 0) return size;
-  port::log(port::LogLevel::error, "free(): invalid pointer");
-  abort();
-}
+// Bytes of our allocation at p, 0: it is none. A program's own allocator may have its mappings in regions, and what it gives out of them is its.
+size_t size_of(const void* p) { return regions::contains(p) ? regions::size_of(p) : 0; }
 
-void* reallocate_large(void* p, size_t n) {
-  const size_t size = size_of(p);
+void* reallocate_large(void* p, size_t size, size_t n) {
   if (n == 0) {
     regions::release(p);
     return nullptr;
@@ -64,15 +57,12 @@ FERRY_EXPORT void* calloc(size_t count, size_t size) {
 }
 
 FERRY_EXPORT void free(void* p) {
-  if (regions::contains(p)) {
-    size_of(p);
-    return regions::release(p);
-  }
+  if (size_of(p) != 0) return regions::release(p);
   if (const Next* behind = next(); behind != nullptr && !is_early(p)) behind->free(p);
 }
 
 FERRY_EXPORT void* realloc(void* p, size_t n) {
-  if (regions::contains(p)) return reallocate_large(p, n);
+  if (const size_t size = size_of(p); size != 0) return reallocate_large(p, size, n);
   const Next* behind = next();
   if (behind == nullptr || is_early(p)) {
     void* fresh = ::malloc(n);
@@ -131,7 +121,7 @@ FERRY_EXPORT void* pvalloc(size_t n) {
 }
 
 FERRY_EXPORT size_t malloc_usable_size(void* p) {
-  if (regions::contains(p)) return size_of(p);
+  if (const size_t size = size_of(p); size != 0) return size;
   const Next* behind = next();
   return behind != nullptr && p != nullptr && !is_early(p) ? behind->malloc_usable_size(p) : 0;
 }

@@ -45,13 +45,13 @@ bool is_empty_unlinked_file(int fd, size_t n, off_t offset) {
 // Whether a region's memory is all that is asked for.
 bool is_plain(void* at, size_t n, int protection, int flags, int fd, off_t offset) {
   if (at != nullptr || protection != (PROT_READ | PROT_WRITE)) return false;
-  if ((flags & ~MAP_POPULATE) == (MAP_PRIVATE | MAP_ANONYMOUS)) return n >= kLeastAnonymous;
+  if ((flags & ~(MAP_POPULATE | MAP_NORESERVE)) == (MAP_PRIVATE | MAP_ANONYMOUS)) return n >= kLeastAnonymous;
   return flags == MAP_PRIVATE && n >= regions::kLeastAllocation && is_empty_unlinked_file(fd, n, offset);
 }
 
 void* map(void* at, size_t n, int protection, int flags, int fd, off_t offset) {
   if (is_plain(at, n, protection, flags, fd, offset))
-    if (void* p = regions::allocate(n, true)) return p;
+    if (void* p = regions::map(n)) return p;
   const bool over_a_region = (flags & MAP_FIXED) != 0 && is_page_start(at) && regions::overlaps(at, n);
   if (over_a_region) regions::lend_address_space(at, whole_pages(n));
   return to_pointer(raw_syscall(SYS_mmap, arg(at), static_cast<long>(n), protection, flags, fd, offset));

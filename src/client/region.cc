@@ -225,12 +225,39 @@ void Region::unmap(std::byte* p, size_t n) {
   }
 }
 
+// Whole pages that nobody refers to begin anew. (Allocators clear what they do not use, and keep it: it is to be of use again.)
 void Region::clear(std::byte* p, size_t n) {
-  set_apart(p, n);
-  map_at(p, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-  if (!in_service()) return;
-  for (size_t i = index_of(p + kPage - 1); base_ + (i + 1) * kPage <= p + n; ++i)  // nobody sees the memfd's whole pages any more
-    if (load_acquire(file_of(i).references) == 0) punch(i, 1);
+  const std::byte* end = p + n;
+  for (size_t i = index_of(p); i < count() && base_ + i * kPage < end;) {
+    size_t stop = i;
+    while (base_ + stop * kPage >= p && base_ + (stop + 1) * kPage <= end && can_renew(stop)) ++stop;
+    if (stop > i && renew(i, stop)) {
+      i = stop;
+      continue;
+    }
+    std::byte* from = std::max(p, base_ + i * kPage);
+    const std::byte* to = std::min<const std::byte*>(end, base_ + (i + 1) * kPage);
+    set_apart_pages(i, i + 1, kApart);
+    map_at(from, static_cast<size_t>(to - from), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+    ++i;
+  }
+}
+
+bool Region::can_renew(size_t page) const {
+  const State state = pages_[page].state;
+  return in_service() && (state == kOwned || state == kLent || state == kApart) && !pages_[page].has_holes &&
+         load_acquire(file_of(page).references) == 0;
+}
+
+// The memfd's bytes go, and come back as zeros, in small pages, when they are touched.
+bool Region::renew(size_t first, size_t end) {
+  punch(first, end - first);
+  if (!map(first, end - first, MAP_SHARED)) return false;
+  for (size_t i = first; i < end; ++i) {
+    pages_[i].state = kOwned;
+    file_of(i).resident = true;  // soon perhaps, and then not zero
+  }
+  return true;
 }
 
 void Region::lend_address_space(std::byte* p, size_t n) {

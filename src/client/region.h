@@ -13,7 +13,8 @@
 //
 // TCOW is the kernel's: what output refers to is mapped privately, so that a write copies the small page that it touches, whoever
 // writes (another thread, read(2), a child after fork), and the memfd keeps what was sent. The way back, from private to shared, would
-// lose a write that comes in between; so a page that has been written to stays apart until it is released, or received into as a whole.
+// lose a write that comes in between; so a page that has been written to stays apart until it is released, cleared (MADV_DONTNEED), or
+// received into as a whole.
 // What the program has treated in a way of its own (mprotect, a hole, a mapping) is neither referred to nor exchanged.
 //
 // Owns: the memfd, the mapping, what each page is. No lock of its own (regions.h has one); `unrefer` may be called by any thread.
@@ -70,8 +71,10 @@ class Region {
   void clear(std::byte* p, size_t n);
   // [p, p + n) is to hold a mapping of the program's own until it is unmapped.
   void lend_address_space(std::byte* p, size_t n);
-  // Bytes of the allocation that begins at `start`.
-  size_t size_at(const std::byte* start) const { return pages_[index_of(start)].extent * kPage; }
+  // Bytes of the allocation that begins at `start`; 0: none does.
+  size_t size_at(const std::byte* start) const { return offset_of(start) % kPage == 0 ? pages_[index_of(start)].extent * kPage : 0; }
+  // What allocate() gave is a mapping: it has no beginning that release() could know it by.
+  void make_mapping(std::byte* start) { pages_[index_of(start)].extent = 0; }
 
   // Makes the bytes at `p` safe to refer to, as many of `most` as are in one huge page, and counts a reference. `n` >= `most` bytes are
   // going to be referred to in this call of the program's. 0: they have to be copied.
@@ -117,7 +120,7 @@ class Region {
  private:
   enum State : uint8_t { kFree, kOwned, kLent, kApart, kTreated, kInput };
   struct Page {
-    uint32_t extent;  // pages of the allocation that begins here, 0: none does
+    uint32_t extent;  // pages of the allocation that begins here, 0: none does, or it is a mapping
     uint32_t file;    // number of its page in the memfd: a permutation
     State state;
     bool has_holes;   // some of its small pages have been unmapped: bits in holes_
@@ -137,6 +140,8 @@ class Region {
   bool map(size_t first, size_t count, int flags);
   void reserve(size_t first, size_t count);
   void set_apart_pages(size_t first, size_t end, State state);
+  bool can_renew(size_t page) const;
+  bool renew(size_t first, size_t end);
   void punch(size_t first, size_t count);
   void trim();
   void free_pages(size_t first, size_t end);

@@ -123,14 +123,19 @@ void end_leases(State& s) {
   }
 }
 
-std::byte* allocate_in(State& s, size_t count, bool zeroed, bool& busy) {
+enum class Purpose { allocation, mapping };
+
+std::byte* allocate_in(State& s, size_t count, bool zeroed, Purpose purpose, bool& busy) {
   end_leases(s);
   bool any = false;
   for (uint32_t i = 0; i <= abi::kMaxRegions; ++i) {
     Region* region = i < abi::kMaxRegions ? &s.slots[i].region : any ? nullptr : open_region(s);
     if (region == nullptr || !region->is_open() || !region->in_service()) continue;
     any = true;
-    if (std::byte* p = region->allocate(count, zeroed, busy)) return p;
+    if (std::byte* p = region->allocate(count, zeroed, busy)) {
+      if (purpose == Purpose::mapping) region->make_mapping(p);
+      return p;
+    }
     if (!region->out_of_huge_pages()) continue;
     store_release(g_enabled, false);
     give_up(s, "the system gives no huge pages (MADV_COLLAPSE, Linux 6.1)");
@@ -169,7 +174,9 @@ void disable(const char* why) {
     if (s.slots[i].region.is_open()) s.slots[i].region.retire();
 }
 
-void* allocate(size_t n, bool zeroed) {
+namespace {
+
+void* allocate_for(size_t n, bool zeroed, Purpose purpose) {
   if (n < kLeastAllocation || !load_acquire(g_enabled)) return nullptr;
   Channel* channel = Channel::existing();
   if (channel == nullptr) return nullptr;
@@ -184,13 +191,18 @@ void* allocate(size_t n, bool zeroed) {
     }
     // A large part of a region for one allocation would be committed at once, which may never be touched.
     if (count > s.region_size / Region::kPage / 4) return nullptr;
-    if (std::byte* p = allocate_in(s, count, zeroed, busy); p != nullptr || !busy) return p;
+    if (std::byte* p = allocate_in(s, count, zeroed, purpose, busy); p != nullptr || !busy) return p;
   }
   if (in_critical_section()) return nullptr;
   channel->reap(true);  // what ferryd is done with, and nobody has noticed
   Guard guard(s.mutex);
-  return allocate_in(s, count, zeroed, busy);
+  return allocate_in(s, count, zeroed, purpose, busy);
 }
+
+}  // namespace
+
+void* allocate(size_t n, bool zeroed) { return allocate_for(n, zeroed, Purpose::allocation); }
+void* map(size_t n) { return allocate_for(n, true, Purpose::mapping); }
 
 void release(void* p) {
   State& s = g_state;

@@ -39,8 +39,10 @@ void disable(const char* why);
 void* allocate(size_t n, bool zeroed);
 // Gives back what allocate() gave; contains(p).
 void release(void* p);
-// Bytes of the allocation that begins at p.
+// Bytes of the allocation that begins at p; 0: none does, or a mapping (of some other allocator, perhaps, that p belongs to).
 size_t size_of(const void* p);
+// The same for a mapping: zero bytes, given back by unmap() alone, as a whole or in parts.
+void* map(size_t n);
 // The program treats [p, p + n) in a way of its own (mprotect, madvise): ordinary private memory from now on, in place.
 void set_apart(const void* p, size_t n);
 

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -378,6 +380,57 @@ TEST_F(RegionSwap, ExchangedPagesAreGivenBackLikeOthers) {
 TEST_F(RegionTest, BadLengthsOfTheProgramStayInside) {
   char* p = allocate(kSize / kPage);
   EXPECT_EQ(refer(p + kSize - 10, size_t{1} << 40), 10u);
+}
+
+// An allocator that gives back what it does not use by MADV_DONTNEED, and uses it again.
+TEST_F(RegionTest, ClearedPagesAreZeroAndCanBeReferredToAgain) {
+  char* p = allocate(3);
+  std::memset(p, 'a', 3 * kPage);
+  ASSERT_EQ(refer(p, kPage), kPage);
+  unrefer(p);
+  p[5] = 'b';  // a copy: the page was lent
+  region_.clear(reinterpret_cast<std::byte*>(p), 3 * kPage);
+  EXPECT_EQ(std::count(p, p + 3 * kPage, 0), static_cast<std::ptrdiff_t>(3 * kPage));
+  std::memset(p, 'c', 3 * kPage);
+  ASSERT_EQ(refer(p, kPage), kPage);
+  EXPECT_EQ(seen(p)[5], 'c');
+  unrefer(p);
+  release(p);
+  char* again = allocate(3, true);
+  ASSERT_EQ(again, p);
+  EXPECT_EQ(std::count(again, again + 3 * kPage, 0), static_cast<std::ptrdiff_t>(3 * kPage));
+  release(again);
+}
+
+TEST_F(RegionTest, ClearingKeepsWhatOutputRefersToAndWhatThePageHasBesides) {
+  char* p = allocate(3);
+  std::memset(p, 'a', 3 * kPage);
+  ASSERT_EQ(refer(p + kPage, kPage), kPage);
+  region_.clear(reinterpret_cast<std::byte*>(p + 100 * kSmall), 2 * kPage);  // part of the first, the second, part of the third
+  EXPECT_EQ(p[100 * kSmall - 1], 'a');
+  EXPECT_EQ(p[100 * kSmall], 0);
+  EXPECT_EQ(p[2 * kPage + 100 * kSmall - 1], 0);
+  EXPECT_EQ(p[2 * kPage + 100 * kSmall], 'a');
+  EXPECT_EQ(p[kPage], 0);
+  EXPECT_EQ(seen(p + kPage)[0], 'a') << "not sent yet";
+  unrefer(p + kPage);
+  region_.clear(reinterpret_cast<std::byte*>(p), 3 * kPage);
+  std::memset(p, 'd', 3 * kPage);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(refer(p + i * kPage, kPage), kPage) << i;
+    unrefer(p + i * kPage);
+  }
+  release(p);
+}
+
+TEST_F(RegionTest, APageThatTheProgramProtectsIsNotMadeNew) {
+  char* p = allocate(1);
+  region_.set_apart(reinterpret_cast<std::byte*>(p), kPage);
+  std::memset(p, 'a', kPage);
+  region_.clear(reinterpret_cast<std::byte*>(p), kPage);
+  EXPECT_EQ(p[7], 0);
+  EXPECT_EQ(refer(p, kPage), 0u);
+  release(p);
 }
 
 }  // namespace
