@@ -2,6 +2,7 @@
 
     overwrite  fills it with other bytes        free  gives it back and allocates another        again  sends it twice
     fork       a child overwrites and frees it, then the parent does        exit  ends the process (the last of them)
+    confine    sends it twice, the second time under a seccomp filter that kills for anything out of the ordinary (the last of them, too)
 
 Each connection carries one buffer whose byte at i belongs to 4 KiB page i // 4096 and to the connection; the server answers with the
 SHA-256 of what it got. `serve` ends after the connection that says so.
@@ -11,6 +12,8 @@ import os
 import socket
 import struct
 import sys
+
+import confine
 
 
 def content(megabytes, number):
@@ -72,16 +75,19 @@ def send(host, port, megabytes, whats):
     for number, what in enumerate(whats):
         sock = socket.create_connection((host, port))
         buffer = content(megabytes, number)
-        wanted = digest(buffer if what != "again" else buffer + buffer)
+        twice = what in ("again", "confine")
+        wanted = digest(buffer + buffer if twice else buffer)
         last, silent = number == len(whats) - 1, what == "exit"
-        sock.sendall(struct.pack(">QBB", len(buffer) * (2 if what == "again" else 1), last, silent))
+        sock.sendall(struct.pack(">QBB", len(buffer) * (2 if twice else 1), last, silent))
         if silent:
             sock.sendall(buffer)
             sock.sendall(wanted)
             buffer[:] = b"e" * len(buffer)
             os._exit(0)
         sock.sendall(buffer)
-        if what == "again":
+        if what == "confine":
+            confine.be_modest()
+        if twice:
             sock.sendall(buffer)
         buffer = abuse(what, buffer)
         if sock.recv(32, socket.MSG_WAITALL) != wanted:
