@@ -154,6 +154,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::check(apart.first() == joined.first());
   uint32_t sent = 0, bytes = 0;
   uint16_t usual = 1000;
+  uint32_t clock = 1;  // a peer's timestamps do not go back (RFC 7323, 5.4): what PAWS rejects depends on what was acknowledged when
   while (!in.empty() && bytes < kMostBytes) {
     std::vector<std::vector<std::byte>> frames;
     const uint8_t how = in.u8();
@@ -162,6 +163,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       s.acknowledgment = apart.first();
       s.sequence = kIss + 1 + sent;
       s.length = usual;
+      s.ts_value = clock;
       const uint8_t what = in.u8();
       switch (what % 16) {
         case 0: s.length = usual = static_cast<uint16_t>(1 + in.u16() % 1448); break;
@@ -170,7 +172,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         case 3: s.flags = in.u8(); break;
         case 4: s.flags = static_cast<uint8_t>(0x10 | (in.u8() & 0x09)); break;
         case 5: s.wrong = true; break;
-        case 6: s.ts_value = in.u8(); break;
+        case 6: s.ts_value = clock += in.u8(); break;
         case 7: s.tos = in.u8(); break;
         case 8: s.acknowledgment += in.u8(); break;
         default: break;
