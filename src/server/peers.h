@@ -77,6 +77,7 @@ struct Passage : ListNode<Passage> {
     Channel* home = nullptr;  // nullptr: its process is gone
     uint32_t slot = 0;
     uint64_t told = 0;        // bytes written at this end, as far as the stack knows
+    bool stood_still = false;  // while the passage was to be left
   };
   End ends[2];  // by side
   uint32_t side_of(const Socket& s) const { return ends[0].socket == &s ? 0 : 1; }

@@ -4,7 +4,8 @@
 //   consider_passage: revoke both tx_locks --> enter_passage: feed what is in the rings, until nothing is under way in the stack
 //        --> open_passage: kModePassing, locks given back
 //   leave_passage: revoke all four locks --free?--> finish_passage: tell the stack what was passed, keep what was not read as input,
-//        kModeShared; or wait, at most kPassagePatience, and reset the connection: the holder may have bytes half read or half written
+//        kModeShared; or wait, at most kPassagePatience, and reset the connection: the holder may have bytes half read or half written.
+//        While one end stands still, the other one has its locks back: a call that does not wait is not to wait for somebody else's process
 //
 // What the program has not read when the passage begins stays in its input ring, and is read first. What it puts into its output ring
 // while the passage lasts (shutdown, urgent data) comes after everything in the passage: it ends it.
@@ -21,6 +22,7 @@ namespace {
 constexpr Duration kSettleTime = Duration::ms(5);
 constexpr uint8_t kMostTries = 16;
 constexpr Duration kPassagePatience = Duration::seconds(2);
+constexpr Duration kLongCall = Duration::ms(20);  // who holds a lock for longer is not in the middle of a copy, but stands still
 constexpr uint64_t kMostPassed = uint64_t{1} << 60;  // bytes: more than a connection lives to pass, and sums of it stay numbers
 constexpr uint32_t kPiece = 64 * 1024;       // of unread bytes: what finds room in an input pool at once
 
@@ -232,28 +234,53 @@ Socket::Passed Socket::passed() const {
 
 // --- leaving ---
 
+namespace {
+
+// True: nobody of that process is in the passage, or will be.
+bool revoke_locks(Passage::End& e) {
+  if (e.home == nullptr) return true;
+  abi::SocketShared& s = e.home->shared(e.slot);
+  const bool tx_free = ipc::revoke(s.tx_lock), rx_free = ipc::revoke(s.rx_lock);
+  return tx_free && rx_free;
+}
+
+void give_back_locks(Passage::End& e) {
+  if (e.home == nullptr) return;
+  ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
+  ipc::end_revocation(e.home->shared(e.slot).rx_lock, true);
+}
+
+}  // namespace
+
 bool Socket::leave_passage() {
   if (passage_ == nullptr) return true;
   if (passage_->state == Passage::State::entering) {
     abandon_passage();
     return true;
   }
-  if (passage_->state == Passage::State::open) {
-    passage_->state = Passage::State::leaving;
-    passage_->deadline = ctx_.now + kPassagePatience;
-    for (Passage::End& e : passage_->ends) e.socket->expect_locks(passage_->deadline);
+  Passage& p = *passage_;
+  if (p.state == Passage::State::open) {
+    p.state = Passage::State::leaving;
+    p.deadline = ctx_.now + kPassagePatience;
+    for (Passage::End& e : p.ends) e.socket->expect_locks(ctx_.now + kLongCall);
   }
-  bool all_free = true;
-  for (Passage::End& e : passage_->ends) {
-    if (e.home == nullptr) continue;
-    abi::SocketShared& s = e.home->shared(e.slot);
-    const bool tx_free = ipc::revoke(s.tx_lock), rx_free = ipc::revoke(s.rx_lock);
-    all_free = all_free && tx_free && rx_free;
-    // The other client has waited for this one, and is not to do so again.
-    if (!(tx_free && rx_free) && ctx_.now >= passage_->deadline) e.home->forbid_peers();
+  const bool free[2] = {revoke_locks(p.ends[0]), revoke_locks(p.ends[1])};
+  if (free[0] && free[1]) return finish_passage(false);
+  if (ctx_.now < p.deadline - kPassagePatience + kLongCall) return false;
+  const bool known = p.ends[0].stood_still || p.ends[1].stood_still;
+  for (uint32_t side : {0u, 1u}) {
+    Passage::End& e = p.ends[side];
+    if (!known) e.stood_still = !free[side];
+    e.socket->expect_locks(p.deadline);
   }
-  if (all_free) return finish_passage(false);
-  if (ctx_.now < passage_->deadline) return false;
+  if (ctx_.now < p.deadline) {
+    for (uint32_t side : {0u, 1u})
+      if (free[side] && !p.ends[side].stood_still) give_back_locks(p.ends[side]);
+    return false;
+  }
+  // The other client has waited for this one, and is not to do so again.
+  for (uint32_t side : {0u, 1u})
+    if (!free[side] && p.ends[side].stood_still) p.ends[side].home->forbid_peers();
   ++ctx_.counters.forced_moves;
   return finish_passage(true, "one of them does not let go of it");
 }

@@ -263,6 +263,33 @@ TEST_F(PassageTest, LeavingWaitsForAReaderAndNotForEver) {
   EXPECT_NE(words(*first, c).passage, passage);  // somebody may still write there
 }
 
+TEST_F(PassageTest, WhoStandsStillKeepsNobodyElseWaiting) {
+  enter();
+  words(*second, *b).rx_lock = abi::kLockHeld;
+  EXPECT_FALSE(a->leave_passage());
+  EXPECT_NE(words(*first, *a).rx_lock & abi::kLockRevoked, 0u);
+  ctx.now = ctx.now + Duration::ms(20);
+  run();
+  a->mark();
+  run();
+  EXPECT_TRUE(a->in_passage());
+  EXPECT_EQ(words(*first, *a).rx_lock, 0u);
+  EXPECT_EQ(words(*first, *a).tx_lock, 0u);
+  EXPECT_NE(words(*second, *b).tx_lock & abi::kLockRevoked, 0u);  // it is not to come back
+  pass(*first, *a, "meanwhile");
+  words(*first, *a).tx_lock |= abi::kLockHeld;
+  words(*second, *b).rx_lock = abi::kLockRevoked;
+  ring(*b);
+  EXPECT_TRUE(a->in_passage());
+  EXPECT_NE(words(*first, *a).tx_lock & abi::kLockRevoked, 0u);  // its turn to let go
+  words(*first, *a).tx_lock = abi::kLockRevoked;
+  ring(*a);
+  EXPECT_FALSE(a->in_passage());
+  run();
+  EXPECT_EQ(read(*second, *b), "meanwhile");
+  EXPECT_EQ(counters.passages_broken, 0u);
+}
+
 // The program does away with the connection itself: what becomes of it is for the disconnecting call alone.
 TEST_F(PassageTest, TearingItDownWaitsForNobodyAndResetsNothing) {
   enter();
