@@ -50,7 +50,7 @@ struct Attachment {
 };
 
 // How long a client may hold a lock that was revoked.
-inline constexpr Duration kPatience = Duration::ms(200);
+inline constexpr Duration kPatience = Duration::seconds(2);
 
 enum class MoveKind : uint8_t { none, rehome, demote };
 

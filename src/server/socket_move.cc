@@ -5,7 +5,8 @@
 //                        | held                          --> enter_home / enter_kernel_mode --> give_up_slot --> the requester is told
 //                        +--> wait for the doorbell of the holder's unlock, its process's death, or kPatience
 //
-// Past kPatience the server takes the rings anyway: it never trusted them, and only a process that is stopped or hostile suffers.
+// Past kPatience the server takes the rings anyway: it never trusted them. A stream is reset then, for nobody knows what the holder has half
+// read or written, and it would go on with that.
 #include "ipc/lock.h"
 #include "port/api/log.h"
 #include "server/client.h"
@@ -70,9 +71,11 @@ void Socket::expect_no_locks() {
 void Socket::try_move() {
   if (!leave_passage()) return;
   const int old = home_;
+  bool forced = false;
   if (Attachment* h = home(); h != nullptr) {
     if (!locks_free(*h)) {
       if (ctx_.now < move_deadline_) return;
+      forced = true;
       ++ctx_.counters.forced_moves;
       port::log(port::LogLevel::warning, "pid %d does not let go of a socket: it is taken away",
                 static_cast<int>(h->channel->identity().pid));
@@ -89,6 +92,7 @@ void Socket::try_move() {
     if (!enter_home(*move_channel_)) outcome = Errc::too_many;
   }
   if (old >= 0) give_up_slot(attachments_[static_cast<size_t>(old)], demoted ? abi::kModeKernel : abi::kModeMoved);
+  if (forced && type_ == stack::SocketType::tcp) break_connection("a process stands still in the middle of a call");
   end_move(outcome);
 }
 

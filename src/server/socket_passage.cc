@@ -4,7 +4,7 @@
 //   consider_passage: revoke both tx_locks --> enter_passage: feed what is in the rings, until nothing is under way in the stack
 //        --> open_passage: kModePassing, locks given back
 //   leave_passage: revoke all four locks --free?--> finish_passage: tell the stack what was passed, keep what was not read as input,
-//        kModeShared; or wait, at most kPassagePatience, and reset the connection: the holder may have bytes half read or half written.
+//        kModeShared; or wait, at most kPatience, and reset the connection: the holder may have bytes half read or half written.
 //        While one end stands still, the other one has its locks back: a call that does not wait is not to wait for somebody else's process
 //
 // What the program has not read when the passage begins stays in its input ring, and is read first. What it puts into its output ring
@@ -21,7 +21,6 @@ namespace {
 
 constexpr Duration kSettleTime = Duration::ms(5);
 constexpr uint8_t kMostTries = 16;
-constexpr Duration kPassagePatience = Duration::seconds(2);
 constexpr Duration kLongCall = Duration::ms(20);  // who holds a lock for longer is not in the middle of a copy, but stands still
 constexpr uint64_t kMostPassed = uint64_t{1} << 60;  // bytes: more than a connection lives to pass, and sums of it stay numbers
 constexpr uint32_t kPiece = 64 * 1024;       // of unread bytes: what finds room in an input pool at once
@@ -261,12 +260,12 @@ bool Socket::leave_passage() {
   Passage& p = *passage_;
   if (p.state == Passage::State::open) {
     p.state = Passage::State::leaving;
-    p.deadline = ctx_.now + kPassagePatience;
+    p.deadline = ctx_.now + kPatience;
     for (Passage::End& e : p.ends) e.socket->expect_locks(ctx_.now + kLongCall);
   }
   const bool free[2] = {revoke_locks(p.ends[0]), revoke_locks(p.ends[1])};
   if (free[0] && free[1]) return finish_passage(false);
-  if (ctx_.now < p.deadline - kPassagePatience + kLongCall) return false;
+  if (ctx_.now < p.deadline - kPatience + kLongCall) return false;
   const bool known = p.ends[0].stood_still || p.ends[1].stood_still;
   for (uint32_t side : {0u, 1u}) {
     Passage::End& e = p.ends[side];
@@ -343,7 +342,9 @@ bool Socket::finish_passage(bool forced, const char* broken) {
   }
   ctx_.peers->close(p, unread, moved, forced);
   if (!possible) broken = "its passage holds impossible positions";
-  if (broken != nullptr) first.break_connection(broken);
+  if (broken == nullptr) return true;
+  ++ctx_.counters.passages_broken;
+  first.break_connection(broken);
   return true;
 }
 
@@ -360,10 +361,9 @@ void Socket::keep_unread(uint32_t side, uint64_t base, uint64_t from, uint64_t t
   }
 }
 
-// One of the two clients has written where it must not, or is in the middle of a call and stands still. The connection cannot go on.
+// A client has written where it must not, or stands still in the middle of a call. The connection cannot go on.
 void Socket::break_connection(const char* why) {
-  ++ctx_.counters.passages_broken;
-  port::log(port::LogLevel::warning, "a connection between two clients is reset: %s", why);
+  port::log(port::LogLevel::warning, "a connection is reset: %s", why);
   stack::Call call;
   call.op = stack::CallOp::connect;  // to nobody: the other end is reset
   call.socket = id_;

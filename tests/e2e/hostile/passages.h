@@ -80,8 +80,12 @@ class Passages : protected Attacker {
         break;
       case 6: scribble(&p.region.end(0, 0), sizeof(ipc::abi::PassageEnd) * 2 * ipc::abi::kPassages, 1 + below(500)); break;
       case 7: misuse_memory(p.number); break;
-      case 8:  // never to let go
-        if (one_in(20)) store_release(one_in(2) ? map_.socket(slot).tx_lock : map_.socket(slot).rx_lock, uint32_t{ipc::abi::kLockHeld});
+      case 8:  // never to let go, and now and then to stand still with it
+        if (!one_in(20)) break;
+        store_release(one_in(2) ? map_.socket(slot).tx_lock : map_.socket(slot).rx_lock, uint32_t{ipc::abi::kLockHeld});
+        atomic_or(map_.socket(slot).wants, uint32_t{ipc::abi::kWantLeave});
+        ring(slot);
+        if (one_in(4)) usleep(100'000);
         break;
       default:  // out and in again
         atomic_or(map_.socket(slot).wants, uint32_t{ipc::abi::kWantLeave});

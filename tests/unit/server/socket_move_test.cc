@@ -94,6 +94,29 @@ TEST_F(SocketMoveTest, AHolderThatNeverLetsGoIsNotWaitedForForEver) {
   EXPECT_EQ(counters.forced_moves, 1u);
 }
 
+// What it was reading when it was stopped, it may have read when it goes on; the new home would read it once more.
+TEST_F(SocketMoveTest, AStreamTakenFromAHolderIsReset) {
+  Client& first = connect_client();
+  Client& second = connect_client();
+  Socket& s = open(first);
+  receive(s, "hello");
+  run();
+  shared(first, s).rx_lock = abi::kLockHeld;
+  s.attach(*second.channel());
+  ask(1);
+  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ctx.now = ctx.now + Duration::ms(1900);
+  s.mark();
+  run();
+  EXPECT_EQ(protocols.count(stack::CallOp::connect), 0u);  // it may just be without a processor
+  ctx.now = s.move_deadline();
+  s.mark();
+  run();
+  EXPECT_EQ(shared(second, s).mode, uint32_t{abi::kModeShared});
+  EXPECT_EQ(protocols.count(stack::CallOp::connect), 1u);  // to nobody: the other end is reset
+  EXPECT_EQ(s.take_error(), Errc::reset);
+}
+
 TEST_F(SocketMoveTest, MovingHomeTakesUnreadInputAlong) {
   Client& first = connect_client();
   Client& second = connect_client();
