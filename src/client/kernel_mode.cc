@@ -27,7 +27,7 @@ int Socket::error_in_kernel_mode() {
 
 long Socket::send_kernel(int k, IovCursor& data, const SendRequest& request) {
   if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
-  if (request.to != nullptr && kind_ == abi::kKindUdp) return -EOPNOTSUPP;  // the pair has no place for an address
+  if (request.to != nullptr && !is_stream()) return -EOPNOTSUPP;  // the pair has no place for an address
   if (const int error = error_in_kernel_mode(); error != 0) return -error;
   long sent = 0;
   do {

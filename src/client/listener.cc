@@ -34,12 +34,12 @@ bool is_acceptable(const Home& h) { return (load_acquire(h.shared->ready) & abi:
 }  // namespace
 
 int Socket::listen(int k, int backlog) {
-  if (!is_stream()) return -EOPNOTSUPP;
+  if (!is_stream() && !has_many_peers()) return -EOPNOTSUPP;
   control::Request request;
   control::Reply reply;
   request.value = backlog < 0 ? 0 : static_cast<uint32_t>(backlog);
   const int error = control(k, Op::listen, request, reply);
-  if (error != 0) return error;
+  if (error != 0 || has_many_peers()) return error;  // these go on as they are
   kind_ = abi::kKindListener;
   Guard guard(mutex_);
   if (load_relaxed(parts_) == nullptr) join_parts(k);
@@ -150,29 +150,39 @@ int Socket::wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline) {
   }
 }
 
-// From one part. The child's K; -EAGAIN: somebody else was faster; -errno.
-int Socket::accept_at(Home& h, Socket& child, Stock::Flags flags, Address* remote) {
+// From one part; `which`: of a socket with many peers. The child's K; -EAGAIN: somebody else was faster; -errno.
+int Socket::accept_at(Home& h, uint32_t which, Socket& child, Stock::Flags flags, Address* remote) {
   control::Request request;
   control::Reply reply;
   ipc::DescriptorList fds;
   request.op = static_cast<uint32_t>(Op::accept);
   request.slot = h.slot;
   request.generation = h.generation;
+  request.value = which;
   if (Channel::config().kernel_mode) request.flags |= control::kOpenKernelMode;
   if (const int error = h.channel->call(h.engine, request, reply, nullptr, 0, &fds); error != 0) return error;
   Stock::Taken taken;
   if (const int error = take_handed(*h.channel, h.engine, reply, fds, flags, taken); error != 0) return error;
-  if (taken.pair == control::kNoPair && !message_) h.channel->stock(h.engine).grow_for_accept();
-  child.kind_ = message_ ? abi::kKindMessage : abi::kKindTcp;
-  child.message_ = message_;
+  if (taken.pair == control::kNoPair && !is_message()) h.channel->stock(h.engine).grow_for_accept();
+  child.kind_ = is_message() ? abi::kKindMessage : abi::kKindTcp;
+  child.message_ = is_message();
   child.v6_ = v6_;
-  child.local_options_ = local_options() & (kOptOobInline | kOptMessageInfo);
+  child.local_options_ = local_options() & (kOptOobInline | kOptMessageInfo | kOptReceiveInfo);
   child.receive_timeout_ns_ = receive_timeout_ns_;  // Linux children have their listener's
   child.send_timeout_ns_ = send_timeout_ns_;
   child.receive_low_water_ = receive_low_water_;
   child.adopt(h.channel, taken);
   if (remote != nullptr) *remote = reply.remote;
   return taken.fd;
+}
+
+int Socket::peel_off(int k, uint32_t association, Socket& child, bool child_nonblocking, bool child_close_on_exec) {
+  if (!has_many_peers()) return -EINVAL;
+  Home* h = nullptr;
+  if (const int error = home(k, h); error != 0) return error;
+  if (probe_number(k) != 0)
+    if (const int error = h->channel->drop_stock() ? probe_number(k) : -EMFILE; error != 0) return error;
+  return accept_at(*h, association, child, {child_nonblocking, child_close_on_exec}, nullptr);
 }
 
 int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblocking, bool child_close_on_exec, Address* remote) {
@@ -196,7 +206,7 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
       if (const int error = h->channel->drop_stock() ? probe_number(k) : -EMFILE; error != 0) return error;
     const uint32_t turn = count > 1 ? atomic_add(accept_turn_, 1u) : 0;
     for (uint32_t i = 0; i < count; ++i) {
-      const int r = accept_at(*acceptable[(turn + i) % count], child, {child_nonblocking, child_close_on_exec}, remote);
+      const int r = accept_at(*acceptable[(turn + i) % count], 0, child, {child_nonblocking, child_close_on_exec}, remote);
       if (r != -EAGAIN && r != -ENETDOWN) return r;
     }
     if (const uint32_t error = load_relaxed(h->shared->error); error != 0) {

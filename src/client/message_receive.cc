@@ -1,4 +1,4 @@
-// Receiving messages of a connected socket (sctp(7), one-to-one). An entry of the ring is a message or a piece of one; a call gives at
+// Receiving messages (sctp(7)), of one peer or of many. An entry of the ring is a message or a piece of one; a call gives at
 // most one entry, what does not fit comes with the next call, and MSG_EOR marks the end of a message.
 #include <sys/socket.h>
 
@@ -46,7 +46,7 @@ long Socket::take_message(Home& h, ReceiveRequest& request) {
   request.source = Address{};
   std::memcpy(request.source.ip, header.remote_address, sizeof request.source.ip);
   request.source.port = header.remote_port;
-  if ((local_options() & kOptMessageInfo) != 0) {
+  if ((local_options() & (kOptMessageInfo | kOptReceiveInfo)) != 0) {
     request.control.type = header.control_type;
     request.control.length = std::min<uint16_t>(header.control_length, sizeof request.control.bytes);
   }
@@ -63,6 +63,14 @@ long Socket::take_message(Home& h, ReceiveRequest& request) {
   return n;
 }
 
+// As stream_receive_state(): a socket with many peers waits for any.
+int Socket::message_receive_state(Home& h, uint32_t ready, uint32_t error) {
+  if (!has_many_peers()) return stream_receive_state(h, ready, error);
+  if (error == 0) return kWait;
+  const int e = take_error_of(h);
+  return e != 0 ? -e : kWait;
+}
+
 long Socket::receive_message(int k, ReceiveRequest& request) {
   if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
   if ((request.flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
@@ -76,13 +84,14 @@ long Socket::receive_message(int k, ReceiveRequest& request) {
       IovCursor to(request.data);
       return receive_kernel(k, to, request);
     }
+    if (entered == -ENETDOWN && has_many_peers()) return receive_without_server(nonblocking, deadline);
     if (entered < 0) return entered;
     abi::SocketShared& s = *h->shared;
     const Seen seen = look(*h);
     const uint32_t ready = load_acquire(s.ready);
     const uint32_t error = load_acquire(s.error);
     const long taken = take_message(*h, request);
-    const int state = taken == -EAGAIN ? stream_receive_state(*h, ready, error) : 0;
+    const int state = taken == -EAGAIN ? message_receive_state(*h, ready, error) : 0;
     lock.release();
     if (taken != -EAGAIN) {
       if (h->rx_bytes >= load_relaxed(s.rx_report_at)) h->channel->ring(h->engine, h->slot);

@@ -1,4 +1,4 @@
-// Sending messages of a connected socket (sctp(7), one-to-one): header and payload side by side in the output pool, one descriptor each.
+// Sending messages (sctp(7)), to one peer or to many: header and payload side by side in the output pool, one descriptor each.
 // The control message that the program gave goes along unread.
 #include <sys/socket.h>
 
@@ -37,6 +37,15 @@ abi::MessageHeader header_for(const SendRequest& request, size_t payload) {
 
 }  // namespace
 
+// As stream_send_state(). With many peers, a message has to say whose it is: by an address, or by the association in its control message.
+int Socket::message_send_state(Home& h, const SendRequest& request) {
+  if (!has_many_peers()) return stream_send_state(h);
+  if (load_relaxed(h.shared->error) != 0) {
+    if (const int error = take_error_of(h); error != 0) return -error;
+  }
+  return request.to == nullptr && request.control == nullptr ? -EPIPE : 0;
+}
+
 long Socket::send_message(int k, const SendRequest& request) {
   IovCursor data(request.data);
   const size_t payload = data.left();
@@ -52,7 +61,7 @@ long Socket::send_message(int k, const SendRequest& request) {
     if (entered == kKernelMode) return send_kernel(k, data, request);
     if (entered < 0) return entered;
     const Seen seen = look(*h);
-    int state = stream_send_state(*h);
+    int state = message_send_state(*h, request);
     if (state < 0) return state;
     if (state == 0) state = put_record(*h, std::as_bytes(std::span(&header, 1)), data);
     lock.release();

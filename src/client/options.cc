@@ -91,8 +91,9 @@ int give_timeout(void* value, socklen_t* length, int64_t ns) {
 void Socket::note_message_option(int name, const void* value, socklen_t length) {
   constexpr int kEvents = 11, kReceiveInfo = 32;  // SCTP_EVENTS, SCTP_RECVRCVINFO of linux/sctp.h
   if ((name != kEvents && name != kReceiveInfo) || length == 0) return;
-  if (*static_cast<const uint8_t*>(value) != 0) atomic_or(local_options_, uint32_t{kOptMessageInfo});
-  else atomic_and(local_options_, ~uint32_t{kOptMessageInfo});
+  const uint32_t bit = name == kEvents ? kOptMessageInfo : kOptReceiveInfo;
+  if (*static_cast<const uint8_t*>(value) != 0) atomic_or(local_options_, bit);
+  else atomic_and(local_options_, ~bit);
 }
 
 int Socket::set_option(int k, int level, int name, const void* value, socklen_t length) {
@@ -135,7 +136,7 @@ int Socket::get_option(int k, int level, int name, void* value, socklen_t* lengt
   if (level == SOL_SOCKET) {
     switch (name) {
       case SO_ERROR: return give_int(value, length, take_error(k));
-      case SO_TYPE: return give_int(value, length, is_stream() ? SOCK_STREAM : SOCK_DGRAM);
+      case SO_TYPE: return give_int(value, length, is_stream() ? SOCK_STREAM : has_many_peers() ? SOCK_SEQPACKET : SOCK_DGRAM);
       case SO_DOMAIN: return give_int(value, length, v6_ ? AF_INET6 : AF_INET);
       case SO_PROTOCOL:
         if (is_message()) return give_int(value, length, IPPROTO_SCTP);

@@ -150,7 +150,7 @@ int Socket::bytes_available(int k) {
       n = mark - 1 - h->rx_bytes;
     return static_cast<int>(std::min<uint64_t>(n, INT32_MAX));
   }
-  if (kind_ == abi::kKindMessage) return static_cast<int>(message_bytes(*h));
+  if (is_message()) return static_cast<int>(message_bytes(*h));
   collect_errors(*h);
   if (entries_waiting(*h->shared) == 0) return 0;
   const uint32_t length = h->rx.peek(h->shared->rx).length;

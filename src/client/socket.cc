@@ -94,12 +94,12 @@ int Socket::connect(int k, const Address& remote, bool nonblocking) {
   if (!connecting_ && post_connect(k, remote, nonblocking)) {
     connecting_ = true;
     if (nonblocking) return -EINPROGRESS;
-  } else if (!connecting_) {
+  } else if (!connecting_ || has_many_peers()) {
     control::Request request;
     control::Reply reply;
     request.address = remote;
     const int error = control(k, Op::connect, request, reply);
-    if (error != -EINPROGRESS && (error != -EALREADY || nonblocking)) return error;
+    if (error != -EINPROGRESS && (error != -EALREADY || nonblocking || has_many_peers())) return error;
     connecting_ = true;
     if (nonblocking) {
       Home* h = nullptr;  // over at once, as on loopback: say so now
@@ -139,6 +139,7 @@ int Socket::disconnect(int k) {
 
 int Socket::shutdown(int k, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  if (has_many_peers()) return 0;  // means nothing: associations end by SCTP_EOF, as on Linux
   Home* h = nullptr;
   if (kind_ == abi::kKindTcp || kind_ == abi::kKindMessage) {
     const int entered = enter(k, h);
@@ -215,6 +216,7 @@ int Socket::remote_address(int k, Address& out) {
   if (const int error = home(k, h); error != 0) return error;
   const abi::SocketShared& s = *h->shared;
   const uint32_t ready = h->ready();
+  if (has_many_peers()) return -ENOTCONN;
   if ((ready & abi::kConnected) == 0 || (ready & abi::kHangUp) != 0) return -ENOTCONN;
   out = Address{};
   std::memcpy(out.ip, s.remote_address, sizeof out.ip);
@@ -225,7 +227,7 @@ int Socket::remote_address(int k, Address& out) {
 long Socket::send(int k, const SendRequest& request) {
   if (kind_ == abi::kKindTcp) return send_stream(k, request);
   if (kind_ == abi::kKindListener) return -EPIPE;
-  if (kind_ == abi::kKindMessage) return send_message(k, request);
+  if (is_message()) return send_message(k, request);
   return send_datagram(k, request);
 }
 
@@ -234,7 +236,7 @@ long Socket::receive(int k, ReceiveRequest& request) {
   request.has_source = false;
   if (kind_ == abi::kKindTcp) return receive_stream(k, request);
   if (kind_ == abi::kKindListener) return -ENOTCONN;
-  if (kind_ == abi::kKindMessage) return receive_message(k, request);
+  if (is_message()) return receive_message(k, request);
   return receive_datagram(k, request);
 }
 

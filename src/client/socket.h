@@ -92,7 +92,8 @@ enum LocalOption : uint32_t {
   kOptRecvPktinfo6 = 128, // IPV6_RECVPKTINFO
   kOptOrigDst = 256,      // IP_RECVORIGDSTADDR
   kOptCork = 512,         // UDP_CORK
-  kOptMessageInfo = 1024, // SCTP_EVENTS with sctp_data_io_event, or SCTP_RECVRCVINFO
+  kOptMessageInfo = 1024, // SCTP_EVENTS with sctp_data_io_event
+  kOptReceiveInfo = 2048, // SCTP_RECVRCVINFO
 };
 
 struct ListenerParts;
@@ -142,9 +143,13 @@ class Socket {
 
   SocketKind kind() const { return static_cast<SocketKind>(kind_); }
   // SOCK_STREAM.
-  bool is_stream() const { return kind_ == ipc::abi::kKindTcp || kind_ == ipc::abi::kKindListener || is_message(); }
+  bool is_stream() const {
+    return kind_ == ipc::abi::kKindTcp || kind_ == ipc::abi::kKindListener || kind_ == ipc::abi::kKindMessage;
+  }
   // Of the protocol that keeps the bounds of messages (or a listener of it).
-  bool is_message() const { return message_ || kind_ == ipc::abi::kKindMessage; }
+  bool is_message() const { return message_ || kind_ == ipc::abi::kKindMessage || has_many_peers(); }
+  // SOCK_SEQPACKET: one-to-many (sctp(7)).
+  bool has_many_peers() const { return kind_ == ipc::abi::kKindMessages; }
   bool is_listener() const { return kind_ == ipc::abi::kKindListener; }
   bool v6() const { return v6_; }
 
@@ -153,6 +158,8 @@ class Socket {
   int listen(int k, int backlog);
   // Accepts into `child` (not open). Returns the child's K, or -errno. `remote` may be nullptr.
   int accept(int k, Socket& child, bool nonblocking, bool child_nonblocking, bool child_close_on_exec, Address* remote);
+  // Takes an association out of a socket with many peers into `child` (not open). Returns the child's K, or -errno.
+  int peel_off(int k, uint32_t association, Socket& child, bool child_nonblocking, bool child_close_on_exec);
   // Waits for the outcome unless nonblocking (-EINPROGRESS). -EALREADY, -EISCONN, -ECONNREFUSED, … as connect(2).
   int connect(int k, const Address& remote, bool nonblocking);
   int disconnect(int k);                       // connect to AF_UNSPEC
@@ -259,6 +266,8 @@ class Socket {
   long send_message(int k, const SendRequest& request);
   long receive_message(int k, ReceiveRequest& request);
   long take_message(Home& h, ReceiveRequest& request);
+  int message_send_state(Home& h, const SendRequest& request);
+  int message_receive_state(Home& h, uint32_t ready, uint32_t error);
   static uint32_t message_bytes(Home& h);
   void note_message_option(int name, const void* value, socklen_t length);
   long take_queued_error(ReceiveRequest& request);
@@ -303,7 +312,7 @@ class Socket {
   void delete_parts();
   bool is_any_acceptable(const Home& main) const;
   int wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline);
-  int accept_at(Home& h, Socket& child, Stock::Flags flags, Address* remote);
+  int accept_at(Home& h, uint32_t which, Socket& child, Stock::Flags flags, Address* remote);
 
   // --- socket.cc ---
   static int probe_number(int k);

@@ -16,11 +16,13 @@ using stack::CallResult;
 using stack::Event;
 using stack::failure;
 
-constexpr stack::Service kOffers[] = {{stack::SocketType::sctp, stack::Style::message, IPPROTO_SCTP, "sctp (usrsctp)"}};
+constexpr stack::Service kOffers[] = {
+    {stack::SocketType::sctp, stack::Style::message, IPPROTO_SCTP, "sctp (usrsctp)"},
+    {stack::SocketType::sctp_many, stack::Style::message, 0, "sctp, one-to-many (usrsctp)", true},
+};
 constexpr uint32_t kMaxBacklog = 4096;
 constexpr uint32_t kOwnQueue = 128;   // of usrsctp, which aborts what does not fit
 constexpr int kPortsToTry = 64;
-constexpr Duration kLinger = Duration::seconds(300);  // usrsctp's bound on a shutdown
 
 SctpSocket& mine(stack::Socket& s) { return static_cast<SctpSocket&>(s); }
 
@@ -28,9 +30,9 @@ SctpSocket& mine(stack::Socket& s) { return static_cast<SctpSocket&>(s); }
 
 std::span<const stack::Service> UsrsctpServer::offers() const { return kOffers; }
 
-Result<stack::Socket*> UsrsctpServer::make_socket(const stack::Call&) {
-  auto s = std::make_unique<SctpSocket>();
-  s->so = usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, nullptr, nullptr, 0, nullptr);
+Result<stack::Socket*> UsrsctpServer::make_socket(const stack::Call& call) {
+  auto s = std::make_unique<SctpSocket>(call.type);
+  s->so = usrsctp_socket(AF_CONN, s->many() ? SOCK_SEQPACKET : SOCK_STREAM, IPPROTO_SCTP, nullptr, nullptr, 0, nullptr);
   if (s->so == nullptr || !set_up(s->so, least_mtu())) {
     if (s->so != nullptr) usrsctp_close(s->so);
     return Errc::no_memory;
@@ -48,6 +50,7 @@ void UsrsctpServer::destroy(stack::Socket& any, bool) {
   for (SctpSocket* child : s.waiting) child->parent = nullptr;  // only when the whole stack goes
   if (s.path != nullptr) --s.path->sockets;
   std::erase(marked_, &s);
+  std::erase(peeled_, &s);
   --sockets_;
   delete &s;
 }
@@ -58,10 +61,10 @@ CallResult UsrsctpServer::call(stack::Socket& any, const stack::Call& call) {
   CallResult result;
   switch (call.op) {
     case CallOp::bind: result = bind(s, call); break;
-    case CallOp::connect: result = connect(s, call); break;
-    case CallOp::accept: return accept(s);
+    case CallOp::connect: result = s.many() ? connect_one(s, call) : connect(s, call); break;
+    case CallOp::accept: result = s.many() ? peel_off(s, static_cast<uint32_t>(call.number)) : accept(s); break;
     case CallOp::listen: result.error = listen(s, call.number); break;
-    case CallOp::send_message: result.error = send(s, call); break;
+    case CallOp::send_message: result.error = s.many() ? send_to(s, call) : send(s, call); break;
     case CallOp::consumed:  // there is room again
       if (deliver_pending(s)) receive(s);
       break;
@@ -142,12 +145,13 @@ CallResult UsrsctpServer::connect(SctpSocket& s, const stack::Call& call) {
 Errc UsrsctpServer::listen(SctpSocket& s, int64_t backlog) {
   if (s.established || s.connecting || s.so == nullptr) return Errc::invalid;
   s.backlog = static_cast<uint32_t>(std::clamp<int64_t>(backlog, 0, kMaxBacklog));
-  if (s.listening) return Errc::ok;
+  if (s.listening && !s.many()) return Errc::ok;
   if (s.local.port == 0) {
     if (const Errc e = bind_port(s, 0); e != Errc::ok) return e;
   }
-  if (usrsctp_listen(s.so, static_cast<int>(std::max(s.backlog, kOwnQueue))) != 0) return to_errc(errno);
-  s.listening = true;
+  if (usrsctp_listen(s.so, s.many() ? static_cast<int>(s.backlog) : static_cast<int>(std::max(s.backlog, kOwnQueue))) != 0)
+    return to_errc(errno);
+  s.listening = !s.many() || s.backlog > 0;  // 0: no new associations, sctp(7)
   return Errc::ok;
 }
 
@@ -168,20 +172,26 @@ CallResult UsrsctpServer::accept(SctpSocket& s) {
 
 uint32_t UsrsctpServer::send_space(const stack::Socket& any) const {
   const auto& s = static_cast<const SctpSocket&>(any);
-  return s.so != nullptr && s.established && !s.blocked && !s.write_shut ? UINT32_MAX : 0;
+  return s.so != nullptr && (s.established || s.many()) && !s.blocked && !s.write_shut ? UINT32_MAX : 0;
 }
 
-// usrsctp copies the message, all of it or nothing.
+Result<sctp_linux::SendInfo> UsrsctpServer::send_info(const SctpSocket& s, const stack::Call& call) const {
+  if (call.message == nullptr || call.message->control_length == 0) return s.defaults;
+  return sctp_linux::read_send_info(call.message->control_type,
+                                    ByteSpan(reinterpret_cast<const std::byte*>(call.message->control), call.message->control_length));
+}
+
 Errc UsrsctpServer::send(SctpSocket& s, const stack::Call& call) {
   if (s.connecting) return Errc::again;
   if (s.so == nullptr || !s.established || s.write_shut) return s.established ? Errc::broken_pipe : Errc::not_connected;
-  sctp_linux::SendInfo info = s.defaults;
-  if (call.message != nullptr && call.message->control_length > 0) {
-    const ByteSpan control(reinterpret_cast<const std::byte*>(call.message->control), call.message->control_length);
-    auto read = sctp_linux::read_send_info(call.message->control_type, control);
-    if (!read) return read.error();
-    info = *read;
-  }
+  auto info = send_info(s, call);
+  if (!info) return info.error();
+  info->association = 0;  // means nothing here
+  return hand_on(s, call, *info, nullptr);
+}
+
+// Gives usrsctp the message, which it copies, all of it or nothing. `to`: nullptr for the connected peer, or the association of `info`.
+Errc UsrsctpServer::hand_on(SctpSocket& s, const stack::Call& call, const sctp_linux::SendInfo& info, const Peer* to) {
   sctp_sendv_spa spa{};
   spa.sendv_flags = SCTP_SEND_SNDINFO_VALID;
   spa.sendv_sndinfo.snd_sid = info.stream;
@@ -189,6 +199,7 @@ Errc UsrsctpServer::send(SctpSocket& s, const stack::Call& call) {
                                                       (info.abort ? SCTP_ABORT : 0));
   spa.sendv_sndinfo.snd_ppid = info.protocol;
   spa.sendv_sndinfo.snd_context = info.context;
+  spa.sendv_sndinfo.snd_assoc_id = info.association;
   if (info.lifetime_ms > 0) {
     spa.sendv_flags |= SCTP_SEND_PRINFO_VALID;
     spa.sendv_prinfo.pr_policy = SCTP_PR_SCTP_TTL;
@@ -196,7 +207,9 @@ Errc UsrsctpServer::send(SctpSocket& s, const stack::Call& call) {
   }
   const ByteSpan bytes = up().read(call.data);
   if (bytes.size() != call.data.length) return Errc::invalid;
-  if (usrsctp_sendv(s.so, bytes.data(), bytes.size(), nullptr, 0, &spa, sizeof spa, SCTP_SENDV_SPA, 0) >= 0) {
+  sockaddr_conn address = to != nullptr ? conn_address(to->port, to->path) : sockaddr_conn{};
+  const void* data = bytes.empty() ? "" : static_cast<const void*>(bytes.data());  // nullptr would be refused
+  if (usrsctp_sendv(s.so, data, bytes.size(), to != nullptr ? reinterpret_cast<sockaddr*>(&address) : nullptr, to != nullptr ? 1 : 0, &spa, sizeof spa, SCTP_SENDV_SPA, 0) >= 0) {
     services().counters().payload_bytes_copied += bytes.size();
     return Errc::ok;
   }
@@ -207,11 +220,13 @@ Errc UsrsctpServer::send(SctpSocket& s, const stack::Call& call) {
 
 Errc UsrsctpServer::shutdown(SctpSocket& s, int64_t how) {
   if (how < 1 || how > 3) return Errc::invalid;
+  if (s.many()) return Errc::not_supported;
   if (s.listening && (how & 1) != 0) return stop_listening(s), Errc::ok;
   if (s.so == nullptr || !s.established) return s.established ? Errc::ok : Errc::not_connected;
   if ((how & 2) != 0 && !s.write_shut) {  // as sctp(7): it ends both directions once everything was sent
     s.write_shut = true;
-    (void)usrsctp_shutdown(s.so, SHUT_WR);
+    if (!s.peeled) return (void)usrsctp_shutdown(s.so, SHUT_WR), Errc::ok;
+    order(s.so, 0, SCTP_EOF);
   }
   return Errc::ok;
 }
@@ -226,7 +241,8 @@ void UsrsctpServer::release(SctpSocket& s, bool abort) {
   }
   usrsctp_close(s.so);
   s.so = nullptr;
-  if (s.established || s.connecting) --associations_;
+  if (s.many()) leave_all(s);
+  else if (s.established || s.connecting) --associations_;
   s.connecting = false;
   linger_until_ = services().now() + kLinger;
   keep_ticking();
@@ -260,9 +276,10 @@ void UsrsctpServer::describe(const stack::Socket& any, Instant, stack::SocketInf
   info.send_buffer = usrsctp_sysctl_get_sctp_sendspace();
   info.receive_buffer = usrsctp_sysctl_get_sctp_recvspace();
   const tcp::State state = s.listening ? tcp::State::listen : s.connecting ? tcp::State::syn_sent
-                           : s.established && s.so != nullptr ? tcp::State::established : tcp::State::closed;
+                           : (s.established || !s.associations.empty()) && s.so != nullptr ? tcp::State::established
+                                                                                          : tcp::State::closed;
   info.tcp_state = static_cast<uint8_t>(state);
-  if (!s.listening) return;
+  if (!s.listening || s.many()) return;
   info.receive_queue = static_cast<uint32_t>(s.waiting.size());
   info.send_queue = s.backlog;
 }
@@ -271,6 +288,7 @@ void UsrsctpServer::for_each_counter(stack::CounterVisitor& visitor) const {
   visitor.on_counter("sctp_sockets", sockets_);
   visitor.on_counter("sctp_associations", associations_);
   visitor.on_counter("sctp_paths", paths_.size());
+  visitor.on_counter("drop_sctp_no_association", lost_);
 }
 
 }  // namespace ferry::foreign

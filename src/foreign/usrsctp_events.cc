@@ -36,7 +36,7 @@ void UsrsctpServer::look_at_marked() {
 }
 
 void UsrsctpServer::look_at(SctpSocket& s) {
-  if (s.listening) {
+  if (s.listening && !s.many()) {
     while (s.waiting.size() <= s.backlog) {  // more wait in usrsctp's own queue
       sockaddr_conn remote{};
       socklen_t length = sizeof remote;
@@ -58,37 +58,44 @@ void UsrsctpServer::look_at(SctpSocket& s) {
 // An association that a listener got. Without room, or for an address that it is not bound to, it is aborted.
 void UsrsctpServer::take_child(SctpSocket& listener, usrsctp_socket_t* so, Path& path, uint16_t remote_port) {
   const bool wanted = listener.local.address.is_any() || listener.local.address == wire::IpAddress::from(path.local);
-  auto* child = new SctpSocket;
+  SctpSocket* child = adopt(listener, so, {&path, remote_port}, wanted);
+  if (child == nullptr) return;
+  usrsctp_set_non_blocking(so, 1);
+  child->parent = &listener;
+  listener.waiting.push_back(child);
+  up().on_acceptable(listener.owner);
+  up().on_events(child->owner, bit(Event::established) | bit(Event::writable));
+}
+
+// A socket for an association that has come out of another's. nullptr: nobody has room for it, or it is not wanted, and it was aborted.
+SctpSocket* UsrsctpServer::adopt(SctpSocket& parent, usrsctp_socket_t* so, const Peer& peer, bool wanted) {
+  auto* child = new SctpSocket(stack::SocketType::sctp);
   ++sockets_;
   ++associations_;
   child->server = this;
   child->so = so;
   child->established = true;
-  child->path = &path;
-  ++path.sockets;
-  child->local = {wire::IpAddress::from(path.local), listener.local.port};
-  child->remote = {wire::IpAddress::from(path.remote), remote_port};
-  child->linger_s = listener.linger_s;
-  child->subscriptions = listener.subscriptions;
-  child->wants_receive_info = listener.wants_receive_info;
-  child->defaults = listener.defaults;
+  child->path = peer.path;
+  ++peer.path->sockets;
+  child->local = {wire::IpAddress::from(peer.path->local), parent.local.port};
+  child->remote = peer.endpoint();
+  child->linger_s = parent.linger_s;
+  child->subscriptions = parent.subscriptions;
+  child->wants_receive_info = parent.wants_receive_info;
+  child->defaults = parent.defaults;
   keep_ticking();
   const bool room = wanted && !services().is_full() && services().add(*child).ok();
-  if (room) child->owner = up().on_incoming(listener.owner, child->id, child->local, child->remote);
-  if (child->owner == 0) return destroy(*child, true);
-  usrsctp_set_non_blocking(so, 1);
+  if (room) child->owner = up().on_incoming(parent.owner, child->id, child->local, child->remote);
+  if (child->owner == 0) return destroy(*child, true), nullptr;
   usrsctp_set_upcall(so, upcall, child);
-  child->parent = &listener;
-  listener.waiting.push_back(child);
-  up().on_acceptable(listener.owner);
-  up().on_events(child->owner, bit(Event::established) | bit(Event::writable));
   upcall(so, child, 0);  // what has come already
+  return child;
 }
 
 // Takes what usrsctp has, until the host refuses.
 void UsrsctpServer::receive(SctpSocket& s) {
-  alignas(sctp_assoc_change) std::byte buffer[kPiece];
-  while (s.so != nullptr && !s.has_pending && !s.listening) {
+  std::byte buffer[kPiece];
+  while (s.so != nullptr && !s.has_pending && (!s.listening || s.many())) {
     sockaddr_conn from{};
     socklen_t from_length = sizeof from;
     sctp_recvv_rn info{};
@@ -98,17 +105,20 @@ void UsrsctpServer::receive(SctpSocket& s) {
     const ssize_t n = usrsctp_recvv(s.so, buffer, sizeof buffer, reinterpret_cast<sockaddr*>(&from), &from_length, &info, &info_length,
                                     &info_type, &flags);
     if (n < 0) {
-      if (errno == EAGAIN || (s.connecting && errno == ENOTCONN)) return;
+      if (errno == EAGAIN || s.many() || (s.connecting && errno == ENOTCONN)) return;
       return fail(s, to_errc(errno));
     }
-    if (n == 0) return on_peer_closed(s);
+    if (n == 0) return s.many() ? void() : on_peer_closed(s);
     const ByteSpan bytes(buffer, static_cast<size_t>(n));
+    Peer peer{s.path, s.remote.port};
+    if (s.many()) peer = {known(from.sconn_addr), ntohs(from.sconn_port)};
+    if (peer.path == nullptr) continue;  // of one that is long gone
     if ((flags & MSG_NOTIFICATION) != 0) {
-      on_notification(s, bytes);
+      on_notification(s, peer, bytes, (flags & MSG_EOR) != 0);
       continue;
     }
     MessageInfo message;
-    message.remote = s.remote;
+    message.remote = peer.endpoint();
     if ((flags & MSG_EOR) != 0) message.flags |= MessageInfo::kEnd;
     if (info_type == SCTP_RECVV_RCVINFO) {  // libferry gives it to a program that has asked
       sctp_rcvinfo r;
@@ -122,6 +132,10 @@ void UsrsctpServer::receive(SctpSocket& s) {
       given.tsn = r.rcv_tsn;
       given.cumulative_tsn = r.rcv_cumtsn;
       given.association = r.rcv_assoc_id;
+      if (s.many()) {
+        const auto it = s.associations.find(r.rcv_assoc_id);
+        if (it == s.associations.end() || it->second.unwanted) continue;
+      }
       message.control_type = s.wants_receive_info ? sctp_linux::kReceive : sctp_linux::kSendReceive;
       message.control_length = static_cast<uint16_t>(sctp_linux::write_receive_info(
           message.control_type, given, MutableByteSpan(reinterpret_cast<std::byte*>(message.control), sizeof message.control)));
@@ -145,51 +159,6 @@ bool UsrsctpServer::deliver_pending(SctpSocket& s) {
   s.has_pending = false;
   s.pending = {};
   return true;
-}
-
-void UsrsctpServer::on_notification(SctpSocket& s, ByteSpan bytes) {
-  if (sctp_assoc_change n; bytes.size() >= sizeof n) {
-    std::memcpy(&n, bytes.data(), sizeof n);
-    if (n.sac_type == SCTP_ASSOC_CHANGE)
-      return on_change(s, n.sac_state, n.sac_error, n.sac_outbound_streams, n.sac_inbound_streams, n.sac_assoc_id);
-  }
-  sctp_shutdown_event n;
-  if (bytes.size() < sizeof n) return;
-  std::memcpy(&n, bytes.data(), sizeof n);
-  if (n.sse_type != SCTP_SHUTDOWN_EVENT || !s.subscriptions.shutdown()) return;
-  std::byte out[sctp_linux::kMaxNotification];
-  MessageInfo info;
-  info.remote = s.remote;
-  info.flags = MessageInfo::kEnd | MessageInfo::kNotification;
-  (void)deliver(s, info, ByteSpan(out, sctp_linux::write_shutdown(n.sse_assoc_id, out)));
-}
-
-void UsrsctpServer::on_change(SctpSocket& s, uint16_t state, uint16_t error, uint16_t out_streams, uint16_t in_streams,
-                              uint32_t association) {
-  using sctp_linux::Change;
-  s.association = association;
-  Change change = Change::up;
-  switch (state) {
-    case SCTP_COMM_UP: break;
-    case SCTP_COMM_LOST: change = Change::lost; break;
-    case SCTP_RESTART: change = Change::restart; break;
-    case SCTP_SHUTDOWN_COMP: change = Change::shut_down; break;
-    default: change = Change::not_started; break;
-  }
-  if (s.subscriptions.association()) {
-    std::byte out[sctp_linux::kMaxNotification];
-    MessageInfo info;
-    info.remote = s.remote;
-    info.flags = MessageInfo::kEnd | MessageInfo::kNotification;
-    const size_t n = sctp_linux::write_association_change(change, error, out_streams, in_streams, association, out);
-    (void)deliver(s, info, ByteSpan(out, n));
-  }
-  if (change == Change::up && s.connecting) {
-    s.connecting = false;
-    s.established = true;
-    up().on_events(s.owner, bit(Event::established) | bit(Event::writable));
-  }
-  if (change == Change::lost || change == Change::not_started) fail(s, s.connecting ? Errc::refused : Errc::reset);
 }
 
 // The peer has ended the association, and everything of it was delivered.

@@ -2,9 +2,9 @@
 #include <usrsctp.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "foreign/usrsctp_server.h"
+#include "foreign/usrsctp_option_bytes.h"
 #include "foreign/usrsctp_values.h"
 
 namespace ferry::foreign {
@@ -13,17 +13,23 @@ namespace {
 using stack::Option;
 namespace lx = sctp_linux;
 
-// What the program gives is an int, or a structure with the association in front.
-Result<uint32_t> last_number(ByteSpan value) {
-  if (value.size() != 4 && value.size() != 8) return Errc::invalid;
-  uint32_t n = 0;
-  std::memcpy(&n, value.data() + value.size() - 4, 4);
-  return n;
+Errc set_number(usrsctp_socket_t* so, int name, ByteSpan value) {
+  auto n = last_number(value);
+  return n ? pass(so, name, &*n, sizeof *n) : n.error();
 }
 
-Errc pass(usrsctp_socket_t* so, int name, const void* value, size_t length) {
-  if (so == nullptr) return Errc::invalid;
-  return usrsctp_setsockopt(so, IPPROTO_SCTP, name, value, static_cast<socklen_t>(length)) == 0 ? Errc::ok : to_errc(errno);
+// usrsctp's number of a kind that it is told of only when somebody wants it; 0: it always tells, or never.
+uint16_t own_event(lx::Kind kind) {
+  switch (kind) {
+    case lx::Kind::address: return SCTP_PEER_ADDR_CHANGE;
+    case lx::Kind::send_failure:
+    case lx::Kind::send_failure_event: return SCTP_SEND_FAILED_EVENT;
+    case lx::Kind::remote_error: return SCTP_REMOTE_ERROR;
+    case lx::Kind::partial_delivery: return SCTP_PARTIAL_DELIVERY_EVENT;
+    case lx::Kind::adaptation: return SCTP_ADAPTATION_INDICATION;
+    case lx::Kind::sender_dry: return SCTP_SENDER_DRY_EVENT;
+    default: return 0;
+  }
 }
 
 }  // namespace
@@ -40,6 +46,8 @@ bool UsrsctpServer::set_up(usrsctp_socket_t* so, uint32_t mtu) {
     event.se_on = 1;
     if (usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_EVENT, &event, sizeof event) != 0) return false;
   }
+  const uint32_t no_interleave = 0;  // of pieces of messages, as on Linux
+  if (usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_FRAGMENT_INTERLEAVE, &no_interleave, sizeof no_interleave) != 0) return false;
   sctp_paddrparams path{};
   path.spp_flags = SPP_PMTUD_DISABLE;
   path.spp_pathmtu = mtu - 32;  // IPv4's header, and SCTP's common one, which usrsctp adds for such addresses
@@ -69,28 +77,20 @@ Result<int64_t> UsrsctpServer::option(const stack::Socket& any, Option option) c
 }
 
 Errc UsrsctpServer::set_protocol_option(SctpSocket& s, int name, ByteSpan value) {
-  switch (lx::option_of(name)) {
+  const lx::Option option = lx::option_of(name);
+  switch (option) {
     case lx::kInitMsg:  // the same in both
       if (value.size() < sizeof(sctp_initmsg)) return Errc::invalid;
       return pass(s.so, SCTP_INITMSG, value.data(), sizeof(sctp_initmsg));
-    case lx::kRtoInfo: {
-      sctp_rtoinfo rto;
-      if (value.size() < sizeof rto) return Errc::invalid;
-      std::memcpy(&rto, value.data(), sizeof rto);
-      rto.srto_assoc_id = 0;
-      return pass(s.so, SCTP_RTOINFO, &rto, sizeof rto);
-    }
-    case lx::kNoDelay:
-    case lx::kDisableFragments: {
+    case lx::kNoDelay: return set_number(s.so, SCTP_NODELAY, value);
+    case lx::kDisableFragments: return set_number(s.so, SCTP_DISABLE_FRAGMENTS, value);
+    case lx::kAdaptation: return set_number(s.so, SCTP_ADAPTATION_LAYER, value);
+    case lx::kPartialDelivery: return set_number(s.so, SCTP_PARTIAL_DELIVERY_POINT, value);
+    case lx::kAutoClose: return s.many() ? set_number(s.so, SCTP_AUTOCLOSE, value) : Errc::not_supported;
+    case lx::kInterleave: {  // of several associations' messages: usrsctp's levels begin there, too
       auto n = last_number(value);
-      if (!n) return n.error();
-      return pass(s.so, lx::option_of(name) == lx::kNoDelay ? SCTP_NODELAY : SCTP_DISABLE_FRAGMENTS, &*n, sizeof *n);
-    }
-    case lx::kMaxSegment: {
-      auto n = last_number(value);
-      if (!n) return n.error();
-      const sctp_assoc_value segment{0, *n};
-      return pass(s.so, SCTP_MAXSEG, &segment, sizeof segment);
+      if (!n || !s.many()) return !n ? n.error() : Errc::not_supported;
+      return *n <= 1 ? pass(s.so, SCTP_FRAGMENT_INTERLEAVE, &*n, sizeof *n) : Errc::invalid;
     }
     case lx::kReceiveInfo: {
       auto n = last_number(value);
@@ -98,73 +98,95 @@ Errc UsrsctpServer::set_protocol_option(SctpSocket& s, int name, ByteSpan value)
       s.wants_receive_info = *n != 0;
       return Errc::ok;
     }
-    case lx::kEvents:
-      s.subscriptions = {};
-      std::memcpy(s.subscriptions.on, value.data(), std::min(value.size(), lx::Subscriptions::kBytes));
-      return Errc::ok;
-    case lx::kDefaultSendParam: {
-      auto info = lx::read_send_info(lx::kSendReceive, value);
+    case lx::kEvents: return subscribe_all(s, value);
+    case lx::kEvent: {
+      auto subscription = lx::read_subscription(value);
+      return subscription ? subscribe(s, *subscription) : subscription.error();
+    }
+    case lx::kDefaultSendParam:
+    case lx::kDefaultSendInfo: {
+      auto info = lx::read_send_info(option == lx::kDefaultSendParam ? lx::kSendReceive : lx::kSend, value);
       if (!info) return info.error();
       s.defaults = *info;
       return Errc::ok;
     }
-    default: return Errc::no_protocol_option;
+    default: return set_association_option(s, name, value);
   }
+}
+
+// Tells usrsctp of the kinds that it is not told of at the beginning.
+Errc UsrsctpServer::subscribe(SctpSocket& s, const lx::Subscription& wish) {
+  const auto kind = static_cast<size_t>(wish.kind);
+  const bool general = wish.association <= lx::kAll || !s.many();
+  if (!general && !s.associations.contains(wish.association)) return Errc::invalid;
+  if (wish.association != lx::kCurrent && general) s.subscriptions.on[kind] = wish.on;
+  for (auto& [id, association] : s.associations)
+    if (id == wish.association || wish.association == lx::kAll || wish.association == lx::kCurrent) association.subscriptions.on[kind] = wish.on;
+  sctp_event event{0, own_event(wish.kind), wish.on};
+  if (event.se_type == 0 || s.so == nullptr) return Errc::ok;
+  if (general && (wish.association != lx::kCurrent || !s.many())) {
+    if (const Errc e = pass(s.so, SCTP_EVENT, &event, sizeof event); e != Errc::ok) return e;
+  }
+  for (const auto& [id, association] : s.associations) {  // usrsctp does not take "all" for every kind
+    event.se_assoc_id = id;
+    if (id == wish.association || wish.association == lx::kAll || wish.association == lx::kCurrent) (void)pass(s.so, SCTP_EVENT, &event, sizeof event);
+  }
+  return Errc::ok;
+}
+
+Errc UsrsctpServer::subscribe_all(SctpSocket& s, ByteSpan value) {
+  if (value.size() > lx::Subscriptions::kBytes) return Errc::invalid;
+  for (size_t kind = 0; kind < lx::Subscriptions::kBytes; ++kind) {
+    const bool on = kind < value.size() && value[kind] != std::byte{0};
+    const bool was = s.subscriptions.on[kind] != 0;
+    if (on == was && s.associations.empty()) continue;
+    if (const Errc e = subscribe(s, {lx::kAll, static_cast<lx::Kind>(kind), on}); e != Errc::ok) return e;
+  }
+  return Errc::ok;
 }
 
 Result<size_t> UsrsctpServer::protocol_option(const stack::Socket& any, int name, MutableByteSpan value, size_t length) const {
   const auto& s = static_cast<const SctpSocket&>(any);
-  const auto give = [&](const void* bytes, size_t n) {
-    n = std::min({n, value.size(), length});
-    std::memcpy(value.data(), bytes, n);
-    return n;
-  };
-  const auto ask = [&](int own_name, size_t n) -> Result<size_t> {
-    std::byte answer[64] = {};
-    socklen_t size = static_cast<socklen_t>(n);
+  const auto number = [&](int own_name) -> Result<size_t> {
+    uint32_t answer = 0;
+    socklen_t size = sizeof answer;
     if (s.so == nullptr) return Errc::invalid;
-    if (usrsctp_getsockopt(s.so, IPPROTO_SCTP, own_name, answer, &size) != 0) return to_errc(errno);
-    return give(answer, size);
+    if (usrsctp_getsockopt(s.so, IPPROTO_SCTP, own_name, &answer, &size) != 0) return to_errc(errno);
+    return give(value, length, &answer, sizeof answer);
   };
   switch (lx::option_of(name)) {
-    case lx::kInitMsg: return ask(SCTP_INITMSG, sizeof(sctp_initmsg));
-    case lx::kRtoInfo: return ask(SCTP_RTOINFO, sizeof(sctp_rtoinfo));
-    case lx::kNoDelay: return ask(SCTP_NODELAY, sizeof(uint32_t));
-    case lx::kDisableFragments: return ask(SCTP_DISABLE_FRAGMENTS, sizeof(uint32_t));
-    case lx::kEvents: return give(s.subscriptions.on, lx::Subscriptions::kBytes);
+    case lx::kInitMsg: {
+      sctp_initmsg answer{};
+      socklen_t size = sizeof answer;
+      if (s.so == nullptr || usrsctp_getsockopt(s.so, IPPROTO_SCTP, SCTP_INITMSG, &answer, &size) != 0) return Errc::invalid;
+      return give(value, length, &answer, sizeof answer);
+    }
+    case lx::kNoDelay: return number(SCTP_NODELAY);
+    case lx::kDisableFragments: return number(SCTP_DISABLE_FRAGMENTS);
+    case lx::kAdaptation: return number(SCTP_ADAPTATION_LAYER);
+    case lx::kPartialDelivery: return number(SCTP_PARTIAL_DELIVERY_POINT);
+    case lx::kInterleave: return number(SCTP_FRAGMENT_INTERLEAVE);
+    case lx::kAutoClose: return s.many() ? number(SCTP_AUTOCLOSE) : Result<size_t>(Errc::not_supported);
+    case lx::kEvents: return give(value, length, s.subscriptions.on, lx::Subscriptions::kBytes);
+    case lx::kEvent: {
+      auto asked = lx::read_subscription(value.first(std::min(length, value.size())));
+      if (!asked) return asked.error();
+      const auto it = s.associations.find(asked->association);
+      asked->on = (it != s.associations.end() ? it->second.subscriptions : s.subscriptions).wants(asked->kind);
+      value[6] = std::byte{asked->on};
+      return size_t{8};
+    }
     case lx::kReceiveInfo: {
       const uint32_t on = s.wants_receive_info;
-      return give(&on, sizeof on);
+      return give(value, length, &on, sizeof on);
     }
-    case lx::kPeerAddresses: return s.remote.port == 0 ? Result<size_t>(Errc::not_connected) : lx::write_addresses(s.remote, value);
-    case lx::kLocalAddresses: return lx::write_addresses(s.local, value);
-    case lx::kMaxSegment: {
-      sctp_assoc_value segment{};
-      socklen_t size = sizeof segment;
-      if (s.so == nullptr || usrsctp_getsockopt(s.so, IPPROTO_SCTP, SCTP_MAXSEG, &segment, &size) != 0) return Errc::invalid;
-      return length == sizeof(uint32_t) ? give(&segment.assoc_value, sizeof segment.assoc_value) : give(&segment, sizeof segment);
-    }
-    case lx::kStatus: {
-      sctp_status own{};
-      socklen_t size = sizeof own;
-      if (s.so == nullptr || usrsctp_getsockopt(s.so, IPPROTO_SCTP, SCTP_STATUS, &own, &size) != 0) return Errc::invalid;
-      lx::Status status;
-      status.established = s.established;
-      status.association = own.sstat_assoc_id;
-      status.window = own.sstat_rwnd;
-      status.unacknowledged = own.sstat_unackdata;
-      status.pending = own.sstat_penddata;
-      status.in_streams = own.sstat_instrms;
-      status.out_streams = own.sstat_outstrms;
-      status.fragmentation_point = own.sstat_fragmentation_point;
-      status.primary = s.remote;
-      status.congestion_window = own.sstat_primary.spinfo_cwnd;
-      status.rtt_ms = own.sstat_primary.spinfo_srtt;
-      status.rto_ms = own.sstat_primary.spinfo_rto;
-      status.mtu = own.sstat_primary.spinfo_mtu;
-      return lx::write_status(status, value);
-    }
-    default: return Errc::no_protocol_option;
+    case lx::kDefaultSendParam: return lx::write_send_info(lx::kSendReceive, s.defaults, value);
+    case lx::kDefaultSendInfo: return lx::write_send_info(lx::kSend, s.defaults, value);
+    case lx::kPeerAddresses: return address_option(s, true, value, length);
+    case lx::kLocalAddresses: return address_option(s, false, value, length);
+    case lx::kStatus: return status_option(s, value, length);
+    case lx::kPathInfo: return path_option(s, value, length);
+    default: return association_option(s, name, value, length);
   }
 }
 

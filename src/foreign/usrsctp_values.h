@@ -6,8 +6,11 @@
 #include <cerrno>
 
 #include "base/result.h"
+#include "base/time.h"
 
 namespace ferry::foreign {
+
+inline constexpr Duration kLinger = Duration::seconds(300);  // usrsctp's bound on a shutdown
 
 inline sockaddr_conn conn_address(uint16_t port, void* path) {
   sockaddr_conn a{};
@@ -15,6 +18,14 @@ inline sockaddr_conn conn_address(uint16_t port, void* path) {
   a.sconn_port = htons(port);
   a.sconn_addr = path;
   return a;
+}
+
+// Ends an association (0: the only one) by SCTP_EOF or SCTP_ABORT. If it is over already, so be it.
+inline void order(struct socket* so, uint32_t association, uint16_t how) {
+  sctp_sndinfo info{};
+  info.snd_flags = how;
+  info.snd_assoc_id = association;
+  (void)usrsctp_sendv(so, "", 0, nullptr, 0, &info, sizeof info, SCTP_SENDV_SNDINFO, 0);
 }
 
 inline Errc to_errc(int number) {

@@ -52,6 +52,7 @@ Path* UsrsctpServer::path_between(wire::Ipv4Address local, wire::Ipv4Address rem
     fresh = std::make_unique<Path>();
     fresh->local = local;
     fresh->remote = remote;
+    known_.insert(fresh.get());
     usrsctp_register_address(fresh.get());
     fresh->used = services().now();
     return fresh.get();
@@ -65,14 +66,13 @@ void UsrsctpServer::forget_unused_paths() {
     Path* path = entry.second.get();
     if (path == nullptr || path->sockets > 0 || services().now() - path->used < kUnused) return false;
     usrsctp_deregister_address(path);
+    known_.erase(path);
     return true;
   });
 }
 
-Path* UsrsctpServer::known(const void* pointer) {
-  for (auto& [key, path] : paths_)
-    if (path.get() == pointer) return path.get();
-  return nullptr;
+Path* UsrsctpServer::known(const void* pointer) const {
+  return known_.contains(pointer) ? static_cast<Path*>(const_cast<void*>(pointer)) : nullptr;
 }
 
 bool UsrsctpServer::on_datagram(const net::Datagram& d) {

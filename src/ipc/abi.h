@@ -92,7 +92,7 @@ enum DatagramFlag : uint32_t {
   kDatagramError = 4,    // input: an ICMP error for the error queue (IP_RECVERR); `reserved` = errno | type << 32 | code << 40
 };
 
-// The same in front of every message, or piece of one, of sockets of kKindMessage. The IPC and libferry carry `control`, they do not
+// The same in front of every message, or piece of one, of sockets of kKindMessage and kKindMessages. The IPC and libferry carry `control`, they do not
 // read it.
 struct MessageHeader {
   uint8_t remote_address[16];  // IPv4-mapped IPv6, network order; all zero in output: the connected peer
@@ -121,7 +121,8 @@ enum SocketMode : uint32_t {
                     // now, and kWantLeave, make the server bring it back to the rings
 };
 
-enum SocketKind : uint32_t { kKindTcp = 1, kKindListener = 2, kKindUdp = 3, kKindIcmp = 4, kKindMessage = 5 /* SCTP, one-to-one */ };
+enum SocketKind : uint32_t { kKindTcp = 1, kKindListener = 2, kKindUdp = 3, kKindIcmp = 4, kKindMessage = 5 /* SCTP, one-to-one */,
+                             kKindMessages = 6 /* SCTP, one-to-many */ };
 
 // State bits in SocketShared::ready, the server's view; the client adds what its own indices tell.
 enum ReadyBit : uint32_t {

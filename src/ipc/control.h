@@ -22,7 +22,7 @@ enum class Op : uint32_t {
   bind,           // slot, local
   listen,         // slot, value = backlog
   connect,        // slot, remote. Reply error in_progress: the outcome comes through the slot
-  accept,         // slot. Reply: slot of the new socket, K as of open_socket, local, remote; error again when none waits
+  accept,         // slot, value = which one (of kKindMessages: its association). Reply: slot of the new socket, K as of open_socket, local, remote; error again when none waits
   shutdown,       // slot, value = SHUT_RD | SHUT_WR | SHUT_RDWR (SHUT_WR of a shared-mode socket goes through its ring)
   set_option,     // slot, level, name, data
   get_option,     // slot, level, name. Reply: data, value = length

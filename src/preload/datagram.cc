@@ -226,7 +226,7 @@ ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, in
     request.ttl = control.ttl;
     if (control.message.length != 0) request.control = &control.message;
   }
-  if (message.msg_name != nullptr && message.msg_namelen != 0 && file->type == SOCK_DGRAM) {
+  if (message.msg_name != nullptr && message.msg_namelen != 0 && file->sends_anywhere()) {
     auto* name = static_cast<const sockaddr*>(message.msg_name);
     int error = client::parse_address(name, message.msg_namelen, file->v6(), to);
     bool to_kernel = error == -ENETUNREACH || (error == 0 && is_kernel_loopback(to));

@@ -11,6 +11,7 @@
 #include "preload/io.h"
 #include "preload/log.h"
 #include "preload/real.h"
+#include "preload/sctp_calls.h"
 #include "preload/socket_file.h"
 
 namespace ferry::preload {
@@ -101,6 +102,7 @@ int set_option(SocketFile& file, int fd, int level, int name, const void* value,
 FERRY_EXPORT int getsockopt(int fd, int level, int name, void* value, socklen_t* length) noexcept {
   FileRef<SocketFile> file = socket_of(fd);
   if (!file) return real().getsockopt(fd, level, name, value, length);
+  if (is_sctp_call(*file, level, name)) return static_cast<int>(to_libc(sctp_get(std::move(file), fd, name, value, length)));
   int result = get_option(*file, fd, level, name, value, length);
   if (is_stale(*file, fd, result)) return real().getsockopt(fd, level, name, value, length);
   return static_cast<int>(to_libc(result));
@@ -109,6 +111,7 @@ FERRY_EXPORT int getsockopt(int fd, int level, int name, void* value, socklen_t*
 FERRY_EXPORT int setsockopt(int fd, int level, int name, const void* value, socklen_t length) noexcept {
   FileRef<SocketFile> file = socket_of(fd);
   if (!file) return real().setsockopt(fd, level, name, value, length);
+  if (is_sctp_call(*file, level, name)) return static_cast<int>(to_libc(sctp_set(std::move(file), fd, name, value, length)));
   int result = set_option(*file, fd, level, name, value, length);
   if (is_stale(*file, fd, result)) return real().setsockopt(fd, level, name, value, length);
   return static_cast<int>(to_libc(result));

@@ -8,6 +8,7 @@
 #include "client/guarded_copy.h"
 #include "preload/destinations.h"
 #include "preload/handover.h"
+#include "preload/hooks_socket.h"
 #include "preload/log.h"
 #include "preload/loopback_twin.h"
 #include "preload/netlink.h"
@@ -17,6 +18,16 @@
 #include "preload/socket_file.h"
 
 namespace ferry::preload {
+
+int install_socket(SocketFile& file, int k, bool nonblocking) {
+  file.nonblocking = nonblocking;
+  file.remember_identity(k);
+  if (fd_table().install(k, &file)) return k;
+  file.socket.close();
+  real().close(k);
+  return -EMFILE;
+}
+
 namespace {
 
 constexpr int kTypeFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -27,6 +38,7 @@ bool kind_of(int domain, int type, int protocol, client::SocketKind& kind) {
   if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) return kind = ipc::abi::kKindTcp, true;
   if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) return kind = ipc::abi::kKindUdp, true;
   if (type == SOCK_STREAM && protocol == IPPROTO_SCTP) return kind = ipc::abi::kKindMessage, true;
+  if (type == SOCK_SEQPACKET && (protocol == 0 || protocol == IPPROTO_SCTP)) return kind = ipc::abi::kKindMessages, true;
   FERRY_LOG_WARN("socket(family %d, type %d, protocol %d) is not served by Ferry: kernel socket", domain, type, protocol);
   return false;
 }
@@ -40,12 +52,7 @@ int open_ferry(int domain, int type, client::SocketKind kind) {
     report_open_failure(k);
     return client::is_without_server(k) ? -ENETDOWN : k;
   }
-  file->nonblocking = nonblocking;
-  file->remember_identity(k);
-  if (fd_table().install(k, file.get())) return k;
-  file->socket.close();
-  real().close(k);
-  return -EMFILE;
+  return install_socket(*file, k, nonblocking);
 }
 
 // A connection for accept(2) from Ferry, or -errno.
@@ -55,14 +62,9 @@ int accept_ferry(SocketFile& listener, int fd, bool nonblocking, int flags, clie
   int k = listener.socket.accept(fd, child->socket, nonblocking, (flags & SOCK_NONBLOCK) != 0, (flags & SOCK_CLOEXEC) != 0,
                                  remote);
   if (k < 0) return k;
-  child->nonblocking = (flags & SOCK_NONBLOCK) != 0;
   child->used = true;
   child->v6_only = listener.v6_only.load();
-  child->remember_identity(k);
-  if (fd_table().install(k, child.get())) return k;
-  child->socket.close();
-  real().close(k);
-  return -EMFILE;
+  return install_socket(*child, k, (flags & SOCK_NONBLOCK) != 0);
 }
 
 // A listener that has a twin on the kernel's loopback: whichever has a connection.
@@ -116,6 +118,8 @@ int accept_call(int fd, sockaddr* address, socklen_t* length, int flags) {
   return static_cast<int>(to_libc(k));
 }
 
+}  // namespace
+
 int connect_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, socklen_t length) {
   if (const int error = check_address(address, length); error != 0) return error;
   if (length < sizeof(sa_family_t)) return -EINVAL;
@@ -162,6 +166,8 @@ int bind_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, sockl
   file->bound = true;
   return 0;
 }
+
+namespace {
 
 int name_call(int fd, sockaddr* address, socklen_t* length, bool peer) {
   FileRef<SocketFile> file = socket_of(fd);

@@ -73,7 +73,7 @@ bool adopt_if_ferry(int fd) {
     return false;
   }
   file->family = file->socket.v6() ? AF_INET6 : AF_INET;
-  file->type = file->socket.is_stream() ? SOCK_STREAM : SOCK_DGRAM;
+  file->type = file->socket.is_stream() ? SOCK_STREAM : file->socket.has_many_peers() ? SOCK_SEQPACKET : SOCK_DGRAM;
   file->nonblocking = (ipc::raw_syscall(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK) != 0;
   file->used = true;
   file->bound_any = false;

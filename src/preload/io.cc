@@ -78,7 +78,7 @@ bool is_stale(const SocketFile& file, int fd, long result) {
 
 ssize_t finish_send(const SocketFile& file, long result, int flags) {
   if (result >= 0) [[likely]] return result;
-  if (result == -EPIPE && file.type == SOCK_STREAM && (flags & MSG_NOSIGNAL) == 0)
+  if (result == -EPIPE && file.type != SOCK_DGRAM && (flags & MSG_NOSIGNAL) == 0)
     ipc::raw_syscall(SYS_tgkill, ipc::raw_syscall(SYS_getpid), ipc::raw_syscall(SYS_gettid), SIGPIPE);
   errno = static_cast<int>(-result);
   return -1;

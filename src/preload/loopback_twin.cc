@@ -39,6 +39,7 @@ void make_loopback_twin(SocketFile& file, int fd, int backlog) {
   }
   client::Channel* channel = nullptr;
   client::Address local{};
+  if (file.socket.has_many_peers()) return;  // it could not give what comes there to its one reader
   if (!file.bound_any || client::Channel::current(channel) != 0 || channel->server().serves_loopback != 0) return;
   if (file.socket.local_address(fd, local) != 0 || local.port == 0) return;
   int twin = open_twin(file, local.port, backlog);

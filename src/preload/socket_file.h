@@ -31,7 +31,7 @@ class SocketFile final : public OpenFile {
 
   client::Socket socket;
   int family = 0;    // AF_INET or AF_INET6
-  int type = 0;      // SOCK_STREAM, SOCK_DGRAM
+  int type = 0;      // SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET
   std::atomic<bool> nonblocking{false};  // O_NONBLOCK: of the description, K has it too
   std::atomic<bool> v6_only{false};
   std::atomic<bool> keep_alive{false};   // of a datagram socket, where it has no meaning
@@ -43,6 +43,8 @@ class SocketFile final : public OpenFile {
   std::atomic<bool> used{false};         // connected, listening, or has sent: too late for a hand-over
 
   bool v6() const { return family == AF_INET6; }
+  // Every message may have another destination.
+  bool sends_anywhere() const { return type == SOCK_DGRAM || socket.has_many_peers(); }
   // As for socket(2); 0: the usual one of the type.
   int protocol() const { return socket.is_message() ? IPPROTO_SCTP : 0; }
   // Whether the kernel carries the data and tells of readiness. Listeners never: they have only the server.

@@ -88,9 +88,9 @@ struct SocketLister final : stack::SocketVisitor {
     auto type = static_cast<stack::SocketType>(info.type);
     json j = {{"type", type == stack::SocketType::tcp    ? "tcp"
                        : type == stack::SocketType::udp  ? "udp"
-                       : type == stack::SocketType::sctp ? "sctp"
+                       : type != stack::SocketType::icmp_echo ? "sctp"
                                                          : "icmp"},
-              {"state", type == stack::SocketType::tcp || type == stack::SocketType::sctp ? state_name_of(info.tcp_state)
+              {"state", type != stack::SocketType::udp && type != stack::SocketType::icmp_echo ? state_name_of(info.tcp_state)
                         : info.remote.port != 0        ? "ESTAB"
                                                        : "UNCONN"},
               {"receive_queue", info.receive_queue},

@@ -87,7 +87,7 @@ Errc Control::listen_here(Socket& socket, int64_t backlog, Reply& reply) {
   stack::Call call = make_call(stack::CallOp::listen, socket);
   call.number = backlog;
   if (const Errc error = call_for_port(call, socket.local().port); error != Errc::ok) return error;
-  socket.on_listening();
+  if (!socket.has_many_peers()) socket.on_listening();
   refresh_addresses(socket, reply);
   return Errc::ok;
 }
@@ -102,7 +102,7 @@ Errc Control::prepare_listen(Socket& socket) {
 }
 
 Errc Control::listen(Client& client, Socket& socket, const Request& request, Reply& reply) {
-  if (!socket.connects()) return Errc::not_supported;
+  if (!socket.connects() && !socket.has_many_peers()) return Errc::not_supported;
   const auto backlog = static_cast<int32_t>(request.value);
   if (!shares_ports(socket)) return listen_here(socket, backlog, reply);
   if (socket.connected()) return Errc::invalid;

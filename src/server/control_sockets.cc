@@ -38,6 +38,7 @@ Errc Control::open_socket(Client& client, const Request& request, Reply& reply, 
     case abi::kKindTcp: type = stack::SocketType::tcp; break;
     case abi::kKindUdp: type = stack::SocketType::udp; break;
     case abi::kKindMessage: type = stack::SocketType::sctp; break;
+    case abi::kKindMessages: type = stack::SocketType::sctp_many; break;
     default: return Errc::not_supported;
   }
   if (ctx_.protocols.service(type) == nullptr) return Errc::not_supported;
@@ -111,10 +112,12 @@ Errc Control::disconnect(Socket& socket) {
 }
 
 Errc Control::accept(Client& client, Socket& listener, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
-  if (!listener.is_listener()) return Errc::invalid;
+  if (!listener.is_listener() && !listener.has_many_peers()) return Errc::invalid;
   if (client.channel()->socket_count() >= ctx_.limits.sockets) return Errc::too_many;
   for (;;) {  // each round takes one connection out of the queue
-    stack::CallResult result = ctx_.protocols.call(make_call(stack::CallOp::accept, listener));
+    stack::Call call = make_call(stack::CallOp::accept, listener);
+    call.number = request.value;
+    stack::CallResult result = ctx_.protocols.call(call);
     listener.on_acceptable();
     if (result.error != Errc::ok) return result.error;
     Socket* child = sockets_.take_child(result.socket);

@@ -60,7 +60,8 @@ stack::Owner Host::on_incoming(stack::Owner listener, stack::SocketId child, con
                                const stack::Endpoint& remote) {
   Socket* l = sockets_.find(listener);
   if (l == nullptr) return 0;
-  Socket& s = sockets_.create(l->type());
+  // What is taken out of a socket with many peers has one.
+  Socket& s = sockets_.create(l->has_many_peers() ? stack::SocketType::sctp : l->type());
   s.set_id(child);
   s.set_pending();
   s.set_addresses(local, remote);

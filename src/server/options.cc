@@ -87,7 +87,9 @@ void put(control::Reply& reply, const T& value) {
 }
 
 // Options of a level that the IPC does not know: their names and bytes are the protocol's.
-bool is_of_protocol(const Socket& socket, int level) { return socket.type() == stack::SocketType::sctp && level == IPPROTO_SCTP; }
+bool is_of_protocol(const Socket& socket, int level) {
+  return level == IPPROTO_SCTP && (socket.type() == stack::SocketType::sctp || socket.type() == stack::SocketType::sctp_many);
+}
 
 tcp_info to_linux(const tcp::TcpInfo& t) {
   tcp_info i{};

@@ -13,7 +13,7 @@ namespace ferry::server {
 namespace abi = ipc::abi;
 
 Socket::Socket(Context& context, stack::Owner owner, stack::SocketType type)
-    : ctx_(context), owner_(owner), type_(type), style_(context.protocols.service(type)->style) {
+    : ctx_(context), owner_(owner), type_(type), style_(context.protocols.service(type)->style), many_(context.protocols.service(type)->many) {
   if (!connects()) ready_ = abi::kWritable;
   if (type != stack::SocketType::tcp) passage_at_ = UINT32_MAX;
   send_buffer_ = receive_buffer_ = 256 * 1024;  // until the stack says
@@ -27,7 +27,7 @@ Socket::~Socket() {
 
 uint32_t Socket::kind() const {
   if (listener_) return abi::kKindListener;
-  if (style_ == stack::Style::message) return abi::kKindMessage;
+  if (style_ == stack::Style::message) return many_ ? abi::kKindMessages : abi::kKindMessage;
   if (type_ == stack::SocketType::udp) return abi::kKindUdp;
   return is_stream() ? abi::kKindTcp : abi::kKindIcmp;
 }
@@ -319,8 +319,8 @@ void Socket::on_gone() {
 void Socket::try_close() {
   if (id_dead_) return;
   bool unread = rx_bytes_ > 0;
-  if (!unread && connects() && !output_dead() && (!backlog_.empty() || !pair_ended_)) {
-    bool can_still_send = (ready_ & (abi::kConnected | abi::kConnecting)) != 0;
+  if (!unread && counts_input() && !output_dead() && (!backlog_.empty() || !pair_ended_)) {
+    bool can_still_send = many_ || (ready_ & (abi::kConnected | abi::kConnecting)) != 0;
     if (can_still_send) return;
   }
   report_consumed();
@@ -395,6 +395,12 @@ void Socket::on_events(uint32_t events) {
     }
   }
   if (has(Event::peer_closed)) ready_ |= abi::kReadClosed;
+  if (many_ && has(Event::failed) && !has(Event::closed)) {  // one of its connections: the one that its client waits for
+    if (auto info = ctx_.protocols.info(id_)) fail(info->error);
+    ready_ &= ~uint32_t{abi::kConnecting};
+    state_changed_ = event_ = true;
+    return mark();
+  }
   if (has(Event::failed)) {
     auto info = ctx_.protocols.info(id_);
     fail(info && info->error != Errc::ok ? info->error : Errc::reset);

@@ -71,7 +71,11 @@ class Socket final : public PollHandler,
   stack::SocketType type() const { return type_; }
   bool is_stream() const { return style_ == stack::Style::stream; }
   // Whether it has a peer to connect to, and can listen.
-  bool connects() const { return style_ != stack::Style::datagram; }
+  bool connects() const { return style_ != stack::Style::datagram && !many_; }
+  // Has many peers at once (stack::Service::many).
+  bool has_many_peers() const { return many_; }
+  // Whether the protocol waits to hear what was read.
+  bool counts_input() const { return style_ != stack::Style::datagram; }
   bool is_listener() const { return listener_; }
   // A listener's, of another engine: known by the K of that one. See listener_parts.h.
   bool is_part() const { return part_of_ != 0; }
@@ -310,6 +314,7 @@ class Socket final : public PollHandler,
   stack::SocketId id_ = 0;
   const stack::SocketType type_;
   const stack::Style style_;
+  const bool many_;
   std::unique_ptr<Pair> pair_;  // S
   std::vector<Attachment> attachments_;
   int home_ = -1;               // index in attachments_

@@ -9,6 +9,11 @@ namespace abi = ipc::abi;
 Errc Socket::connect(const stack::Endpoint& remote) {
   if (connects() && listener_) return Errc::is_connected;
   if (connects() && !begin_connecting()) return connected() ? Errc::is_connected : Errc::already;
+  if (many_) {  // the state is that of the latest one
+    ready_ = (ready_ | abi::kConnecting) & ~uint32_t{abi::kConnected};
+    state_changed_ = true;
+    mark();
+  }
   stack::Call call;
   call.op = stack::CallOp::connect;
   call.socket = id_;
@@ -16,11 +21,11 @@ Errc Socket::connect(const stack::Endpoint& remote) {
   stray(remote);
   Errc error = ctx_.protocols.call(call).error;
   const bool begun = error == Errc::ok || error == Errc::in_progress;
-  if (connects() && !begun) {
+  if ((connects() || many_) && !begun) {
     cancel_connecting();
     stray_no_more();
   }
-  if (!connects() && begun) on_peer(true);
+  if (style_ == stack::Style::datagram && begun) on_peer(true);
   return error;
 }
 
@@ -39,6 +44,7 @@ void Socket::stray_no_more() {
 
 void Socket::catch_up() {
   if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) take_output(*h);
+  if (many_) feed();  // a call may be about the connection that a message is for
 }
 
 // False: there is no such call.

@@ -205,7 +205,7 @@ void Socket::sync_input() {
   if (bytes < h->rx_released_bytes) bytes = h->rx_released_bytes;
   if (bytes > h->rx_bytes) bytes = h->rx_bytes;
   if (bytes > h->rx_reported) {
-    if (connects()) credit_ += bytes - h->rx_reported;
+    if (counts_input()) credit_ += bytes - h->rx_reported;
     h->rx_reported = bytes;
     mark();
   }
@@ -262,7 +262,7 @@ void Socket::report_consumed() {
   if (credit_ == 0) return;
   uint64_t credit = credit_;
   credit_ = 0;
-  if (id_ == 0 || id_dead_ || !accepted_ || !connects()) return;
+  if (id_ == 0 || id_dead_ || !accepted_ || !counts_input()) return;
   stack::Call call;
   call.op = stack::CallOp::consumed;
   call.socket = id_;

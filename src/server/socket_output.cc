@@ -200,8 +200,11 @@ Errc Socket::send_message(const buf::IoDesc& whole) {
   call.data = whole.without_prefix(sizeof header);
   const Errc error = ctx_.protocols.call(call).error;
   if (error == Errc::ok) ctx_.counters.forwarded_out += call.data.length;
+  if (error == Errc::ok && many_ && local_.port == 0) {  // sending has bound it
+    if (auto bound = ctx_.protocols.info(id_)) set_addresses(bound->local, bound->remote);
+  }
   if (error == Errc::ok || error == Errc::again) return error;
-  if (error == Errc::broken_pipe || error == Errc::not_connected) {
+  if (!many_ && (error == Errc::broken_pipe || error == Errc::not_connected)) {
     ready_ = (ready_ | abi::kWriteClosed) & ~uint32_t{abi::kWritable};
   } else {
     fail(error);

@@ -154,7 +154,7 @@ void Socket::write_pair() {
     // Nobody reads any more (shutdown(K, SHUT_RD), or closed): what is left counts as read, as Linux does after SHUT_RD.
     uint32_t done = n < 0 ? d.length : static_cast<uint32_t>(n) + skip;
     if (n > 0) ctx_.counters.kernel_mode_in += static_cast<uint64_t>(n);
-    if (connects()) credit_ += done;
+    if (counts_input()) credit_ += done;
     release_input(d.prefix(done));
     rx_bytes_ -= done;
     d = d.without_prefix(done);

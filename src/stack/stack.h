@@ -31,7 +31,7 @@ using SocketId = uint64_t;
 using Owner = uint64_t;
 
 // A kind of socket: what family, type and protocol of socket(2) name together. Recordings and records hold the numbers.
-enum class SocketType : uint8_t { tcp, udp, icmp_echo, sctp /* one-to-one */ };
+enum class SocketType : uint8_t { tcp, udp, icmp_echo, sctp /* one-to-one */, sctp_many /* one-to-many */ };
 inline constexpr uint32_t kMaxSocketTypes = 16;
 
 // How data passes between a socket and its owner.
@@ -47,6 +47,10 @@ struct Service {
   Style style;
   uint8_t protocol;            // IP protocol number whose datagrams it gets, 0: none
   const char* name;            // "tcp"; constant
+  // Style message: one socket has many peers at once. Every message names its peer (or the protocol's control message does), listening and
+  // connecting change nothing about what the socket can do, and accept, with the protocol's number of a connection, takes that one out of it
+  // as a socket of another type.
+  bool many = false;
 };
 
 struct DatagramInfo {
@@ -152,7 +156,7 @@ enum class CallOp : uint8_t {
   bind,           // local (port 0: ephemeral), flags (BindFlag) -> local
   listen,         // number = backlog
   connect,        // remote; UDP: sets the default peer; TCP -> error in_progress, then events. Unspecified remote: disconnect
-  accept,         // socket = listener -> socket of the child, local, remote; Errc::again when none
+  accept,         // socket = listener -> socket of the child, local, remote; Errc::again when none. Service::many: number = which one
   send,           // TCP: data, flags (SendFlag). Takes all of it or fails; the host respects send_space()
   send_datagram,  // data (payload), info
   consumed,       // number = bytes the owner has read: opens the window

@@ -138,6 +138,10 @@ Status MemoryHost::deliver_datagram(stack::Owner owner, const stack::DatagramInf
   return datagram_hook ? datagram_hook(owner, info, payload) : Status{};
 }
 
+Status MemoryHost::deliver_message(stack::Owner owner, const stack::MessageInfo& info, ByteSpan payload) {
+  return message_hook ? message_hook(owner, info, payload) : Status(Errc::not_supported);
+}
+
 void MemoryHost::deliver_icmp_error(stack::Owner owner, const stack::IcmpError& error) {
   if (icmp_hook) icmp_hook(owner, error);
 }

@@ -26,6 +26,7 @@ class MemoryHost final : public stack::Host {
   std::function<void(stack::Owner listener)> acceptable_hook;
   std::function<Status(stack::Owner, const stack::DatagramInfo&, ByteSpan)> datagram_hook;
   std::function<void(stack::Owner, const stack::IcmpError&)> icmp_hook;
+  std::function<Status(stack::Owner, const stack::MessageInfo&, ByteSpan)> message_hook;
   std::function<bool()> refuse_place;  // true: this payload finds no room
 
   // --- output memory ---
@@ -55,6 +56,7 @@ class MemoryHost final : public stack::Host {
   void deliver(stack::Owner owner, const buf::IoDesc& d) override;
   Status deliver_datagram(stack::Owner owner, const stack::DatagramInfo& info, ByteSpan payload) override;
   void deliver_icmp_error(stack::Owner owner, const stack::IcmpError& error) override;
+  Status deliver_message(stack::Owner owner, const stack::MessageInfo& info, ByteSpan payload) override;
   void on_completed(stack::Owner owner, uint32_t bytes) override;
   void on_events(stack::Owner owner, uint32_t events) override;
   stack::Owner on_incoming(stack::Owner listener, stack::SocketId child, const wire::Endpoint& local,

@@ -27,6 +27,14 @@ def python_messages(net):
     net.client.run(net.python("messages.py", "connect", net.target, "7300"), timeout=90)
 
 
+@case(STACKS, timeout=150, servers=USRSCTP)
+def python_many_messages(net):
+    need_peer(net)
+    server = net.server.spawn(net.python("many_messages.py", "serve", "7301"))
+    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
+    net.client.run(net.python("many_messages.py", "connect", net.target, "7301"), timeout=120)
+
+
 @case(STACKS, timeout=90, servers=USRSCTP, needs=("iperf3",))
 def iperf3_sctp(net):
     need_peer(net)
@@ -41,6 +49,55 @@ def iperf3_sctp(net):
 @case((FERRY_FERRY,), timeout=90, servers=USRSCTP, relay=("--loss", "2", "--seed", "5"))
 def python_messages_bad_path(net):
     python_messages(net)
+
+
+@case((FERRY_FERRY,), timeout=150, servers=USRSCTP, relay=("--loss", "2", "--seed", "6"))
+def python_many_messages_bad_path(net):
+    python_many_messages(net)
+
+
+def listens(net, process, port):
+    """A program of lksctp-tools, which says nothing of its own, has its socket bound."""
+    if net.server.on_ferry():
+        def there():
+            return any(s["type"] == "sctp" and s["local"].endswith(f":{port}") for s in net.server.sockets())
+    else:
+        def there():
+            return f" {port} " in net.server.run(["cat", "/proc/net/sctp/eps"]).out
+    eventually(lambda: there() or not process.running(), 15, "the server listens\n" + process.tail())
+
+
+@case(STACKS, timeout=120, servers=USRSCTP, needs=("sctp_test", "checksctp"))
+def lksctp_test(net):
+    """sctp_test's own cases, by sockets of both styles, in order and not."""
+    need_peer(net)
+    if "SCTP supported" not in net.client.run(["checksctp"]).err:
+        raise Failed("checksctp says that there is no SCTP")
+    for port, style in ((7310, ()), (7311, ("-T",))):
+        server = net.server.spawn(["sctp_test", "-H", net.target, "-P", str(port), "-l", *style])
+        listens(net, server, port)
+        for words in (("-c", "0"), ("-c", "3", "-o", "1"), ("-c", "4", "-M", "5", "-o", "2"), ("-c", "6", "-t", "1", "-r", "9")):
+            client = net.client.run(["sctp_test", "-H", net.client.address, "-P", str(port + 10), "-h", net.target, "-p", str(port),
+                                     "-s", "-x", "2", *words, *style], timeout=60)
+            if "***" in client.out or "Client: Sending packets.(2/2)" not in client.out:
+                raise Failed(f"sctp_test {' '.join((*words, *style))}:\n{client.out[-3000:]}")
+        if "***" in server.output()[0]:
+            raise Failed(f"the server: {server.tail()}")
+
+
+@case(STACKS, timeout=120, servers=USRSCTP, needs=("sctp_darn",))
+def lksctp_darn(net):
+    """sctp_darn sends what it is told line by line, by sockets of both styles."""
+    need_peer(net)
+    for port, style in ((7330, ()), (7331, ("-t",))):
+        server = net.server.spawn(["sctp_darn", "-H", net.target, "-P", str(port), "-l", *style])
+        listens(net, server, port)
+        with open(net.file("words", "first line\nsecond line\n"), encoding="ascii") as file:
+            client = net.client.spawn(["sctp_darn", "-H", net.client.address, "-P", str(port + 10), "-h", net.target, "-p", str(port), "-s", *style],
+                                      stdin=file)
+            eventually(lambda: "second line" in server.output()[0] or not server.running(), 20, "both lines come\n" + client.tail() + server.tail())
+        client.stop()
+        server.stop()
 
 
 case((FERRY_KERNEL,), timeout=100, servers=USRSCTP, name="hostile-client-with-sctp")(attacked_by_client)

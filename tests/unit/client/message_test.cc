@@ -15,7 +15,7 @@ constexpr int kNotificationFlag = 0x8000;  // MSG_NOTIFICATION of linux/sctp.h
 class Message : public testing::Test {
  protected:
   void SetUp() override {
-    k_ = socket_.open(abi::kKindMessage, false, false, true);
+    k_ = socket_.open(kind_, false, false, true);
     ASSERT_GE(k_, 0);
   }
   void TearDown() override {
@@ -56,6 +56,7 @@ class Message : public testing::Test {
     server_.deliver(h, payload);
   }
 
+  SocketKind kind_ = abi::kKindMessage;
   FakeServer server_;
   Socket socket_;
   int k_ = -1;
@@ -136,6 +137,56 @@ TEST_F(Message, AServersNonsenseEndsTheChannel) {
   deliver("short", abi::kMessageEnd, 4000);
   EXPECT_LT(receive(10, MSG_DONTWAIT), 0);
   EXPECT_EQ(receive(10, MSG_DONTWAIT), -ENETDOWN);
+}
+
+class Messages : public Message {
+ protected:
+  Messages() { kind_ = abi::kKindMessages; }
+};
+
+TEST_F(Messages, AreASocketOfSequencedPackets) {
+  EXPECT_FALSE(socket_.is_stream());
+  EXPECT_TRUE(socket_.is_message());
+  int value = 0;
+  socklen_t length = sizeof value;
+  EXPECT_EQ(socket_.get_option(k_, SOL_SOCKET, SO_TYPE, &value, &length), 0);
+  EXPECT_EQ(value, SOCK_SEQPACKET);
+  Socket child;
+  EXPECT_EQ(socket_.accept(k_, child, true, false, true, nullptr), -EOPNOTSUPP);
+  EXPECT_EQ(socket_.shutdown(k_, SHUT_RDWR), 0);
+  EXPECT_EQ(socket_.shutdown(k_, 9), -EINVAL);
+  Address peer{};
+  EXPECT_EQ(socket_.remote_address(k_, peer), -ENOTCONN);
+}
+
+TEST_F(Messages, GoToWhomTheyName) {
+  EXPECT_EQ(send("to nobody"), -EPIPE);
+  MessageControl control;
+  control.type = 1;
+  control.length = 32;
+  EXPECT_EQ(send("to an association", &control), 17);
+  const Address to = make_address(0x0a090002, 77);
+  const iovec v{const_cast<char*>("to an address"), 13};
+  SendRequest request;
+  request.data = {&v, 1};
+  request.to = &to;
+  EXPECT_EQ(socket_.send(k_, request), 13);
+}
+
+TEST_F(Messages, AreWaitedForWithoutAConnection) {
+  EXPECT_EQ(receive(10, MSG_DONTWAIT), -EAGAIN);
+  EXPECT_EQ(socket_.readiness(k_) & (POLLIN | POLLHUP), 0u);
+  deliver("hello", abi::kMessageEnd);
+  EXPECT_NE(socket_.readiness(k_) & POLLIN, 0u);
+  EXPECT_EQ(socket_.bytes_available(k_), 5);
+  EXPECT_EQ(receive(10), 5);
+  EXPECT_EQ(request_.source.port, 5000);
+}
+
+TEST_F(Messages, AnErrorIsToldOnce) {
+  server_.with([&] { store_release(server_.last().shared().error, static_cast<uint32_t>(Errc::refused)); });
+  EXPECT_EQ(receive(10, MSG_DONTWAIT), -ECONNREFUSED);
+  EXPECT_EQ(receive(10, MSG_DONTWAIT), -EAGAIN);
 }
 
 }  // namespace

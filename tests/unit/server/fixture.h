@@ -54,7 +54,8 @@ class FakeProtocols final : public Protocols {
     static constexpr stack::Service kServices[] = {{stack::SocketType::tcp, stack::Style::stream, 6, "tcp"},
                                                    {stack::SocketType::udp, stack::Style::datagram, 17, "udp"},
                                                    {stack::SocketType::icmp_echo, stack::Style::datagram, 1, "icmp"},
-                                                   {stack::SocketType::sctp, stack::Style::message, 132, "sctp"}};
+                                                   {stack::SocketType::sctp, stack::Style::message, 132, "sctp"},
+                                                   {stack::SocketType::sctp_many, stack::Style::message, 0, "sctp, one-to-many", true}};
     for (const stack::Service& s : kServices)
       if (s.type == type) return &s;
     return nullptr;

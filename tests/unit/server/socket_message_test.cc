@@ -143,5 +143,93 @@ TEST_F(SocketMessageTest, RefusesForNowAndSaysWhenThereIsRoom) {
   EXPECT_TRUE(deliver(big));
 }
 
+// One socket with many peers.
+class SocketWithManyPeersTest : public ServerTest {
+ protected:
+  SocketWithManyPeersTest() : client_(connect_client()), socket_(open(client_, stack::SocketType::sctp_many)) {}
+
+  void send_to(uint16_t port, std::string_view payload) {
+    abi::MessageHeader h{};
+    h.remote_address[10] = h.remote_address[11] = 0xff;
+    h.remote_address[15] = 9;
+    h.remote_port = port;
+    h.payload_length = static_cast<uint32_t>(payload.size());
+    write(client_, socket_, std::string(reinterpret_cast<const char*>(&h), sizeof h).append(payload));
+    ring(socket_);
+  }
+  uint32_t ready() { return shared(client_, socket_).ready; }
+
+  Client& client_;
+  Socket& socket_;
+};
+
+TEST_F(SocketWithManyPeersTest, IsReadyFromTheBeginning) {
+  EXPECT_EQ(shared(client_, socket_).kind, uint32_t{abi::kKindMessages});
+  EXPECT_EQ(ready() & (abi::kWritable | abi::kConnected | abi::kHangUp), uint32_t{abi::kWritable});
+}
+
+TEST_F(SocketWithManyPeersTest, EveryMessageNamesItsPeer) {
+  send_to(7, "one");
+  send_to(8, "two");
+  ASSERT_EQ(protocols.messages.size(), 2u);
+  EXPECT_EQ(protocols.messages[0].remote.port, 7);
+  EXPECT_EQ(protocols.messages[1].remote.port, 8);
+  EXPECT_EQ(protocols.messages[1].remote.address.octets[15], 9);
+}
+
+TEST_F(SocketWithManyPeersTest, SendingBindsIt) {
+  protocols.socket_info.local.port = 40001;
+  send_to(7, "one");
+  EXPECT_EQ(shared(client_, socket_).local_port, 40001);
+}
+
+TEST_F(SocketWithManyPeersTest, WhatOnePeerRefusesDoesNotEndIt) {
+  for (Errc error : {Errc::broken_pipe, Errc::invalid, Errc::not_connected}) {
+    protocols.send_error = error;
+    send_to(7, "x");
+    EXPECT_EQ(shared(client_, socket_).error, static_cast<uint32_t>(error));
+    EXPECT_EQ(ready() & (abi::kWriteClosed | abi::kWritable), uint32_t{abi::kWritable});
+  }
+}
+
+TEST_F(SocketWithManyPeersTest, AConnectThatFailsIsToldAndNotTheEnd) {
+  protocols.connect_error = Errc::in_progress;
+  EXPECT_EQ(socket_.connect({}), Errc::in_progress);
+  run();
+  EXPECT_NE(ready() & abi::kConnecting, 0u);
+  protocols.socket_info.error = Errc::refused;
+  socket_.on_events(static_cast<uint32_t>(tcp::Event::failed));
+  run();
+  EXPECT_EQ(ready() & (abi::kConnecting | abi::kHangUp | abi::kReadClosed | abi::kWritable), uint32_t{abi::kWritable});
+  EXPECT_EQ(shared(client_, socket_).error, static_cast<uint32_t>(Errc::refused));
+  EXPECT_EQ(socket_.connect({}), Errc::in_progress);
+  socket_.on_events(static_cast<uint32_t>(tcp::Event::established));
+  run();
+  EXPECT_EQ(ready() & (abi::kConnecting | abi::kConnected), uint32_t{abi::kConnected});
+  EXPECT_EQ(socket_.connect({}), Errc::in_progress);  // another peer
+}
+
+TEST_F(SocketWithManyPeersTest, TellsTheProtocolWhatWasRead) {
+  const std::string big(60000, 'm');
+  stack::MessageInfo info;
+  while (socket_.deliver_message(info, ByteSpan(reinterpret_cast<const std::byte*>(big.data()), big.size()))) run();
+  read(client_, socket_);
+  ring(socket_);
+  EXPECT_GT(protocols.consumed(), 0);
+}
+
+TEST_F(SocketWithManyPeersTest, ClosesBehindTheMessagesThatWait) {
+  protocols.send_error = Errc::again;
+  send_to(7, "last");
+  ks.clear();
+  run();
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 0u);
+  protocols.send_error = Errc::ok;
+  socket_.on_events(static_cast<uint32_t>(tcp::Event::writable));
+  run();
+  EXPECT_EQ(protocols.sent, "last");
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 1u);
+}
+
 }  // namespace
 }  // namespace ferry::server
