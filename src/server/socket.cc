@@ -429,7 +429,7 @@ void Socket::on_acceptable() {
 // The end of input is not announced before everything in front of it is in the ring. (With a loopback, data and FIN may arrive
 // in the middle of run(), after push_input().)
 bool Socket::hides_end(const Attachment& a) const {
-  return !kernel_mode_ && home_ >= 0 && &attachments_[static_cast<size_t>(home_)] == &a && rx_.size() > a.in_ring();
+  return !kernel_mode_ && !many_ && home_ >= 0 && &attachments_[static_cast<size_t>(home_)] == &a && rx_.size() > a.in_ring();
 }
 
 uint32_t Socket::visible_ready(const Attachment& a) const {

@@ -85,12 +85,12 @@ def lksctp_test(net):
             raise Failed(f"the server: {server.tail()}")
 
 
-@case(STACKS, timeout=120, servers=USRSCTP, needs=("sctp_darn",))
+@case(STACKS, timeout=120, servers=USRSCTP, needs=("sctp_darn", "stdbuf"))
 def lksctp_darn(net):
     """sctp_darn sends what it is told line by line, by sockets of both styles."""
     need_peer(net)
     for port, style in ((7330, ()), (7331, ("-t",))):
-        server = net.server.spawn(["sctp_darn", "-H", net.target, "-P", str(port), "-l", *style])
+        server = net.server.spawn(["stdbuf", "-oL", "sctp_darn", "-H", net.target, "-P", str(port), "-l", *style])
         listens(net, server, port)
         with open(net.file("words", "first line\nsecond line\n"), encoding="ascii") as file:
             client = net.client.spawn(["sctp_darn", "-H", net.client.address, "-P", str(port + 10), "-h", net.target, "-p", str(port), "-s", *style],

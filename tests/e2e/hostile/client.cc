@@ -140,17 +140,26 @@ class Hostile : public hostile::Passages {
         if (at % 4 == 0 || one_in(8)) d.flags = ipc::abi::kContinues;  // every fourth is a datagram that never ends
         if (at % 4 == 0 && one_in(2)) d.length = static_cast<uint32_t>(output.size / 2);
       }
-      if (shared.kind == ipc::abi::kKindMessage) {
+      const bool messages = shared.kind == ipc::abi::kKindMessage || shared.kind == ipc::abi::kKindMessages;
+      if (messages) {
         ipc::abi::MessageHeader header{};
         for (uint8_t& byte : header.control) byte = static_cast<uint8_t>(number());
         header.control_type = static_cast<uint16_t>(below(5));
         header.control_length = static_cast<uint16_t>(one_in(2) ? below(40) : number());
         header.payload_length = d.length;
+        if (shared.kind == ipc::abi::kKindMessages && !one_in(3)) {  // to a peer, else to an association
+          header.remote_address[10] = header.remote_address[11] = 0xff;
+          memcpy(header.remote_address + 12, &peer_, sizeof peer_);
+          header.remote_port = static_cast<uint16_t>(one_in(2) ? 9100 : number());
+        } else {
+          header.control[28] = static_cast<uint8_t>(below(12));
+          header.control[29] = header.control[30] = header.control[31] = 0;
+        }
         memcpy(map_.base() + d.offset, &header, sizeof header);
         if (one_in(8)) d.length = below(65);
         if (one_in(8)) d.flags = one_in(2) ? ipc::abi::kContinues : ipc::abi::kShutdown;
       }
-      if (!datagram && shared.kind != ipc::abi::kKindMessage && region_ != 0 && one_in(3))
+      if (!datagram && !messages && region_ != 0 && one_in(3))
         d = {below(static_cast<uint32_t>(kRegionSize) - 70000), 64 + below(one_in(4) ? 60000 : 1000), region_, 0};
       __atomic_store_n(&shared.tx_produced, shared.tx_produced + 1, __ATOMIC_RELEASE);
     }
@@ -250,7 +259,10 @@ class Hostile : public hostile::Passages {
     if (slots_.size() >= most_sockets_) return;
     ipc::control::Request request;
     request.op = static_cast<uint32_t>(Op::open_socket);
-    request.value = is_neighbour_ || one_in(2) ? ipc::abi::kKindTcp : one_in(3) ? ipc::abi::kKindMessage : one_in(4) ? static_cast<uint32_t>(number()) : ipc::abi::kKindUdp;
+    request.value = is_neighbour_ || one_in(2) ? ipc::abi::kKindTcp
+                    : one_in(3)                ? (one_in(2) ? ipc::abi::kKindMessage : ipc::abi::kKindMessages)
+                    : one_in(4)                ? static_cast<uint32_t>(number())
+                                               : ipc::abi::kKindUdp;
     request.flags = one_in(10) ? below(8) : 0;
     ipc::DescriptorList fds;
     if (!ask(request, fds)) return;
@@ -299,11 +311,11 @@ class Hostile : public hostile::Passages {
     if (request.op == static_cast<uint32_t>(Op::demote)) return open_one();  // its reply waits for a reader of K that we are not
     request.slot = one_in(4) ? static_cast<uint32_t>(number()) : slot();
     request.generation = map_.mapped() ? map_.socket(request.slot % map_.layout().max_sockets).generation : below(3);
-    request.value = static_cast<uint32_t>(number());
+    request.value = one_in(4) ? below(12) : static_cast<uint32_t>(number());
     if (one_in(2)) request.flags = one_in(2) ? 1u << below(4) : static_cast<uint32_t>(number());
-    request.level = one_in(2) ? 6 : static_cast<int32_t>(below(50));
+    request.level = one_in(2) ? 6 : one_in(3) ? 132 : static_cast<int32_t>(below(50));
     if (request.op == static_cast<uint32_t>(Op::stock) && !one_in(4)) request.value = one_in(2) ? ipc::abi::kKindTcp : ipc::abi::kKindUdp;
-    request.name = static_cast<int32_t>(below(60));
+    request.name = static_cast<int32_t>(below(request.level == 132 ? 130 : 60));
     request.data_length = one_in(3) ? static_cast<uint32_t>(number()) : 4;
     if (request.op == static_cast<uint32_t>(Op::event_queue) && !one_in(8)) request.flags = 1u << below(3);  // open, forget, wake
     if (request.op == static_cast<uint32_t>(Op::admin) && one_in(2)) {

@@ -33,9 +33,9 @@ def socket_of(kind=socket.SOCK_SEQPACKET):
     return s
 
 
-def socket_of_patience():
+def socket_of_patience(kind=socket.SOCK_SEQPACKET):
     """Blocking: Python's time-outs make sockets non-blocking, which libsctp and connect(2) notice."""
-    s = socket_of()
+    s = socket_of(kind)
     s.settimeout(None)
     return s
 
@@ -379,6 +379,13 @@ class Promises:
         s.connect(self.address)
         s.sendall(b"from one")
         assert s.recv(100) == b"from one"
+
+    def one_to_one_connects_by_sending(self):
+        s = socket_of_patience(socket.SOCK_STREAM)
+        s.sendto(b"to begin with", self.address)
+        assert s.recv(100) == b"to begin with" and s.getpeername() == self.address
+        s.sendto(b"the peer stays", (self.address[0], 9))
+        assert s.recv(100) == b"the peer stays"
 
     def peel_off(self):
         s = self._subscribed()

@@ -209,6 +209,18 @@ TEST_F(SocketWithManyPeersTest, AConnectThatFailsIsToldAndNotTheEnd) {
   EXPECT_EQ(socket_.connect({}), Errc::in_progress);  // another peer
 }
 
+// The end of one connection is not the end of the input, behind which it would have to wait.
+TEST_F(SocketWithManyPeersTest, AConnectThatFailsIsToldBesideInput) {
+  protocols.connect_error = Errc::in_progress;
+  protocols.socket_info.error = Errc::refused;
+  EXPECT_EQ(socket_.connect({}), Errc::in_progress);
+  EXPECT_TRUE(socket_.deliver_message({}, {}).ok());
+  socket_.on_events(static_cast<uint32_t>(tcp::Event::failed));
+  socket_.publish();
+  EXPECT_EQ(ready() & abi::kConnecting, 0u);
+  EXPECT_EQ(shared(client_, socket_).error, static_cast<uint32_t>(Errc::refused));
+}
+
 TEST_F(SocketWithManyPeersTest, TellsTheProtocolWhatWasRead) {
   const std::string big(60000, 'm');
   stack::MessageInfo info;
