@@ -81,7 +81,10 @@ inline constexpr size_t kMaxNotification = 160;
 // 0: no such kind, or no room.
 size_t write_notification(const Notification& n, MutableByteSpan out);
 
-enum class State : int32_t { closed = 1, cookie_wait, cookie_echoed, established, shutdown_pending, shutdown_sent, shutdown_received, shutdown_ack_sent };
+// Linux's sstat_state.
+enum class State : int32_t {
+  closed = 1, cookie_wait, cookie_echoed, established, shutdown_pending, shutdown_sent, shutdown_received, shutdown_ack_sent,
+};
 struct PathInfo {
   uint32_t association = 0;
   wire::Endpoint address;

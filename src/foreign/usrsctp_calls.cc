@@ -209,7 +209,8 @@ Errc UsrsctpServer::hand_on(SctpSocket& s, const stack::Call& call, const sctp_l
   if (bytes.size() != call.data.length) return Errc::invalid;
   sockaddr_conn address = to != nullptr ? conn_address(to->port, to->path) : sockaddr_conn{};
   const void* data = bytes.empty() ? "" : static_cast<const void*>(bytes.data());  // nullptr would be refused
-  if (usrsctp_sendv(s.so, data, bytes.size(), to != nullptr ? reinterpret_cast<sockaddr*>(&address) : nullptr, to != nullptr ? 1 : 0, &spa, sizeof spa, SCTP_SENDV_SPA, 0) >= 0) {
+  sockaddr* const addresses = to != nullptr ? reinterpret_cast<sockaddr*>(&address) : nullptr;
+  if (usrsctp_sendv(s.so, data, bytes.size(), addresses, to != nullptr, &spa, sizeof spa, SCTP_SENDV_SPA, 0) >= 0) {
     services().counters().payload_bytes_copied += bytes.size();
     return Errc::ok;
   }

@@ -18,6 +18,11 @@ Errc set_number(usrsctp_socket_t* so, int name, ByteSpan value) {
   return n ? pass(so, name, &*n, sizeof *n) : n.error();
 }
 
+// Whether the wish is about the association, which is there.
+bool means(const lx::Subscription& wish, uint32_t association) {
+  return wish.association == association || wish.association == lx::kAll || wish.association == lx::kCurrent;
+}
+
 // usrsctp's number of a kind that it is told of only when somebody wants it; 0: it always tells, or never.
 uint16_t own_event(lx::Kind kind) {
   switch (kind) {
@@ -121,7 +126,7 @@ Errc UsrsctpServer::subscribe(SctpSocket& s, const lx::Subscription& wish) {
   if (!general && !s.associations.contains(wish.association)) return Errc::invalid;
   if (wish.association != lx::kCurrent && general) s.subscriptions.on[kind] = wish.on;
   for (auto& [id, association] : s.associations)
-    if (id == wish.association || wish.association == lx::kAll || wish.association == lx::kCurrent) association.subscriptions.on[kind] = wish.on;
+    if (means(wish, id)) association.subscriptions.on[kind] = wish.on;
   sctp_event event{0, own_event(wish.kind), wish.on};
   if (event.se_type == 0 || s.so == nullptr) return Errc::ok;
   if (general && (wish.association != lx::kCurrent || !s.many())) {
@@ -129,7 +134,7 @@ Errc UsrsctpServer::subscribe(SctpSocket& s, const lx::Subscription& wish) {
   }
   for (const auto& [id, association] : s.associations) {  // usrsctp does not take "all" for every kind
     event.se_assoc_id = id;
-    if (id == wish.association || wish.association == lx::kAll || wish.association == lx::kCurrent) (void)pass(s.so, SCTP_EVENT, &event, sizeof event);
+    if (means(wish, id)) (void)pass(s.so, SCTP_EVENT, &event, sizeof event);
   }
   return Errc::ok;
 }
