@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 ROLE, HOST, PORT, WAYS, NOTE = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
 PERIOD = 999_983
@@ -32,9 +33,10 @@ def send(sock):
 
 
 def receive(sock):
-    position, buffer = 0, bytearray(200_000)
+    position, buffer, dice = 0, bytearray(200_000), random.Random()
     try:
         while got := sock.recv_into(buffer):
+            time.sleep(dice.choice((0, 0, 0.003)))  # so that there is mostly something unread
             if buffer[:got] != expected(position, got):
                 sys.exit(f"wrong bytes among the {got} from {position} on")
             position += got
