@@ -5,7 +5,8 @@
 
 Over the wire both ends run on Ferry, or both on the kernel's stack, in namespaces of their own; on the same host both ends use one ferryd, or
 the kernel's loopback. All stacks and schemes are measured in turn, round by round; a figure is the median of its rounds. CPU is that of
-everything on the machine.
+everything on the machine. For the scheme emulated it also shows how much of the payload was not copied by the programs: referred to by who sent it, and
+in pages that were exchanged by who received it, as ferryd's counters have it.
 """
 import argparse
 import contextlib
@@ -30,6 +31,7 @@ SCHEMES = ["kernel", "copy", "shared", "emulated"]
 PLACES = {"wire": {"kernel": ("kernel", "kernel"), "ferry": ("ferry", "ferry")},
           "host": {"kernel": ("kernel-self", "kernel-self"), "ferry": ("self", "self")}}
 KINDS = ["latency", "throughput"]
+WARM_ROUNDS = 3  # of transfer.cc, before it measures latency
 
 
 class Path:
@@ -51,15 +53,25 @@ class Path:
     def __exit__(self, *what):
         self.net.__exit__(*what)
 
+    def spared(self):
+        """Bytes referred to, bytes exchanged and pages exchanged so far, by all programs on Ferry."""
+        sides = {side.socket: side for side in self.net.sides if side.on_ferry()}.values()
+        counters = [side.stat()["passing"] for side in sides]
+        return [sum(c[name] for c in counters) for name in ("referenced_out", "swapped_in", "swapped_pages")]
+
     def measure(self, kind, size, seconds):
-        """(µs or Gb/s, CPU: µs per transfer or s per GB)"""
+        """(µs or Gb/s, CPU: µs per transfer or s per GB, part of the payload referred to, part exchanged, pages exchanged)"""
+        spared = self.spared()
         before = pairs.busy_seconds()
         out = self.net.client.run([self.transfer, kind, self.net.target, PORT, str(size), str(seconds)], timeout=seconds * 10 + 60).out
         busy = pairs.busy_seconds() - before
         got = json.loads(out)
+        passed = got["bytes"] if kind == "throughput" else 2 * (got["round_trips"] + WARM_ROUNDS) * size
+        now = self.spared()
+        parts = [(b - a) / passed for a, b in zip(spared[:2], now)] + [now[2] - spared[2]]
         if kind == "latency":
-            return got["half_round_trip_us"], busy * 1e6 / (2 * got["round_trips"])
-        return got["bytes"] * 8e-9 / got["seconds"], busy / (got["bytes"] / 1e9)
+            return got["half_round_trip_us"], busy * 1e6 / (2 * got["round_trips"]), *parts
+        return got["bytes"] * 8e-9 / got["seconds"], busy / (got["bytes"] / 1e9), *parts
 
 
 def human(size):
@@ -74,7 +86,7 @@ def short(number):
 
 
 def measure_place(place, schemes, arguments, folder):
-    """{(kind, size, scheme): (value, cpu)}, medians of the rounds."""
+    """{(kind, size, scheme): (value, cpu, referred, exchanged, pages)}, medians of the rounds."""
     samples = {}
     with contextlib.ExitStack() as standing:
         paths = [standing.enter_context(Path(place, scheme, arguments.programs, folder)) for scheme in schemes]
@@ -92,10 +104,19 @@ def text_table(results, place, kind, sizes, schemes):
     title = {"wire": "over the wire", "host": "on the same host"}[place]
     rows = [["transfer"] + list(schemes)]
     for size in sizes:
-        rows.append([human(size)] + ["{} ({})".format(*map(short, results[kind, size, scheme])) for scheme in schemes])
+        rows.append([human(size)] + ["{} ({})".format(*map(short, results[kind, size, scheme][:2])) for scheme in schemes])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
     return f"{kind} {title}: {unit}\n" + "\n".join(lines)
+
+
+def spared_table(results, place, sizes):
+    """What the scheme emulated did not copy."""
+    lines = [f"not copied by the programs with emulated, {place}: referred to / exchanged, per cent of the payload (pages)"]
+    for size in sizes:
+        words = [f"{kind} " + "{:.0f} / {:.0f} ({:.0f})".format(100 * r[2], 100 * r[3], r[4]) for kind in KINDS for r in [results[kind, size, "emulated"]]]
+        lines.append(f"{human(size).rjust(8)}  " + ", ".join(words))
+    return "\n".join(lines)
 
 
 def main():
@@ -126,12 +147,15 @@ def main():
     for place, results in measured.items():
         for kind in KINDS:
             print(text_table(results, place, kind, arguments.sizes, arguments.schemes) + "\n")
+        if "emulated" in arguments.schemes:
+            print(spared_table(results, place, arguments.sizes) + "\n")
     if arguments.json:
         with open(arguments.json, "w") as out:
             json.dump({"date": time.strftime("%Y-%m-%d"), "machine": table.machine(), "rounds": arguments.rounds,
-                       "results": [{"place": place, "kind": kind, "bytes": size, "scheme": scheme, "value": value, "cpu": cpu}
+                       "results": [{"place": place, "kind": kind, "bytes": size, "scheme": scheme, "value": value, "cpu": cpu,
+                                    "referred": referred, "swapped": swapped, "swapped_pages": pages}
                                    for place, results in measured.items()
-                                   for (kind, size, scheme), (value, cpu) in results.items()]}, out, indent=1)
+                                   for (kind, size, scheme), (value, cpu, referred, swapped, pages) in results.items()]}, out, indent=1)
     if arguments.plots:
         plots.draw(measured, arguments.sizes, arguments.schemes, arguments.plots, table.machine())
 

@@ -4,7 +4,7 @@
 //   transfer latency|throughput ADDRESS PORT BYTES SECONDS       prints a line of JSON
 //
 // latency: BYTES there and BYTES back, again and again; half of the median round trip. throughput: sends BYTES at a time, the
-// server reads BYTES at a time and answers at the end. Both ends compare the last transfer byte by byte, outside of what is timed.
+// server reads BYTES at a time (MSG_WAITALL) and answers at the end. Both ends compare the last transfer byte by byte, outside of what is timed.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -52,7 +52,7 @@ bool send_all(int fd, const void* data, size_t size) {
 
 bool receive_all(int fd, void* data, size_t size) {
   for (auto* p = static_cast<char*>(data); size > 0;) {
-    const ssize_t n = recv(fd, p, size, 0);
+    const ssize_t n = recv(fd, p, size, MSG_WAITALL);
     if (n <= 0) return false;
     p += n;
     size -= static_cast<size_t>(n);
