@@ -23,6 +23,10 @@ class FanoutTest : public ::testing::Test {
     ASSERT_EQ(links.size(), kShares);
     path.our_mac = links[0]->capabilities().mac;
     ASSERT_TRUE(veth.kernel.shell("ip neigh replace 10.77.0.2 lladdr " + to_string(path.our_mac) + " dev k0 nud permanent"));
+    Collector before;  // the sockets were a group
+    for (auto& link : links)
+      while (link->receive(before, 64) > 0) {
+      }
   }
   // A SYN from the kernel; `options`: bytes of IP options. Returns its source port.
   uint16_t syn(uint16_t to_port, size_t options) {
@@ -30,7 +34,9 @@ class FanoutTest : public ::testing::Test {
       sockets.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
       const int fd = sockets.back().fd();
       const char nops[40] = {1, 1, 1, 1, 1, 1, 1, 1};
-      if (options > 0) EXPECT_EQ(::setsockopt(fd, IPPROTO_IP, IP_OPTIONS, nops, static_cast<socklen_t>(options)), 0);
+      if (options > 0) {
+        EXPECT_EQ(::setsockopt(fd, IPPROTO_IP, IP_OPTIONS, nops, static_cast<socklen_t>(options)), 0);
+      }
       const sockaddr_in to = KernelPeer::address(path.ours, to_port);
       (void)::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to);
       sockaddr_in from{};
