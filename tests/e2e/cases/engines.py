@@ -6,7 +6,7 @@ import subprocess
 from cases import FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, LOOPBACK, SELF, case
 from cases.bulk import BAD_PATH, idle, killed_clients, many_connections, transfer_bad_path, transfer_clean
 from cases.databases import postgres, redis
-from cases.hostile import hostile_client, hostile_frames
+from cases.hostile import attacked_by_client, hostile_frames
 from cases.http import nginx
 from cases.python import python_sockets
 from cases.same_host import same_host
@@ -21,9 +21,9 @@ for function, stacks, timeout, needs in (
         (postgres, (FERRY_FERRY,), 120, ("psql", "pgbench")),
         (python_sockets, (FERRY_FERRY, LOOPBACK), 60, ()),
         (same_host, (SELF,), 90, ("iperf3",)),
-        (hostile_client, (FERRY_KERNEL,), 100, ()),
         (hostile_frames, (KERNEL_FERRY,), 100, ())):
     case(stacks, timeout=timeout, needs=needs, engines=3, name=f"engines-{function.__name__.replace('_', '-')}")(function)
+case((FERRY_KERNEL,), timeout=150, engines=3, name="engines-hostile-client")(attacked_by_client)
 case((FERRY_FERRY,), timeout=150, relay=BAD_PATH, engines=3, name="engines-bad-path")(transfer_bad_path)
 case((KERNEL_FERRY,), timeout=60, serial=True, engines=3, name="engines-idle")(idle)
 
