@@ -1,12 +1,12 @@
 // Listeners. With several engines in the server a listener has a part in each, with a slot of its own: connections are accepted from all of
 // them, in turns. The part in the engine where the socket was opened is its home; the others are reached by showing K there.
+#include <fcntl.h>
+
 #include <cerrno>
 
 #include "base/atomics.h"
 #include "client/deadline.h"
-#include "client/errno.h"
 #include "client/event_queue.h"
-#include "client/ring_lock.h"
 #include "client/socket.h"
 #include "client/sys.h"
 #include "ipc/futex.h"
@@ -28,6 +28,21 @@ struct ListenerParts {
 namespace {
 
 constexpr int64_t kLookEvery = 10'000'000;  // ns, where the kernel cannot wait for several words until a time
+
+// Whether a descriptor number is free: 0 or -EMFILE.
+int probe_number(int k) {
+  const long probe = ipc::raw_syscall(SYS_fcntl, k, F_DUPFD_CLOEXEC, 0);
+  if (probe < 0) return static_cast<int>(probe);
+  ipc::raw_syscall(SYS_close, probe);
+  return 0;
+}
+
+// Sees to it that one is, before a connection leaves its queue, which it must not without one: the program's needs go before what the
+// channel keeps. 0 or -EMFILE.
+int find_number(int k, Channel& channel) {
+  if (probe_number(k) == 0) return 0;
+  return channel.drop_stock() ? probe_number(k) : -EMFILE;
+}
 
 bool is_acceptable(const Home& h) { return (load_acquire(h.shared->ready) & abi::kAcceptable) != 0; }
 
@@ -180,8 +195,7 @@ int Socket::peel_off(int k, uint32_t association, Socket& child, bool child_nonb
   if (!has_many_peers()) return -EINVAL;
   Home* h = nullptr;
   if (const int error = home(k, h); error != 0) return error;
-  if (probe_number(k) != 0)
-    if (const int error = h->channel->drop_stock() ? probe_number(k) : -EMFILE; error != 0) return error;
+  if (const int error = find_number(k, *h->channel); error != 0) return error;
   return accept_at(*h, association, child, {child_nonblocking, child_close_on_exec}, nullptr);
 }
 
@@ -202,8 +216,8 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
     for_each_part([&](Home& part) { seen.add(part); });
     look_at(*h);
     for_each_part(look_at);
-    if (count > 0 && probe_number(k) != 0)
-      if (const int error = h->channel->drop_stock() ? probe_number(k) : -EMFILE; error != 0) return error;
+    if (count > 0)
+      if (const int error = find_number(k, *h->channel); error != 0) return error;
     const uint32_t turn = count > 1 ? atomic_add(accept_turn_, 1u) : 0;
     for (uint32_t i = 0; i < count; ++i) {
       const int r = accept_at(*acceptable[(turn + i) % count], 0, child, {child_nonblocking, child_close_on_exec}, remote);

@@ -30,14 +30,6 @@ void set_flags(int k, bool nonblocking, bool close_on_exec) {
 
 }  // namespace
 
-// Whether a descriptor number is free: 0 or -EMFILE. Asked before a connection leaves its queue, which it must not without one.
-int Socket::probe_number(int k) {
-  const long probe = ipc::raw_syscall(SYS_fcntl, k, F_DUPFD_CLOEXEC, 0);
-  if (probe < 0) return static_cast<int>(probe);
-  ipc::raw_syscall(SYS_close, probe);
-  return 0;
-}
-
 // K of a socket that the server has made: one that is kept here, or one that came with the reply. 0 or -errno.
 int Socket::take_handed(Channel& channel, uint32_t engine, const control::Reply& reply, ipc::DescriptorList& fds, Stock::Flags flags,
                         Stock::Taken& out) {

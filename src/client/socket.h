@@ -315,7 +315,6 @@ class Socket {
   int accept_at(Home& h, uint32_t which, Socket& child, Stock::Flags flags, Address* remote);
 
   // --- socket.cc ---
-  static int probe_number(int k);
   static int take_handed(Channel& channel, uint32_t engine, const ipc::control::Reply& reply, ipc::DescriptorList& fds,
                          Stock::Flags flags, Stock::Taken& out);
   static int open_one(Channel& channel, uint32_t engine, SocketKind kind, bool v6, Stock::Flags flags, Stock::Taken& out);

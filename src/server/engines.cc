@@ -4,30 +4,31 @@
 
 namespace ferry::server {
 
-bool Engines::pass_frame(uint32_t to, stack::LinkIndex link, const buf::Frame& frame) {
+template <typename F>
+bool Engines::post_frame(uint32_t to, F task) {
   if (atomic_add(passing_, 1u) >= kMostPassing) {
     atomic_add(passing_, ~0u);
     return false;
   }
-  std::vector<std::byte> copy(frame.bytes.begin(), frame.bytes.end());
-  post(to, [this, link, bytes = std::move(copy), offload = frame.offload](Engine& engine) {
+  post(to, [this, work = std::move(task)](Engine& engine) {
     atomic_add(passing_, ~0u);
-    engine.take_frame(link, {ByteSpan(bytes), offload});
+    work(engine);
   });
   return true;
 }
 
+bool Engines::pass_frame(uint32_t to, stack::LinkIndex link, const buf::Frame& frame) {
+  std::vector<std::byte> copy(frame.bytes.begin(), frame.bytes.end());
+  return post_frame(to, [link, bytes = std::move(copy), offload = frame.offload](Engine& engine) {
+    engine.take_frame(link, {ByteSpan(bytes), offload});
+  });
+}
+
 bool Engines::show_frame(link::Direction direction, std::vector<std::byte> frame) {
-  if (atomic_add(passing_, 1u) >= kMostPassing) {
-    atomic_add(passing_, ~0u);
-    return false;
-  }
-  post(0, [this, direction, bytes = std::move(frame)](Engine& engine) {
-    atomic_add(passing_, ~0u);
+  return post_frame(0, [direction, bytes = std::move(frame)](Engine& engine) {
     const ByteSpan piece(bytes);
     engine.captures().record(direction, {&piece, 1});
   });
-  return true;
 }
 
 }  // namespace ferry::server

@@ -60,6 +60,9 @@ class Engines {
 
  private:
   static constexpr uint32_t kMostPassing = 4096;
+  // Posts `task`, unless too many frames are on their way.
+  template <typename F>
+  bool post_frame(uint32_t to, F task);
   std::vector<Inbox*> inboxes_;
   SharedPorts ports_;
   StrayFlows strays_;

@@ -19,20 +19,21 @@ def need_peer(net):
         raise Skipped("this kernel has no SCTP to be the peer") from None
 
 
+def keep_promises(net, script, port, timeout):
+    need_peer(net)
+    server = net.server.spawn(net.python(script, "serve", port))
+    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
+    net.client.run(net.python(script, "connect", net.target, port), timeout=timeout)
+
+
 @case(STACKS, timeout=120, servers=USRSCTP)
 def python_messages(net):
-    need_peer(net)
-    server = net.server.spawn(net.python("messages.py", "serve", "7300"))
-    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
-    net.client.run(net.python("messages.py", "connect", net.target, "7300"), timeout=90)
+    keep_promises(net, "messages.py", "7300", 90)
 
 
 @case(STACKS, timeout=150, servers=USRSCTP)
 def python_many_messages(net):
-    need_peer(net)
-    server = net.server.spawn(net.python("many_messages.py", "serve", "7301"))
-    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
-    net.client.run(net.python("many_messages.py", "connect", net.target, "7301"), timeout=120)
+    keep_promises(net, "many_messages.py", "7301", 120)
 
 
 @case(STACKS, timeout=90, servers=USRSCTP, needs=("iperf3",))

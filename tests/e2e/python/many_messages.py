@@ -10,6 +10,8 @@ import struct
 import sys
 import threading
 
+from keep import keep
+
 SCTP = socket.IPPROTO_SCTP
 RTOINFO, AUTOCLOSE, EVENTS, STATUS, PATH_INFO, ASSOC_NUMBER, ASSOC_LIST, RECVRCVINFO, EVENT = 0, 4, 11, 14, 15, 28, 29, 32, 127
 PEER_PARAMETERS, ASSOCINFO, CONTEXT, PEELOFF = 9, 1, 17, 102
@@ -500,15 +502,8 @@ class Promises:
 
 
 def connect(host, port, only=""):
-    promises, wrong = Promises(host, port), 0
-    for name in [n for n in vars(Promises) if not n.startswith("_") and only in n]:
-        try:
-            getattr(promises, name)()
-            print(f"good  {name}", flush=True)
-        except Exception as error:  # pylint: disable=broad-except
-            wrong += 1
-            print(f"WRONG {name}: {error!r} line {error.__traceback__.tb_next and error.__traceback__.tb_next.tb_lineno}", flush=True)
-    sys.exit(wrong != 0)
+    promises = Promises(host, port)
+    keep([getattr(promises, n) for n in vars(Promises) if not n.startswith("_") and only in n])
 
 
 if __name__ == "__main__":

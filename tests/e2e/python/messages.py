@@ -6,6 +6,8 @@ import socket
 import struct
 import sys
 
+from keep import keep
+
 SCTP_INITMSG, SCTP_NODELAY, SCTP_EVENTS, SCTP_STATUS, SCTP_GET_PEER_ADDRS = 2, 3, 11, 14, 108
 SCTP_SNDRCV, MSG_EOR, MSG_NOTIFICATION = 1, 0x80, 0x8000
 ASSOC_CHANGE, COMM_UP = 0x8001, 0
@@ -187,15 +189,8 @@ class Promises:
 
 
 def connect(host, port):
-    promises, wrong = Promises(host, port), 0
-    for name in [n for n in vars(Promises) if not n.startswith("_") and n != "connected"]:
-        try:
-            getattr(promises, name)()
-            print(f"good  {name}", flush=True)
-        except Exception as error:  # pylint: disable=broad-except
-            wrong += 1
-            print(f"WRONG {name}: {error!r}", flush=True)
-    sys.exit(wrong != 0)
+    promises = Promises(host, port)
+    keep([getattr(promises, n) for n in vars(Promises) if not n.startswith("_") and n != "connected"])
 
 
 if __name__ == "__main__":

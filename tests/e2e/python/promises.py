@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 
+from keep import keep
+
 CHECKS = []
 
 
@@ -298,12 +300,4 @@ if sys.argv[1] == "serve":
 else:
     HOST, PORT = sys.argv[2], int(sys.argv[3])
     signal.alarm(35)
-    broken = 0
-    for each in CHECKS:
-        try:
-            each()
-            print(f"good  {each.__name__}", flush=True)
-        except Exception as problem:  # pylint: disable=broad-except
-            broken += 1
-            print(f"WRONG {each.__name__}: {problem!r}", flush=True)
-    sys.exit(1 if broken else 0)
+    keep(CHECKS)
