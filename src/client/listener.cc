@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "base/atomics.h"
 #include "client/deadline.h"
@@ -44,7 +45,8 @@ int find_number(int k, Channel& channel) {
   return channel.drop_stock() ? probe_number(k) : -EMFILE;
 }
 
-bool is_acceptable(const Home& h) { return (load_acquire(h.shared->ready) & abi::kAcceptable) != 0; }
+bool is_offered(const Home& h) { return load_acquire(h.shared->rx_produced) != load_acquire(h.shared->rx_consumed); }
+bool is_acceptable(const Home& h) { return is_offered(h) || (load_acquire(h.shared->ready) & abi::kAcceptable) != 0; }
 
 }  // namespace
 
@@ -165,8 +167,26 @@ int Socket::wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline) {
   }
 }
 
-// From one part; `which`: of a socket with many peers. The child's K; -EAGAIN: somebody else was faster; -errno.
-int Socket::accept_at(Home& h, uint32_t which, Socket& child, Stock::Flags flags, Address* remote) {
+// From one part. The child's K; -EAGAIN: somebody else was faster; -errno.
+int Socket::accept_at(Home& h, Socket& child, Stock::Flags flags, Address* remote) {
+  Stock::Taken taken;
+  const int error = h.channel->stock(h.engine).claim(*h.shared, flags, taken);
+  if (error == -EAGAIN && (load_acquire(h.shared->ready) & abi::kAcceptable) == 0) return error;
+  if (error == -EAGAIN || error == -ENOENT) return ask_for_connection(h, 0, child, flags, remote);
+  h.channel->ring(h.engine, h.slot);
+  if (error != 0) return error;
+  const abi::SocketShared& s = h.channel->map().socket(taken.slot);
+  if (remote != nullptr) {
+    *remote = Address{};
+    std::memcpy(remote->ip, s.remote_address, sizeof remote->ip);
+    remote->port = s.remote_port;
+  }
+  adopt_child(h, child, taken);
+  return taken.fd;
+}
+
+// `which`: of a socket with many peers.
+int Socket::ask_for_connection(Home& h, uint32_t which, Socket& child, Stock::Flags flags, Address* remote) {
   control::Request request;
   control::Reply reply;
   ipc::DescriptorList fds;
@@ -179,6 +199,12 @@ int Socket::accept_at(Home& h, uint32_t which, Socket& child, Stock::Flags flags
   Stock::Taken taken;
   if (const int error = take_handed(*h.channel, h.engine, reply, fds, flags, taken); error != 0) return error;
   if (taken.pair == control::kNoPair && !is_message()) h.channel->stock(h.engine).grow_for_accept();
+  if (remote != nullptr) *remote = reply.remote;
+  adopt_child(h, child, taken);
+  return taken.fd;
+}
+
+void Socket::adopt_child(Home& h, Socket& child, const Stock::Taken& taken) {
   child.kind_ = is_message() ? abi::kKindMessage : abi::kKindTcp;
   child.message_ = is_message();
   child.v6_ = v6_;
@@ -187,8 +213,6 @@ int Socket::accept_at(Home& h, uint32_t which, Socket& child, Stock::Flags flags
   child.send_timeout_ns_ = send_timeout_ns_;
   child.receive_low_water_ = receive_low_water_;
   child.adopt(h.channel, taken);
-  if (remote != nullptr) *remote = reply.remote;
-  return taken.fd;
 }
 
 int Socket::peel_off(int k, uint32_t association, Socket& child, bool child_nonblocking, bool child_close_on_exec) {
@@ -196,7 +220,7 @@ int Socket::peel_off(int k, uint32_t association, Socket& child, bool child_nonb
   Home* h = nullptr;
   if (const int error = home(k, h); error != 0) return error;
   if (const int error = find_number(k, *h->channel); error != 0) return error;
-  return accept_at(*h, association, child, {child_nonblocking, child_close_on_exec}, nullptr);
+  return ask_for_connection(*h, association, child, {child_nonblocking, child_close_on_exec}, nullptr);
 }
 
 int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblocking, bool child_close_on_exec, Address* remote) {
@@ -220,7 +244,7 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
       if (const int error = find_number(k, *h->channel); error != 0) return error;
     const uint32_t turn = count > 1 ? atomic_add(accept_turn_, 1u) : 0;
     for (uint32_t i = 0; i < count; ++i) {
-      const int r = accept_at(*acceptable[(turn + i) % count], 0, child, {child_nonblocking, child_close_on_exec}, remote);
+      const int r = accept_at(*acceptable[(turn + i) % count], child, {child_nonblocking, child_close_on_exec}, remote);
       if (r != -EAGAIN && r != -ENETDOWN) return r;
     }
     if (const uint32_t error = load_relaxed(h->shared->error); error != 0) {

@@ -312,7 +312,9 @@ class Socket {
   void delete_parts();
   bool is_any_acceptable(const Home& main) const;
   int wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline);
-  int accept_at(Home& h, uint32_t which, Socket& child, Stock::Flags flags, Address* remote);
+  int accept_at(Home& h, Socket& child, Stock::Flags flags, Address* remote);
+  int ask_for_connection(Home& h, uint32_t which, Socket& child, Stock::Flags flags, Address* remote);
+  void adopt_child(Home& h, Socket& child, const Stock::Taken& taken);
 
   // --- socket.cc ---
   static int take_handed(Channel& channel, uint32_t engine, const ipc::control::Reply& reply, ipc::DescriptorList& fds,

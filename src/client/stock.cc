@@ -94,6 +94,24 @@ int Stock::issue(uint32_t pair, Flags flags, Taken& out) {
 
 int Stock::take(uint32_t pair, Flags flags, Taken& out) {
   Guard guard(mutex_);
+  return take_locked(pair, flags, out);
+}
+
+int Stock::claim(abi::SocketShared& listener, Flags flags, Taken& out) {
+  Guard guard(mutex_);
+  const uint32_t n = load_acquire(listener.rx_consumed);
+  if (n == load_acquire(listener.rx_produced)) return -EAGAIN;
+  abi::Descriptor offer;
+  std::memcpy(&offer, &listener.rx[n % abi::kRingEntries], sizeof offer);
+  const auto slot = static_cast<uint32_t>(offer.offset);
+  if (offer.length >= abi::kMaxPairs || kept_[offer.length].fd < 0 || slot >= channel_.map().layout().max_sockets) return -ENOENT;
+  if (!compare_exchange(listener.rx_consumed, n, n + 1)) return -EAGAIN;
+  out.slot = slot;
+  out.generation = static_cast<uint32_t>(offer.offset >> 32);
+  return take_locked(offer.length, flags, out);
+}
+
+int Stock::take_locked(uint32_t pair, Flags flags, Taken& out) {
   if (pair >= abi::kMaxPairs || kept_[pair].fd < 0) return -ECONNABORTED;
   const int error = issue(pair, flags, out);
   if (error == 0) return 0;

@@ -50,6 +50,9 @@ class Stock {
   // The K of this pair, which ferryd has given a connection. 0; -EMFILE or -ECONNABORTED, and the connection is gone: there is no number
   // for it, or K has just been dropped.
   int take(uint32_t pair, Flags flags, Taken& out);
+  // The K of the oldest connection that the listener with these words offers (ipc/abi.h, offer_of). 0; -EAGAIN: nothing is offered; -ENOENT: what is
+  // cannot be taken, ask for it; otherwise as take().
+  int claim(ipc::abi::SocketShared& listener, Flags flags, Taken& out);
   // ferryd had to make a K for an accepted connection: asks for some to be kept, if there is room for more.
   void grow_for_accept();
   // Keeps a copy of K, whose socket is being closed under the number `fd`. `copies`: what Taken said. False: not to be kept.
@@ -80,6 +83,7 @@ class Stock {
   };
   int open_spare(bool stream, Flags flags, Taken& out);
   int issue(uint32_t pair, Flags flags, Taken& out);
+  int take_locked(uint32_t pair, Flags flags, Taken& out);
   bool grow(ipc::abi::SocketKind kind, uint32_t flags);
   bool drop_locked(uint32_t except = ipc::control::kNoPair);
 

@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 10;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 11;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -28,6 +28,7 @@ inline constexpr uint32_t kMaxPairs = 256;      // descriptor pairs of one chann
 inline constexpr uint32_t kMaxRegions = 16;     // regions of one client beside its channel
 inline constexpr uint64_t kHugePageSize = 2u << 20;  // regions consist of such pages
 inline constexpr uint32_t kInputPieces = 4;     // of a socket's input memory that a client can lend at once
+inline constexpr uint32_t kMaxOffers = 16;      // connections of one listener that one client can be offered at once, < kRingEntries
 
 // One bit per socket slot. A setter sets the word bit, then the summary bit; a taker clears the summary bit by exchange, then
 // takes the words it named.
@@ -59,6 +60,10 @@ enum RingCall : uint16_t {
   kCallConnect = 1,  // argument: IPv4 address (host order) | port << 32
   kCallOption = 2,   // argument: value | level << 32 | name << 48, as setsockopt(2) with an int. Errors are not told
 };
+
+// A listener's `rx`: a connection that waits, already at home in this channel, for this client to take by raising rx_consumed with a
+// compare-and-exchange. The server takes back all that are left by exchanging rx_consumed with rx_produced. Its address is in its slot.
+inline Descriptor offer_of(uint32_t slot, uint32_t generation, uint32_t pair) { return {slot | uint64_t{generation} << 32, pair, 0, 0}; }
 
 // Memory in a region of the client's that it lends for input of a stream: the byte at `position`, counted as rx_consumed_bytes is, and those
 // that follow may be put at `offset` and behind.
@@ -133,7 +138,7 @@ enum ReadyBit : uint32_t {
   kHangUp = 16,        // connection gone both ways (POLLHUP)
   kErrorPending = 32,  // `error` holds a code (POLLERR)
   kUrgentPending = 64, // urgent byte or mark ahead (POLLPRI)
-  kAcceptable = 128,   // listener: accept queue not empty
+  kAcceptable = 128,   // listener: connections wait for whoever asks (Op::accept); those in `rx` are not among them
   kConnecting = 256,   // a connect is under way
   kConnected = 512,
 };
@@ -163,7 +168,7 @@ struct alignas(64) SocketShared {
   uint64_t rx_report_at;     // ring the doorbell when rx_consumed_bytes reaches this
   uint32_t send_buffer;      // bytes of output the client may have outstanding (SO_SNDBUF, autotuned)
   uint32_t receive_buffer;   // SO_RCVBUF, autotuned
-  uint32_t accept_count;     // listener: connections waiting
+  uint32_t accept_count;     // listener: connections waiting, offered ones included
   uint32_t tcp_state;        // tcp::State
   uint64_t urgent_mark;      // input stream position (bytes since start) just after the urgent byte
   uint32_t urgent_byte;      // 0x100 | byte while it can be read with MSG_OOB
@@ -187,7 +192,7 @@ struct alignas(64) SocketShared {
   alignas(64) uint32_t tx_lock;  // LockBit; the server sets and clears kLockRevoked
   uint32_t rx_lock;
   uint32_t tx_produced;        // output ring: entries the client has written (free-running)
-  uint32_t rx_consumed;        // input ring: entries the client is done with (free-running)
+  uint32_t rx_consumed;        // input ring: entries the client is done with (free-running); a listener's: both, see offer_of()
   uint64_t rx_consumed_bytes;  // bytes read by the program, cumulative; includes part of the entry at rx_consumed
   uint32_t wants;              // WantBit: wake me at the next such event; the server clears what it answers
   uint32_t waiters;            // threads in FUTEX_WAIT on event_seq
@@ -202,7 +207,7 @@ struct alignas(64) SocketShared {
   uint64_t swapped_in;         // payload bytes in them, not copied; both for copy accounting only
 
   alignas(64) Descriptor tx[kRingEntries];  // written by the client
-  Descriptor rx[kRingEntries];              // written by the server
+  Descriptor rx[kRingEntries];              // written by the server; of a listener: offers, see offer_of()
 };
 static_assert(sizeof(SocketShared) == 192 + 3 * 64 + 2 * 512);
 static_assert(offsetof(SocketShared, tx_lock) == 192 && offsetof(SocketShared, input) == 256 && offsetof(SocketShared, tx) == 384);

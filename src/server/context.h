@@ -22,6 +22,7 @@ class Engines;
 struct RunTag;
 struct MoveTag;
 struct StarvedTag;
+struct OfferTag;
 struct HotTag;
 
 // Bounds on what one client may take (docs/ferryd.md, "Quotas").
@@ -67,6 +68,7 @@ struct Context {
   List<Socket, RunTag> run;        // sockets with something to do before the turn ends
   List<Socket, RunTag> run_next;   // and in the next turn
   List<Socket, MoveTag> moving;    // sockets that wait for a lock to be released
+  List<Socket, OfferTag> offering;  // listeners whose offers others are to be told of at a time
   List<Socket, StarvedTag> starved;  // sockets that wait for input memory of their channel
   List<Channel, HotTag> hot;       // channels whose doorbells the engine looks at in every turn; the others must kick
   std::vector<Channel*> reclaimed; // channels whose input memory was reclaimed in this turn

@@ -114,33 +114,22 @@ Errc Control::disconnect(Socket& socket) {
 Errc Control::accept(Client& client, Socket& listener, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
   if (!listener.is_listener() && !listener.has_many_peers()) return Errc::invalid;
   if (client.channel()->socket_count() >= ctx_.limits.sockets) return Errc::too_many;
-  for (;;) {  // each round takes one connection out of the queue
-    stack::Call call = make_call(stack::CallOp::accept, listener);
-    call.number = request.value;
-    stack::CallResult result = ctx_.protocols.call(call);
-    listener.on_acceptable();
-    if (result.error != Errc::ok) return result.error;
-    Socket* child = sockets_.take_child(result.socket);
-    if (child == nullptr) {  // died while it waited
-      stack::Call close;
-      close.op = stack::CallOp::close;
-      close.socket = result.socket;
-      ctx_.protocols.call(close);
-      continue;
-    }
-    child->on_accepted();
-    Errc error = !sockets_.charge(*child, client.credentials().uid)
-                     ? Errc::too_many
-                     : hand_over(client, *child, (request.flags & control::kOpenKernelMode) != 0, reply, fds);
-    if (error != Errc::ok) {
-      fds.clear();
-      child->abandon();
-      return error;
-    }
-    ++ctx_.counters.accepted;
-    refresh_addresses(*child, reply);
-    return Errc::ok;
+  const bool kernel_mode = (request.flags & control::kOpenKernelMode) != 0;
+  if (!kernel_mode) listener.offer_to(*client.channel());
+  auto next = listener.next_connection(*client.channel(), request.value);
+  listener.on_acceptable();
+  if (!next) return next.error();
+  Socket& child = **next;
+  child.on_accepted();
+  Errc error = sockets_.charge(child, client.credentials().uid) ? hand_over(client, child, kernel_mode, reply, fds) : Errc::too_many;
+  if (error != Errc::ok) {
+    fds.clear();
+    child.abandon();
+    return error;
   }
+  ++ctx_.counters.accepted;
+  refresh_addresses(child, reply);
+  return Errc::ok;
 }
 
 Errc Control::shutdown(Socket& socket, const Request& request) {

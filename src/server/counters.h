@@ -27,7 +27,7 @@ struct Counters {
   uint64_t clients = 0, clients_total = 0, clients_refused = 0;
   uint64_t protocol_violations = 0;   // clients thrown out for what they wrote
   uint64_t control_requests = 0, control_replies_lost = 0;
-  uint64_t sockets = 0, sockets_total = 0, accepted = 0;
+  uint64_t sockets = 0, sockets_total = 0, accepted = 0, offered = 0, offers_taken_back = 0;
   uint64_t pairs_made = 0, pairs_given_back = 0;  // descriptor pairs; given back: used again by a later socket
   uint64_t demotions = 0, moves = 0, forced_moves = 0;
   // Connections between two clients that passed bytes without us (peers.h), those that found no quiet moment for it, and the bytes.
@@ -68,6 +68,8 @@ void for_each_counter(const Counters& c, Visit visit) {
   FERRY_COUNTER(sockets);
   FERRY_COUNTER(sockets_total);
   FERRY_COUNTER(accepted);
+  FERRY_COUNTER(offered);
+  FERRY_COUNTER(offers_taken_back);
   FERRY_COUNTER(pairs_made);
   FERRY_COUNTER(pairs_given_back);
   FERRY_COUNTER(demotions);

@@ -187,6 +187,8 @@ bool Engine::turn() {
     next = ctx_.moving.next(*s);
     s->mark();
   }
+  for (Socket* s = ctx_.offering.front(); s != nullptr; s = ctx_.offering.next(*s))
+    if (s->offer_deadline() <= ctx_.now) s->mark();
   if (++turns_since_poll_ >= kTurnsBetweenPolls) {
     turns_since_poll_ = 0;
     worked |= poller_.wait(Duration::zero()) > 0;
@@ -244,6 +246,8 @@ Instant Engine::next_deadline() {
   for (auto& port : ports_) deadline = earlier(deadline, port->link->next_deadline());
   for (Socket* s = ctx_.moving.front(); s != nullptr; s = ctx_.moving.next(*s))
     deadline = earlier(deadline, s->move_deadline());
+  for (Socket* s = ctx_.offering.front(); s != nullptr; s = ctx_.offering.next(*s))
+    deadline = earlier(deadline, s->offer_deadline());
   return part_ != nullptr ? earlier(deadline, part_->next_deadline()) : deadline;
 }
 

@@ -23,6 +23,7 @@ Socket::~Socket() {
   if (ListNode<RunTag>::linked()) ctx_.run.erase(*this);
   if (ListNode<MoveTag>::linked()) ctx_.moving.erase(*this);
   if (ListNode<StarvedTag>::linked()) ctx_.starved.erase(*this);
+  if (ListNode<OfferTag>::linked()) ctx_.offering.erase(*this);
 }
 
 uint32_t Socket::kind() const {
@@ -153,6 +154,7 @@ void Socket::cancel_connecting() {
 
 void Socket::on_shutdown(bool read, bool write) {
   leave_passage();
+  if (read && listener_) drop_offers();
   if (read) ready_ |= abi::kReadClosed;
   if (write) ready_ = (ready_ | abi::kWriteClosed) & ~uint32_t{abi::kWritable};
   state_changed_ = event_ = true;
@@ -166,6 +168,7 @@ void Socket::on_peer(bool connected) {
     ready_ = 0;
     if (listener_) {  // no more
       listener_ = false;
+      drop_offers();
       home_ = attachments_.empty() ? -1 : 0;
       if (home_ == 0) attachments_[0].used = true;
     }
@@ -217,6 +220,10 @@ void Socket::mark() {
 void Socket::run() {
   if (finished_) return;
   ++runs_;
+  if (!is_claimed()) {
+    if (home() != nullptr) push_input(*home());
+    return publish();
+  }
   if (Attachment* h = home(); h != nullptr) {
     if (uint32_t wants = load_relaxed(h->shared().wants) & (abi::kWantClose | abi::kWantGiveBack); wants != 0)
       look_whether_closed(*h, wants);
@@ -248,6 +255,7 @@ void Socket::run() {
   report_consumed();
   if (closed_ && id_dead_) return finish();
   offer_space();
+  if (listener_ && !gone_) run_offers();
   if (attachments_.size() > 1) free_left_slots();
   publish();
   if (runs_ >= passage_at_) consider_passage();
@@ -257,6 +265,7 @@ void Socket::on_poll(uint32_t events) {
   if ((events & EPOLLIN) != 0) pair_readable_ = true;
   if ((events & EPOLLOUT) != 0) pair_writable_ = true;
   if ((events & EPOLLHUP) != 0) {
+    if (go_back()) return;
     on_gone();
   } else if ((events & EPOLLIN) != 0 && !kernel_mode_ && filling_ == 0 && (events & EPOLLRDHUP) == 0 && !listener_) {
     // Somebody wrote to K behind libferry's back (stdio, io_uring, another process): those bytes come after what is in the ring.
@@ -326,6 +335,7 @@ void Socket::try_close() {
   report_consumed();
   drop_output();
   drop_input();
+  drop_offers();
   id_dead_ = true;
   close_parts();
   if (part_of_ != 0) ctx_.sockets->forget_cookie(part_of_);
@@ -344,6 +354,7 @@ void Socket::finish() {
   if (finished_) return;
   finished_ = true;
   close_parts();
+  drop_offers();
   stray_no_more();
   claim_.reset();
   drop_output();
@@ -361,6 +372,8 @@ void Socket::finish() {
 
 void Socket::on_client_gone(Channel& channel) {
   cancel_move(channel);
+  forget_taker(channel);
+  if (go_back()) return;
   for (size_t i = attachments_.size(); i-- > 0;) {
     if (attachments_[i].channel != &channel) continue;
     if (home_ == static_cast<int>(i) && !kernel_mode_) {
@@ -422,7 +435,7 @@ void Socket::announce_acceptable() {
 }
 
 void Socket::on_acceptable() {
-  state_changed_ = event_ = true;
+  state_changed_ = arrived_ = true;
   mark();
 }
 
@@ -475,7 +488,10 @@ void Socket::publish_words() {
     if (info->send_buffer != 0) send_buffer_ = info->send_buffer;
     if (info->receive_buffer != 0) receive_buffer_ = info->receive_buffer;
     if (listener_) accept_count_ = info->receive_queue;
-    ready_ = accept_count_ > 0 ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
+    uint32_t offered = 0;
+    if (offers_) offered = offers_->held - offers_->returned.size();
+    const bool ask = accept_count_ > offered || (offers_ && offers_->overdue);
+    ready_ = ask ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
     if (info->urgent_mark != urgent_mark_) on_urgent(info->urgent_mark);
     for (Attachment& a : attachments_) {
       abi::SocketShared& s = a.shared();

@@ -10,7 +10,7 @@
 //
 // Files: socket.cc life, events; socket_output.cc rings and pair → stack; socket_input.cc stack → rings; socket_pair.cc stack ↔ pair
 // in kernel mode; socket_move.cc demotion and re-homing; socket_calls.cc calls, those in a ring included; socket_passage.cc connections
-// whose bytes go past the server.
+// whose bytes go past the server; socket_offers.cc listeners.
 #pragma once
 
 #include <algorithm>
@@ -22,6 +22,7 @@
 #include "server/context.h"
 #include "server/fifo.h"
 #include "server/input_pieces.h"
+#include "server/offers.h"
 #include "server/pair.h"
 #include "server/shared_ports.h"
 #include "stack/stack.h"
@@ -59,6 +60,7 @@ struct Passage;
 class Socket final : public PollHandler,
                      public ListNode<RunTag>,
                      public ListNode<MoveTag>,
+                     public ListNode<OfferTag>,
                      public ListNode<StarvedTag> {
  public:
   // `type` is offered by some protocol server.
@@ -99,6 +101,7 @@ class Socket final : public PollHandler,
 
   // Whose it is; see Sockets::charge.
   void set_account(Account& account, uid_t uid) { account_ = &account, uid_ = uid, account.staged += staged_in_ + staged_out_; }
+  void leave_account() { account_->staged -= staged_in_ + staged_out_, account_ = nullptr; }
   Account* account() const { return account_; }
   uid_t uid() const { return uid_; }
 
@@ -127,6 +130,12 @@ class Socket final : public PollHandler,
   void on_peer(bool connected);
   void on_listening();
   void on_accepted();
+  // --- listeners; see socket_offers.cc ---
+  // This client accepts by requests: it may be offered connections, which it takes without.
+  void offer_to(Channel& channel);
+  // The connection that `asker` gets, which nobody has any more: on_accepted() follows. `number`: as CallOp::accept. Errc::again: none.
+  Result<Socket*> next_connection(Channel& asker, int64_t number);
+  Instant offer_deadline() const;
   // The socket begins in kernel mode; `k` is the descriptor that the client will get.
   void start_in_kernel_mode(int k);
   // A child in its listener's queue, until on_accepted().
@@ -291,6 +300,24 @@ class Socket final : public PollHandler,
   void expect_locks(Instant deadline);
   void expect_no_locks();
 
+  // socket_offers.cc
+  OfferTaker* find_taker(const Channel& channel);
+  OfferTaker* next_taker();
+  Socket* next_waiting(int64_t number);
+  void run_offers();
+  bool is_overdue(const OfferTaker& taker) const;
+  void tell_held();
+  void offer(Socket& child, OfferTaker& taker);
+  void see_claims();
+  void see_claims(OfferTaker& taker, uint32_t consumed);
+  void take_back(OfferTaker& taker);
+  void stop_offers_to(const Channel& channel);
+  void forget_taker(const Channel& channel);
+  void drop_offers();
+  bool is_claimed();
+  bool go_back();
+  void withdraw();
+
   // socket_passage.cc
   void consider_passage();
   uint32_t runs_before_passage() const;
@@ -324,6 +351,9 @@ class Socket final : public PollHandler,
   stack::Endpoint local_, remote_;
   uint32_t send_buffer_ = 0, receive_buffer_ = 0;  // bytes
   uint32_t accept_count_ = 0;
+  std::unique_ptr<Offers> offers_;
+  Errc accept_error_ = Errc::ok;  // of the last look at the queue
+  stack::Owner offered_by_ = 0;   // a child: its listener, until a client has taken it
   uint32_t runs_ = 0;
   bool listener_ = false;
   bool spare_ = false;
@@ -336,6 +366,7 @@ class Socket final : public PollHandler,
   bool finished_ = false;
   bool state_changed_ = false;  // words other than the rings'
   bool event_ = false;          // something to signal
+  bool arrived_ = false;        // a listener: a connection to offer, or to signal
   bool receive_errors_ = false; // IP_RECVERR
   bool signals_owner_ = false;
   uint64_t urgent_mark_ = 0;    // input stream position after the urgent byte last told

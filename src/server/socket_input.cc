@@ -45,7 +45,9 @@ bool Socket::take_input_pieces(Attachment& a) {
 
 Result<buf::IoDesc> Socket::next_input(uint32_t length) {
   Attachment* h = home();
-  if (h == nullptr || kernel_mode_ || gone_ || !take_input_pieces(*h)) return Errc::not_supported;
+  if (h == nullptr || kernel_mode_ || gone_) return Errc::not_supported;
+  if (offered_by_ != 0) return allocate_input(length);
+  if (!take_input_pieces(*h)) return Errc::not_supported;
   // A region that was given up since then has no bytes.
   const buf::IoDesc d = h->input.room(h->shared(), h->rx_released_bytes + rx_bytes_, length);
   if (d.empty() || ctx_.memory.read(d).empty()) return allocate_input(length);
@@ -188,7 +190,7 @@ void Socket::deliver_icmp_error(const stack::IcmpError& error) {
 
 void Socket::sync_input() {
   Attachment* h = home();
-  if (h == nullptr || kernel_mode_) return;
+  if (h == nullptr || kernel_mode_ || offered_by_ != 0) return;
   abi::SocketShared& s = h->shared();
   uint64_t bytes = load_acquire(s.rx_consumed_bytes);
   uint32_t consumed = load_acquire(s.rx_consumed) - h->rx_released;

@@ -48,8 +48,8 @@ Socket* Socket::other_end() const { return passage_->ends[1 - passage_->side_of(
 bool Socket::may_pass() {
   constexpr uint32_t kOver = abi::kReadClosed | abi::kWriteClosed | abi::kHangUp | abi::kErrorPending;
   const Attachment* h = home();
-  return type_ == stack::SocketType::tcp && h != nullptr && !kernel_mode_ && !gone_ && accepted_ && !finished_ && !id_dead_ &&
-         move_ == MoveKind::none && (ready_ & (abi::kConnected | kOver)) == abi::kConnected && urgent_mark_ == 0 &&
+  return type_ == stack::SocketType::tcp && h != nullptr && !kernel_mode_ && !gone_ && accepted_ && offered_by_ == 0 && !finished_ &&
+         !id_dead_ && move_ == MoveKind::none && (ready_ & (abi::kConnected | kOver)) == abi::kConnected && urgent_mark_ == 0 &&
          h->channel->client_alive() && h->channel->peers_allowed() && !h->channel->condemned;
 }
 

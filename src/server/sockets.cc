@@ -30,6 +30,14 @@ bool Sockets::charge(Socket& socket, uid_t uid) {
   return true;
 }
 
+void Sockets::discharge(Socket& socket) {
+  if (socket.account() == nullptr) return;
+  auto it = accounts_.find(socket.uid());
+  socket.leave_account();
+  --it->second.sockets;
+  close_account_if_empty(it);
+}
+
 bool Sockets::charge_pair(uid_t uid) {
   Account& account = accounts_[uid];
   if (account.pairs >= ctx_.limits.stock_per_uid) return false;
@@ -78,10 +86,7 @@ void Sockets::reap() {
   for (stack::Owner owner : finished_) {
     uint32_t index = static_cast<uint32_t>(owner) - 1;
     Entry& e = entries_[index];
-    if (Account* account = e.socket->account(); account != nullptr) {
-      --account->sockets;
-      close_account_if_empty(accounts_.find(e.socket->uid()));
-    }
+    discharge(*e.socket);
     e.socket.reset();
     ++e.generation;
     free_.push_back(index);

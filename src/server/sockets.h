@@ -20,6 +20,7 @@ class Sockets {
   Socket& create(stack::SocketType type);
   // Puts the socket on the account of a user, once. False: the user has too many.
   bool charge(Socket& socket, uid_t uid);
+  void discharge(Socket& socket);
   // The same for a pair of a stock.
   bool charge_pair(uid_t uid);
   void discharge_pair(uid_t uid);

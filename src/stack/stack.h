@@ -183,7 +183,7 @@ enum class Option : uint8_t {
   no_delay = 1, cork, keep_alive, keep_idle, keep_interval, keep_count, linger /* seconds; -1 off */, user_timeout /* ms */,
   max_segment, quick_ack, receive_buffer, send_buffer, reuse_address, reuse_port, broadcast, tos, ttl, defer_accept,
   syn_count, congestion /* tcp::cc algorithm number */, oob_inline, linger2, window_clamp, not_sent_low_water, dont_fragment,
-  receive_errors,
+  receive_errors, held /* of a listener: connections that accept has given, and that count against the backlog still */,
 };
 
 struct Call {

@@ -76,6 +76,10 @@ Status TcpServer::set_option(TcpSocket& socket, Option option, int64_t value) {
       if (value < 0 || value > INT32_MAX) return Errc::invalid;
       socket.defer_accept_s = static_cast<uint32_t>(value);
       return {};
+    case Option::held:
+      if (socket.queues == nullptr || value < 0 || value > UINT32_MAX) return Errc::invalid;
+      socket.queues->held = static_cast<uint32_t>(value);
+      return {};
     default: break;
   }
   tcp::Option tcp_option;

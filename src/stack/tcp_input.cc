@@ -124,7 +124,7 @@ void TcpServer::answer_reset(const net::Datagram& datagram, const tcp::InputSegm
 // forged SYNs do not shut out the honest, and a burst of honest ones beyond the bound is told nothing and comes again.
 bool TcpServer::make_room_for_child(TcpSocket& listener) {
   Listening& l = *listener.queues;
-  if (l.waiting_count > l.backlog) return false;
+  if (uint64_t{l.waiting_count} + l.held > l.backlog) return false;
   if (l.half_open_count < (l.backlog > kHalfOpen ? l.backlog : kHalfOpen)) return true;
   TcpSocket& oldest = *l.half_open.front();
   if (now() - oldest.began < kTimeToAnswer) return false;

@@ -22,7 +22,7 @@ void TcpServer::describe(const Socket& socket, Instant now, SocketInfo& info) co
   info.error = t.error;
   if (t.queues != nullptr) {
     info.tcp_state = static_cast<uint8_t>(tcp::State::listen);
-    info.receive_queue = t.queues->waiting_count;
+    info.receive_queue = t.queues->waiting_count + t.queues->held;
     info.send_queue = t.queues->backlog;
   }
   if (t.connection == nullptr) return;
@@ -109,7 +109,7 @@ Result<tcp::TcpInfo> TcpServer::tcp_info(const Socket& socket, Instant now) cons
   tcp::TcpInfo info;
   if (t.queues != nullptr) {  // as Linux: the accept queue stands in two fields
     info.state = tcp::State::listen;
-    info.unacked = t.queues->waiting_count;
+    info.unacked = t.queues->waiting_count + t.queues->held;
     info.sacked = t.queues->backlog;
   }
   return info;

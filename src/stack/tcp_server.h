@@ -25,6 +25,7 @@ struct OrderTag;
 struct Listening {
   uint32_t backlog = 0;
   uint32_t half_open_count = 0, waiting_count = 0;
+  uint32_t held = 0;  // accepted by the host, for a program that has not taken them yet: not in `waiting`
   List<TcpSocket, QueueTag> half_open;  // oldest first; with TCP_DEFER_ACCEPT also those that have sent no data
   List<TcpSocket, QueueTag> waiting;    // in the order of accept()
 };

@@ -193,6 +193,24 @@ class FakeServer {
     store_release(ring.produced, ring.produced + 1);
   }
 
+  // Of a listener, which has no home.
+  static abi::SocketShared& words_of(FakeSocket& listener) { return listener.places[0].channel->map.socket(listener.places[0].slot); }
+  // A connection at `listener`, around the pair of this number, which the client keeps.
+  void offer_connection(FakeSocket& listener, uint32_t number, std::string early) {
+    for (auto& s : sockets) {
+      if (s->number != number || s->home < 0) continue;
+      s->ready = abi::kConnected | abi::kWritable;
+      s->pending.push_back(std::move(early));
+      s->shared().remote_port = 1234;
+      publish(*s);
+      run(*s);
+      abi::SocketShared& l = words_of(listener);
+      l.rx[l.rx_produced % abi::kRingEntries] = abi::offer_of(s->places[0].slot, s->places[0].generation, number);
+      store_release(l.rx_produced, l.rx_produced + 1);
+      signal(listener);
+    }
+  }
+
   void take_call(FakeSocket& s, const abi::Descriptor& d) {
     calls.push_back(d);
     if (d.region != abi::kCallConnect) return;

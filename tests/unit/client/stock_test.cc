@@ -184,6 +184,70 @@ TEST_F(StockTest, WithoutNumbersThereIsNoSocketAndNothingIsLost) {
   close(socket_, open(socket_));
 }
 
+class OfferTest : public StockTest {
+ protected:
+  // A listener, and descriptors that are kept: of pairs 1 and 2.
+  OfferTest() {
+    k_ = open(socket_);
+    Socket another;
+    const int other = open(another);
+    close(another, other);
+    EXPECT_EQ(socket_.bind(k_, make_address(0, 80)), 0);
+    EXPECT_EQ(socket_.listen(k_, 5), 0);
+  }
+  ~OfferTest() override { ::close(k_); }
+  void offer(uint32_t pair) {
+    server_.with([&] { server_.offer_connection(*server_.sockets[0], pair, "early"); });
+  }
+  int accept(Socket& child) { return socket_.accept(k_, child, true, false, true, &remote_); }
+  int k_ = -1;
+  Address remote_{};
+};
+
+TEST_F(OfferTest, AConnectionThatIsOfferedIsTakenWithoutARequest) {
+  Socket child;
+  EXPECT_EQ(accept(child), -EAGAIN);
+  EXPECT_EQ(socket_.readiness(k_), 0u);
+  offer(1);
+  EXPECT_EQ(socket_.readiness(k_), static_cast<uint32_t>(POLLIN | POLLRDNORM));
+  const int fd = accept(child);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(remote_.port, 1234);
+  char text[8];
+  iovec v{text, sizeof text};
+  ReceiveRequest request;
+  request.data = {&v, 1};
+  EXPECT_EQ(child.receive(fd, request), 5);
+  EXPECT_EQ(socket_.readiness(k_), 0u);
+  EXPECT_EQ(accept(child), -EAGAIN);
+  EXPECT_EQ(requests(control::Op::accept), 0u);
+  ::close(fd);
+}
+
+TEST_F(OfferTest, AConnectionThatIsTakenBackIsNotAccepted) {
+  Socket child;
+  offer(1);
+  server_.with([&] {
+    abi::SocketShared& l = FakeServer::words_of(*server_.sockets[0]);
+    EXPECT_EQ(atomic_exchange(l.rx_consumed, l.rx_produced), 0u);
+  });
+  EXPECT_EQ(accept(child), -EAGAIN);
+  EXPECT_EQ(requests(control::Op::accept), 0u);
+  offer(2);
+  const int fd = accept(child);
+  EXPECT_GE(fd, 0);
+  ::close(fd);
+}
+
+TEST_F(OfferTest, AConnectionWhoseDescriptorIsNotHereIsAskedFor) {
+  Socket child;
+  Channel::existing()->drop_stock();
+  offer(1);
+  EXPECT_EQ(accept(child), -EAGAIN) << "the fake has none";
+  EXPECT_GE(requests(control::Op::accept), 1u);
+  EXPECT_EQ(Channel::existing()->shared(socket_.slot()).rx_consumed, 0u) << "the server's to take back";
+}
+
 TEST_F(StockTest, TheProgramsNumbersGoBeforeWhatIsKept) {
   Socket second;
   const int a = open(socket_), b = open(second);

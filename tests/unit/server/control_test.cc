@@ -233,7 +233,8 @@ TEST_F(ControlTest, AListenerGivesItsChildrenOut) {
   Socket& child = sockets.create(stack::SocketType::tcp);
   child.set_id(0x77);
   child.set_pending();
-  sockets.add_child(child, 0);  // the fake answers accept with socket 0
+  sockets.add_child(child, child.id());
+  protocols.waiting.push_back(child.id());
   control::Reply r = ask(c, accept);
   ASSERT_EQ(error(r), Errc::ok);
   EXPECT_EQ(received.count, 1u);

@@ -36,6 +36,11 @@ class FakeProtocols final : public Protocols {
     stack::CallResult result;
     if (c.op == stack::CallOp::open) result.socket = next_id++;
     if (c.op == stack::CallOp::connect) result.error = connect_error;
+    if (c.op == stack::CallOp::accept) {
+      if (waiting.empty()) return stack::failure(Errc::again);
+      result.socket = waiting.front();
+      waiting.erase(waiting.begin());
+    }
     if (within) within(c);
     if (c.op == stack::CallOp::send) {
       if (send_error != Errc::ok) result.error = send_error;
@@ -80,6 +85,7 @@ class FakeProtocols final : public Protocols {
   }
 
   std::function<void(const stack::Call&)> within;  // what happens during a call, as when the peer is served by the same stack
+  std::vector<stack::SocketId> waiting;            // connections, for accept
   std::vector<stack::Call> calls;
   std::vector<stack::MessageInfo> messages;
   std::string sent;  // payload of all calls with data

@@ -1,0 +1,268 @@
+// Listeners: which connection the next accept(2) gets, and connections that are offered. See offers.h.
+#include "port/api/log.h"
+#include "server/sockets.h"
+
+namespace ferry::server {
+namespace abi = ipc::abi;
+
+void Socket::offer_to(Channel& channel) {
+  if (!listener_ || type_ != stack::SocketType::tcp) return;
+  if (!offers_) offers_ = std::make_unique<Offers>();
+  OfferTaker* taker = find_taker(channel);
+  if (taker == nullptr) {
+    taker = &offers_->takers.emplace_back();
+    taker->channel = &channel;
+    taker->slot = slot_in(channel);
+  }
+  taker->takes = true;
+  mark();
+}
+
+OfferTaker* Socket::find_taker(const Channel& channel) {
+  if (offers_)
+    for (OfferTaker& t : offers_->takers)
+      if (t.channel == &channel) return &t;
+  return nullptr;
+}
+
+Result<Socket*> Socket::next_connection(Channel& asker, int64_t number) {
+  // What the asker was offered it cannot take, or it would not ask.
+  if (OfferTaker* own = find_taker(asker)) take_back(*own);
+  see_claims();
+  if (Socket* child = next_waiting(number)) return child;
+  if (offers_ && offers_->overdue)
+    for (OfferTaker& t : offers_->takers)
+      if (is_overdue(t)) {
+        take_back(t);
+        t.takes = false;
+      }
+  if (Socket* child = next_waiting(number)) return child;
+  return accept_error_;
+}
+
+// The oldest that nobody has, or is offered; nullptr, and accept_error_ says why.
+Socket* Socket::next_waiting(int64_t number) {
+  while (offers_ && !offers_->returned.empty()) {
+    Socket* child = ctx_.sockets->find(offers_->returned.front());
+    offers_->returned.pop_front();
+    if (child != nullptr && !child->id_dead_ && !child->finished_) return child;
+  }
+  for (;;) {
+    stack::Call call;
+    call.op = stack::CallOp::accept;
+    call.socket = id_;
+    call.number = number;
+    const stack::CallResult result = ctx_.protocols.call(call);
+    accept_error_ = result.error;
+    if (result.error != Errc::ok) return nullptr;
+    state_changed_ = true;
+    if (Socket* child = ctx_.sockets->take_child(result.socket)) return child;
+    stack::Call close;  // it died while it waited
+    close.op = stack::CallOp::close;
+    close.socket = result.socket;
+    ctx_.protocols.call(close);
+  }
+}
+
+// Whose turn it is among the clients that can be offered one; nullptr: nobody's.
+OfferTaker* Socket::next_taker() {
+  OfferTaker* best = nullptr;
+  const auto count = static_cast<uint32_t>(offers_->takers.size());
+  for (uint32_t i = 0; i < count; ++i) {
+    OfferTaker& t = offers_->takers[(offers_->turn + i) % count];
+    if (!t.takes || t.left() >= abi::kMaxOffers || !t.channel->client_alive() || !t.channel->stock().has(true) ||
+        t.channel->socket_count() >= ctx_.limits.sockets)
+      continue;
+    if (best == nullptr || t.left() < best->left()) best = &t;
+  }
+  ++offers_->turn;
+  return best;
+}
+
+void Socket::run_offers() {
+  const bool arrived = std::exchange(arrived_, false);
+  if (!offers_) {
+    event_ |= arrived;
+    return;
+  }
+  see_claims();
+  bool more = true;
+  while (OfferTaker* taker = next_taker()) {
+    Socket* child = next_waiting(0);
+    if (child == nullptr) {
+      more = false;
+      break;
+    }
+    offer(*child, *taker);
+  }
+  event_ |= arrived && more;  // what is not offered is for whoever asks
+  bool overdue = false;
+  for (const OfferTaker& t : offers_->takers) overdue |= is_overdue(t);
+  if (overdue != offers_->overdue) {
+    offers_->overdue = overdue;
+    state_changed_ = true;
+    event_ |= overdue;
+  }
+  tell_held();
+  const bool waits = !overdue && offer_deadline() != Instant::never();
+  if (waits && !ListNode<OfferTag>::linked()) ctx_.offering.push_back(*this);
+  if (!waits && ListNode<OfferTag>::linked()) ctx_.offering.erase(*this);
+}
+
+// When others are to be told of what is left lying. Without others there is no hurry.
+Instant Socket::offer_deadline() const {
+  Instant deadline = Instant::never();
+  if (attachments_.size() > 1)
+    for (const OfferTaker& t : offers_->takers)
+      if (t.left() > 0) deadline = earlier(deadline, t.since + kOfferPatience);
+  return deadline;
+}
+
+bool Socket::is_overdue(const OfferTaker& taker) const {
+  return taker.left() > 0 && attachments_.size() > 1 && ctx_.now >= taker.since + kOfferPatience;
+}
+
+// For the bound on what may wait.
+void Socket::tell_held() {
+  uint32_t held = offers_->returned.size();
+  for (const OfferTaker& t : offers_->takers) held += t.left();
+  if (held == offers_->held) return;
+  stack::Call call;
+  call.op = stack::CallOp::set_option;
+  call.socket = id_;
+  call.option = stack::Option::held;
+  call.number = held;
+  if (ctx_.protocols.call(call).error == Errc::ok) offers_->held = held;
+  state_changed_ = true;
+}
+
+void Socket::offer(Socket& child, OfferTaker& taker) {
+  Channel& channel = *taker.channel;
+  child.on_accepted();
+  if (!ctx_.sockets->charge(child, channel.identity().uid)) return child.abandon();
+  child.offered_by_ = owner_;
+  if (auto info = ctx_.protocols.info(child.id_)) child.set_addresses(info->local, info->remote);
+  auto pair = channel.stock().take(true);
+  const uint32_t number = pair ? pair->number() : 0;
+  if (pair) child.set_pair(std::move(pair));
+  const uint32_t slot = child.pair_ ? child.attach(channel) : Channel::kNoSlot;
+  if (slot == Channel::kNoSlot) {
+    child.withdraw();
+    offers_->returned.push_back(child.owner());
+    return;
+  }
+  child.publish();
+  if (taker.left() == 0) taker.since = ctx_.now;
+  taker.children[taker.produced % abi::kRingEntries] = child.owner();
+  abi::SocketShared& s = channel.shared(taker.slot);
+  s.rx[taker.produced % abi::kRingEntries] = abi::offer_of(slot, channel.generation(slot), number);
+  store_release(s.rx_produced, ++taker.produced);
+  ++ctx_.counters.offered;
+  channel.signal(taker.slot);
+}
+
+void Socket::see_claims() {
+  if (!offers_) return;
+  for (OfferTaker& t : offers_->takers)
+    if (t.left() > 0) see_claims(t, load_acquire(t.channel->shared(t.slot).rx_consumed));
+}
+
+void Socket::see_claims(OfferTaker& taker, uint32_t consumed) {
+  uint32_t claimed = consumed - taker.seen;
+  if (claimed > taker.left()) {
+    condemn(*taker.channel, "more connections than were offered");
+    claimed = taker.left();
+  }
+  if (claimed == 0) return;
+  taker.since = ctx_.now;
+  state_changed_ = true;
+  for (; claimed > 0; --claimed) {
+    Socket* child = ctx_.sockets->find(taker.children[taker.seen++ % abi::kRingEntries]);
+    if (child == nullptr || child->offered_by_ != owner_) continue;
+    child->offered_by_ = 0;
+    ++ctx_.counters.accepted;
+    child->mark();
+  }
+}
+
+// Everything that the client has not taken yet.
+void Socket::take_back(OfferTaker& taker) {
+  if (taker.left() == 0) return;
+  see_claims(taker, atomic_exchange(taker.channel->shared(taker.slot).rx_consumed, taker.produced));
+  while (taker.left() > 0) {
+    Socket* child = ctx_.sockets->find(taker.children[taker.seen++ % abi::kRingEntries]);
+    if (child == nullptr || child->offered_by_ != owner_) continue;
+    child->withdraw();
+    offers_->returned.push_back(child->owner());
+    ++ctx_.counters.offers_taken_back;
+  }
+  arrived_ = state_changed_ = true;
+  mark();
+}
+
+void Socket::stop_offers_to(const Channel& channel) {
+  OfferTaker* taker = find_taker(channel);
+  if (taker == nullptr) return;
+  take_back(*taker);
+  taker->takes = false;
+}
+
+void Socket::forget_taker(const Channel& channel) {
+  stop_offers_to(channel);
+  if (offers_) std::erase_if(offers_->takers, [&channel](const OfferTaker& t) { return t.channel == &channel; });
+}
+
+// The listener ends: what waits is reset, as what waits in the stack is.
+void Socket::drop_offers() {
+  if (!offers_) return;
+  for (OfferTaker& t : offers_->takers) take_back(t);
+  while (!offers_->returned.empty()) {
+    Socket* child = ctx_.sockets->find(offers_->returned.front());
+    offers_->returned.pop_front();
+    if (child == nullptr || child->finished_ || child->id_dead_) continue;
+    stack::Call call;
+    call.op = stack::CallOp::abort;
+    call.socket = child->id_;
+    if (ctx_.protocols.call(call).error == Errc::bad_socket) child->closed_ = true;
+    child->id_dead_ = true;
+    child->mark();
+  }
+  offers_.reset();
+  if (ListNode<OfferTag>::linked()) ctx_.offering.erase(*this);
+}
+
+// Of a child: whether it is the client's now, or was never offered.
+bool Socket::is_claimed() {
+  if (offered_by_ == 0) return true;
+  if (Socket* listener = ctx_.sockets->find(offered_by_)) listener->see_claims();
+  return offered_by_ == 0;
+}
+
+// Of a child: it cannot be taken any more where it is offered. False: it has been taken.
+bool Socket::go_back() {
+  if (is_claimed()) return false;
+  Socket* listener = ctx_.sockets->find(offered_by_);
+  if (const Channel* channel = user(); listener != nullptr && channel != nullptr) listener->stop_offers_to(*channel);
+  return offered_by_ == 0;
+}
+
+// Of a child: as it was before it was offered.
+void Socket::withdraw() {
+  ctx_.sockets->discharge(*this);
+  if (Attachment* h = home()) {
+    if (Errc e = take_error(); e != Errc::ok) fail(e);
+    leave_home(*h);  // offered still: what the client says to have read does not count
+  }
+  offered_by_ = 0;
+  accepted_ = false;
+  while (!attachments_.empty()) detach(attachments_.size() - 1);
+  if (!pair_) return;
+  if (Stock* stock = pair_->stock(); stock != nullptr && !pair_->hung_up()) {
+    ctx_.sockets->forget_cookie(pair_->cookie());
+    stock->give_back(std::move(pair_));
+  } else {
+    drop_pair();
+  }
+}
+
+}  // namespace ferry::server

@@ -1,0 +1,266 @@
+// Connections that are offered to clients of a listener: taking, taking back, and what a client does wrong.
+#include "fixture.h"
+
+namespace ferry::server {
+namespace {
+
+class OffersTest : public ServerTest {
+ protected:
+  // A client with descriptors in stock, as one that has accepted before.
+  Client& accepting_client(uint32_t pairs = 4) {
+    Client& client = connect_client();
+    for (uint32_t i = 0; i < pairs; ++i) {
+      uint32_t number;
+      kept.emplace_back();
+      EXPECT_TRUE(client.channel()->stock().make(true, kept.back(), number));
+    }
+    return client;
+  }
+  Socket& listen(Client& client) {
+    Socket& s = open(client);
+    s.on_listening();
+    run();
+    return s;
+  }
+  // The stack's: a connection comes.
+  Socket& arrive(Socket& listener) {
+    Socket& child = sockets.create(stack::SocketType::tcp);
+    child.set_id(protocols.next_id++);
+    child.set_pending();
+    sockets.add_child(child, child.id());
+    protocols.waiting.push_back(child.id());
+    ++protocols.socket_info.receive_queue;
+    listener.on_acceptable();
+    return child;
+  }
+  uint32_t offered(Client& client, Socket& listener) {
+    const abi::SocketShared& s = shared(client, listener);
+    return s.rx_produced - s.rx_consumed;
+  }
+  abi::SocketShared& child_of(Client& client, Socket& listener) {
+    const abi::SocketShared& s = shared(client, listener);
+    return client.channel()->shared(static_cast<uint32_t>(s.rx[s.rx_consumed % abi::kRingEntries].offset));
+  }
+  void claim(Client& client, Socket& listener) {
+    shared(client, listener).rx_consumed++;
+    ring(listener);
+  }
+  int64_t held() const {
+    int64_t n = 0;
+    for (const stack::Call& c : protocols.calls)
+      if (c.op == stack::CallOp::set_option && c.option == stack::Option::held) n = c.number;
+    return n;
+  }
+  std::vector<UniqueFd> kept;
+};
+
+TEST_F(OffersTest, NothingIsOfferedToWhoHasNotAccepted) {
+  Client& client = accepting_client();
+  Socket& listener = listen(client);
+  arrive(listener);
+  run();
+  EXPECT_EQ(offered(client, listener), 0u);
+  EXPECT_TRUE(shared(client, listener).ready & abi::kAcceptable);
+}
+
+TEST_F(OffersTest, AConnectionIsOfferedWithItsInputAndCountsAsWaiting) {
+  Client& client = accepting_client();
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  Socket& child = arrive(listener);
+  ASSERT_TRUE(receive(child, "hello"));
+  const uint32_t seq = shared(client, listener).event_seq;
+  run();
+  ASSERT_EQ(offered(client, listener), 1u);
+  EXPECT_NE(shared(client, listener).event_seq, seq);
+  EXPECT_FALSE(shared(client, listener).ready & abi::kAcceptable) << "nothing to ask for";
+  EXPECT_EQ(held(), 1);
+  EXPECT_EQ(counters.accepted, 0u);
+  EXPECT_EQ(&child_of(client, listener), &shared(client, child));
+  EXPECT_EQ(read(client, child), "hello");
+  claim(client, listener);
+  EXPECT_EQ(counters.accepted, 1u);
+  EXPECT_EQ(held(), 0);
+}
+
+TEST_F(OffersTest, AConnectionIsUsedFromTheMomentItIsTaken) {
+  Client& client = accepting_client();
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  Socket& child = arrive(listener);
+  run();
+  write(client, child, "too early");
+  ring(child);
+  EXPECT_EQ(protocols.sent, "");
+  shared(client, listener).rx_consumed++;  // the doorbell of the child is heard before the listener's
+  ring(child);
+  EXPECT_EQ(protocols.sent, "too early");
+}
+
+TEST_F(OffersTest, NoMoreIsOfferedThanTheClientHasDescriptorsFor) {
+  Client& client = accepting_client(2);
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  for (int i = 0; i < 3; ++i) arrive(listener);
+  protocols.socket_info.receive_queue = 3;
+  run();
+  EXPECT_EQ(offered(client, listener), 2u);
+  EXPECT_TRUE(shared(client, listener).ready & abi::kAcceptable) << "one has to be asked for";
+}
+
+TEST_F(OffersTest, ClientsAreOfferedInTurns) {
+  Client& first = accepting_client();
+  Client& second = accepting_client();
+  Socket& listener = listen(first);
+  listener.attach(*second.channel());
+  listener.offer_to(*first.channel());
+  listener.offer_to(*second.channel());
+  for (int i = 0; i < 4; ++i) arrive(listener);
+  run();
+  EXPECT_EQ(offered(first, listener), 2u);
+  EXPECT_EQ(offered(second, listener), 2u);
+}
+
+TEST_F(OffersTest, WhatIsLeftLyingGoesToWhoAsksAfterAWhile) {
+  Client& idle = accepting_client();
+  Client& other = accepting_client();
+  Socket& listener = listen(idle);
+  listener.attach(*other.channel());
+  listener.offer_to(*idle.channel());
+  Socket& child = arrive(listener);
+  ASSERT_TRUE(receive(child, "unread"));
+  run();
+  ASSERT_EQ(offered(idle, listener), 1u);
+  EXPECT_FALSE(ctx.offering.empty());
+  EXPECT_FALSE(shared(other, listener).ready & abi::kAcceptable);
+  EXPECT_EQ(listener.next_connection(*other.channel(), 0).error(), Errc::again) << "not yet";
+  shared(idle, child).rx_consumed_bytes = 6;  // a word that does not count before the connection is taken
+  shared(idle, child).rx_consumed = 1;
+
+  ctx.now = listener.offer_deadline();
+  listener.mark();
+  run();
+  EXPECT_TRUE(shared(other, listener).ready & abi::kAcceptable);
+  EXPECT_TRUE(ctx.offering.empty());
+  auto next = listener.next_connection(*other.channel(), 0);
+  ASSERT_TRUE(next.ok());
+  EXPECT_EQ(*next, &child);
+  EXPECT_EQ(offered(idle, listener), 0u);
+  EXPECT_EQ(counters.offers_taken_back, 1u);
+  child.on_accepted();
+  child.attach(*other.channel());
+  run();
+  EXPECT_EQ(read(other, child), "unread");
+  arrive(listener);
+  run();
+  EXPECT_EQ(offered(idle, listener), 0u) << "until it accepts by a request again";
+  listener.offer_to(*idle.channel());
+  run();
+  ASSERT_EQ(offered(idle, listener), 1u) << "behind those that went back";
+  claim(idle, listener);
+  EXPECT_EQ(counters.accepted, 1u);
+  EXPECT_TRUE(ctx.condemned.empty());
+}
+
+TEST_F(OffersTest, AConnectionSurvivesTheClientThatHasNotTakenIt) {
+  Client& dying = accepting_client();
+  Client& other = accepting_client();
+  Socket& listener = listen(dying);
+  listener.attach(*other.channel());
+  listener.offer_to(*dying.channel());
+  Socket& taken = arrive(listener);
+  run();
+  claim(dying, listener);
+  Socket& left = arrive(listener);
+  ASSERT_TRUE(receive(left, "for whom it may concern"));
+  run();
+  ASSERT_EQ(offered(dying, listener), 1u);
+  const stack::SocketId taken_id = taken.id();
+  kept.clear();
+  dying.drop("");
+  run();
+  run();
+  auto next = listener.next_connection(*other.channel(), 0);
+  ASSERT_TRUE(next.ok());
+  EXPECT_EQ(*next, &left);
+  left.on_accepted();
+  left.attach(*other.channel());
+  run();
+  EXPECT_EQ(read(other, left), "for whom it may concern");
+  ASSERT_EQ(protocols.count(stack::CallOp::close), 1u);
+  for (const stack::Call& c : protocols.calls)
+    if (c.op == stack::CallOp::close) EXPECT_EQ(c.socket, taken_id);
+}
+
+TEST_F(OffersTest, AClientThatDropsItsDescriptorGetsTheConnectionByAskingForIt) {
+  Client& client = accepting_client(1);
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  Socket& child = arrive(listener);
+  run();
+  ASSERT_EQ(offered(client, listener), 1u);
+  kept.clear();
+  run();
+  run();
+  EXPECT_EQ(offered(client, listener), 0u);
+  EXPECT_TRUE(shared(client, listener).ready & abi::kAcceptable);
+  auto next = listener.next_connection(*client.channel(), 0);
+  ASSERT_TRUE(next.ok());
+  EXPECT_EQ(*next, &child);
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 0u);
+}
+
+TEST_F(OffersTest, WhoAsksGetsWhatItWasOfferedAndCouldNotTake) {
+  Client& client = accepting_client();
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  Socket& child = arrive(listener);
+  run();
+  auto next = listener.next_connection(*client.channel(), 0);
+  ASSERT_TRUE(next.ok());
+  EXPECT_EQ(*next, &child);
+}
+
+TEST_F(OffersTest, AListenerThatEndsResetsWhatNobodyHasTaken) {
+  Client& client = accepting_client();
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  const stack::SocketId id = arrive(listener).id();
+  run();
+  ks[0].reset();
+  run();
+  run();
+  ASSERT_EQ(protocols.count(stack::CallOp::abort), 1u);
+  for (const stack::Call& c : protocols.calls)
+    if (c.op == stack::CallOp::abort) EXPECT_EQ(c.socket, id);
+}
+
+TEST_F(OffersTest, AConnectionThatFailsBeforeItIsTakenShowsItsErrorToWhoeverGetsIt) {
+  Client& client = accepting_client();
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  Socket& child = arrive(listener);
+  run();
+  protocols.socket_info.error = Errc::reset;
+  child.on_events(static_cast<uint32_t>(tcp::Event::failed));
+  run();
+  auto next = listener.next_connection(*client.channel(), 0);
+  ASSERT_TRUE(next.ok());
+  (*next)->on_accepted();
+  (*next)->attach(*client.channel());
+  EXPECT_EQ((*next)->take_error(), Errc::reset);
+}
+
+TEST_F(OffersTest, AClientThatTakesMoreThanItWasOfferedIsCondemned) {
+  Client& client = accepting_client();
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  arrive(listener);
+  run();
+  shared(client, listener).rx_consumed += 9;
+  ring(listener);
+  EXPECT_EQ(ctx.condemned.size(), 1u);
+}
+
+}  // namespace
+}  // namespace ferry::server
