@@ -2,7 +2,7 @@
 // get sockets of all kinds, and meanwhile fills what it may write with random bytes: ring indices, descriptors, doorbells,
 // event queues, locks, pool contents, the header; and sends random requests. It is not linked with libferry's client, because that
 // would keep its promises. PEER is an address with a server at port 9100; NEIGHBOUR an address of ferryd's own, where a client that behaves
-// echoes at port 9101: with it, it uses and breaks passages (hostile/passages.h). Ends with 0 after SECONDS; the test then looks at ferryd and at the other clients.
+// echoes at port 9101: with it, it uses and breaks passages (hostile/passages.h); and it connects to itself there (hostile/offers.h). Ends with 0 after SECONDS; the test then looks at ferryd and at the other clients.
 //
 // It lives many times. In most lives it has few vices and otherwise uses its sockets as it should: whoever breaks all promises
 // at once is thrown out at the first, and never gets to the checks behind. scripts/removed-checks shows that it gets there.
@@ -21,7 +21,7 @@
 #include <string>
 #include <vector>
 
-#include "hostile/passages.h"
+#include "hostile/offers.h"
 
 namespace {
 
@@ -29,10 +29,10 @@ using namespace ferry;
 using ipc::control::Op;
 using Clock = std::chrono::steady_clock;
 
-class Hostile : public hostile::Passages {
+class Hostile : public hostile::Offers {
  public:
   Hostile(std::string path, uint32_t peer, uint32_t neighbour, uint64_t seed)
-      : Passages(std::move(path), seed), peer_(peer), neighbour_(neighbour) {}
+      : Offers(std::move(path), seed), peer_(peer), neighbour_(neighbour) {}
 
   // One life: connect, open, misbehave for a while, vanish without a word. False: no server.
   bool live(Clock::time_point end) {
@@ -42,6 +42,7 @@ class Hostile : public hostile::Passages {
     slots_.clear();
     region_ = 0;
     held_.clear();
+    forget_offers();
     dead_ = false;
     vices_ = one_in(4) ? ~0u : 1u << below(kVices) | 1u << below(kVices);
     // Now and then a long and quiet one, in which what grows without bound would become large.
@@ -77,7 +78,7 @@ class Hostile : public hostile::Passages {
   }
 
  private:
-  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kRegions, kPassages, kVices };
+  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kRegions, kPassages, kOffers, kVices };
   bool has(Vice v) const { return (vices_ >> v & 1) != 0; }
 
   // Who greets as `ferry ss` does, or not at all, has no channel that a request could be about.
@@ -117,6 +118,7 @@ class Hostile : public hostile::Passages {
         case kFull: overfill_ring(); break;
         case kRegions: misuse_region(); break;
         case kPassages: misuse_passage(slot()); break;
+        case kOffers: misuse_offers(neighbour_); break;
         default: fill_pool(); break;
       }
     }
@@ -419,6 +421,7 @@ int main(int argc, char** argv) {
     }
     ++lives;
   }
-  printf("%llu lives, %llu bytes through passages\n", static_cast<unsigned long long>(lives), static_cast<unsigned long long>(hostile->passed()));
+  printf("%llu lives, %llu bytes through passages, %llu offers taken\n", static_cast<unsigned long long>(lives),
+         static_cast<unsigned long long>(hostile->passed()), static_cast<unsigned long long>(hostile->taken()));
   return 0;
 }
