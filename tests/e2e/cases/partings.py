@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from cases import SELF, case
+from cases import FERRY_FERRY, KERNEL_FERRY, SELF, case
 from cases.bulk import transfer
 from evidence import number
 from harness import Failed, eventually
@@ -114,3 +114,36 @@ def parted_same_host(net):
     if problems:
         raise problems[0]
     eventually(lambda: kept(net) == before, 20, f"ferryd forgets all of them: {before} before, {kept(net)} after")
+
+
+@case((FERRY_FERRY, KERNEL_FERRY, SELF))
+def workers(net):
+    """Two processes accept from one listener: one that stands still, or dies, takes no connection with it that it has not accepted."""
+    server = net.server.spawn(net.python("workers.py", "serve", "9500"))
+    eventually(lambda: "ready" in server.output()[0], 10, "the workers accept\n" + server.tail())
+    first, second = (int(line.split()[1]) for line in server.output()[0].splitlines() if line.startswith("worker"))
+
+    def ask(count):
+        out = net.client.run(net.python("workers.py", "ask", net.target, "9500", str(count)), timeout=40).out
+        return [int(word) for word in out.split() if word.isdigit()]
+
+    for _ in range(5):
+        ask(20)
+    os.kill(first, signal.SIGSTOP)
+    served = set(ask(10) + ask(10))
+    # What it had accepted when it stopped would have to wait for it; it was idle.
+    if served != {second}:
+        raise Failed(f"{served} served while only {second} went on")
+    os.kill(first, signal.SIGCONT)
+    ask(20)
+    os.kill(second, signal.SIGSTOP)
+    ask(5)
+    os.kill(second, signal.SIGKILL)
+    served = set(ask(20))
+    if served != {first}:
+        raise Failed(f"{served} served after {second} was killed")
+    counters = net.server.stat()["server"] if net.server.stack != "kernel" else {}
+    print(", ".join(f"{name} {counters.get(name)}" for name in ("accepted", "offered", "offers_taken_back")))
+    if counters.get("offered") == 0:
+        raise Failed("nothing was offered")
+    os.kill(first, signal.SIGKILL)
