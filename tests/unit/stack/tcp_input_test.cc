@@ -31,6 +31,26 @@ TEST(TcpInput, TheBacklogBoundsWaitingConnections) {
   EXPECT_EQ(accepted, 10);
 }
 
+TEST(TcpInput, WhatTheHostHoldsForAProgramCountsAgainstTheBacklog) {
+  StackPair p;
+  const SocketId l = p.listener(1, 80, 2);
+  const auto connect = [&p](int count) {
+    for (int i = 0; i < count; ++i) p.connect(0, p.open(0), StackPair::at(1, 80));
+    p.run(Duration::ms(5));
+  };
+  connect(2);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(p.accept(1, l).error, Errc::ok);
+  ASSERT_EQ(p.set(1, l, Option::held, 2), Errc::ok);
+  EXPECT_EQ(p.info(1, l).receive_queue, 2u);
+  for (int i = 0; i < 4; ++i) connect(1);
+  EXPECT_EQ(p.info(1, l).receive_queue, 3u);
+  ASSERT_EQ(p.set(1, l, Option::held, 0), Errc::ok);
+  p.run(Duration::seconds(4));  // those that were dropped try again
+  EXPECT_EQ(p.info(1, l).receive_queue, 3u);
+  EXPECT_EQ(p.set(1, l, Option::held, -1), Errc::invalid);
+  EXPECT_EQ(p.set(0, p.open(0), Option::held, 1), Errc::invalid) << "not a listener";
+}
+
 TEST(TcpInput, ABurstBeyondTheBacklogIsNotReset) {
   StackPair p;
   const SocketId l = p.listener(1, 80, 5);
