@@ -42,6 +42,7 @@ void InputPool::release(uint64_t offset, uint32_t length) {
     uint32_t part = std::min(length, kBlockSize - static_cast<uint32_t>(at % kBlockSize));
     FERRY_ASSERT(block < live_.size() && live_[block] >= part);
     live_[block] -= part;
+    if (block == current_ && at % kBlockSize + part == fill_) fill_ -= part;
     if (live_[block] == 0) {
       if (block == current_) {
         fill_ = 0;

@@ -1,7 +1,8 @@
 // Memory for received payload: a pool of equal blocks in one region, filled as a stream.
 //
 // Pieces are cut one after the other from the current block, whoever they are for, so that what arrives for one socket in a row
-// adjoins and becomes one descriptor, and a thousand small messages share a block. A block is used again when all of its bytes
+// adjoins and becomes one descriptor, and a thousand small messages share a block. What is given back from the end of the last piece (more was
+// asked for than came) is cut again. A block is used again when all of its bytes
 // have been given back; blocks are used last-in first-out, so that a busy pool stays small and warm.
 // All of this book-keeping is in the server's own memory: nothing a client writes can confuse it. (A client's output, completed
 // in order, has ipc/block_fifo.h.)

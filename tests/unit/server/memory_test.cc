@@ -53,6 +53,21 @@ TEST(InputPoolTest, PiecesInARowAdjoinAndShareABlock) {
   EXPECT_EQ(pool.touched_blocks(), 1u);
 }
 
+// Whoever reads from a descriptor asks for much, and often gets one byte.
+TEST(InputPoolTest, WhatIsGivenBackFromTheEndIsCutAgain) {
+  InputPool pool({4096, 2 * InputPool::kBlockSize});
+  for (uint32_t i = 0; i < 100'000; ++i) {
+    auto d = pool.allocate(65536);
+    ASSERT_TRUE(d.ok()) << i;
+    ASSERT_EQ(*d, 4096 + i);
+    pool.release(*d + 1, 65535);
+  }
+  EXPECT_EQ(pool.used_bytes(), 100'000u);
+  EXPECT_EQ(pool.touched_blocks(), 1u);
+  pool.release(4096, 100'000);
+  EXPECT_EQ(*pool.allocate(1), 4096u) << "empty: from its start";
+}
+
 TEST(InputPoolTest, AnEmptyBlockIsUsedAgainFromItsStart) {
   InputPool pool({0, 1 << 20});
   for (int i = 0; i < 1000; ++i) {
