@@ -13,6 +13,11 @@ void Socket::offer_to(Channel& channel) {
     taker = &offers_->takers.emplace_back();
     taker->channel = &channel;
     taker->slot = slot_in(channel);
+    // The ring may have had input, when the socket was connected to somebody.
+    taker->produced = taker->seen = find(&channel, taker->slot)->rx_produced;
+    abi::SocketShared& s = channel.shared(taker->slot);
+    atomic_exchange(s.rx_consumed, taker->seen);
+    store_release(s.rx_produced, taker->produced);
   }
   taker->takes = true;
   mark();
@@ -149,6 +154,7 @@ void Socket::offer(Socket& child, OfferTaker& taker) {
   if (slot == Channel::kNoSlot) {
     child.withdraw();
     offers_->returned.push_back(child.owner());
+    taker.takes = false;  // until it asks again
     return;
   }
   child.publish();

@@ -221,6 +221,41 @@ TEST_F(OffersTest, WhoAsksGetsWhatItWasOfferedAndCouldNotTake) {
   EXPECT_EQ(*next, &child);
 }
 
+TEST_F(OffersTest, AListenerMayHaveBeenConnectedOnce) {
+  Client& client = accepting_client();
+  Socket& listener = open(client);
+  ASSERT_TRUE(receive(listener, "from an earlier peer"));
+  run();
+  listener.on_peer(false);
+  run();
+  listener.on_listening();
+  run();
+  listener.offer_to(*client.channel());
+  EXPECT_EQ(offered(client, listener), 0u);
+  Socket& child = arrive(listener);
+  run();
+  ASSERT_EQ(offered(client, listener), 1u);
+  EXPECT_EQ(&child_of(client, listener), &shared(client, child));
+  claim(client, listener);
+  EXPECT_EQ(counters.accepted, 1u);
+  EXPECT_TRUE(ctx.condemned.empty());
+}
+
+TEST_F(OffersTest, AClientWithoutASlotIsNotOfferedAnythingUntilItAsks) {
+  Client& client = accepting_client(8);
+  Socket& listener = listen(client);
+  listener.offer_to(*client.channel());
+  // Slots whose locks somebody still holds count as free, and cannot be had.
+  std::vector<Socket*> others;
+  while (client.channel()->socket_count() < ctx.limits.sockets - 1) others.push_back(&open(client));
+  ctx.limits.sockets *= 2;
+  open(client);
+  arrive(listener);
+  run();
+  EXPECT_EQ(offered(client, listener), 0u);
+  EXPECT_TRUE(shared(client, listener).ready & abi::kAcceptable);
+}
+
 TEST_F(OffersTest, AListenerThatEndsResetsWhatNobodyHasTaken) {
   Client& client = accepting_client();
   Socket& listener = listen(client);
