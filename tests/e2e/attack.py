@@ -53,8 +53,6 @@ def check_neighbour(net, side, echo):
                                                             "offered", "offers_taken_back")))
     if counters["passages_entered"] == 0 or counters["passages_broken"] == 0:
         raise Failed(f"the attacker broke no passage: {counters}")
-    if counters["offered"] == 0 or counters["offers_taken_back"] == 0:
-        raise Failed(f"the attacker was offered no connection, or left none: {counters}")
     side.run(net.python("echo_client.py", "makefile", side.address, "9101"), timeout=60)
     if not echo.running():
         raise Failed(f"the neighbour ended\n{echo.tail()}")
