@@ -19,6 +19,13 @@ bool is_mapped(const uint8_t* ip) {
 
 }  // namespace
 
+Address address_of(const uint8_t (&ip)[16], uint16_t port) {
+  Address a{};
+  std::memcpy(a.ip, ip, sizeof a.ip);
+  a.port = port;
+  return a;
+}
+
 Address make_address(uint32_t ipv4, uint16_t port) {
   Address a{};
   a.port = port;

@@ -21,5 +21,7 @@ bool is_unspecified(const Address& a);
 // IPv4 in host order; 0 if unspecified.
 uint32_t ipv4_of(const Address& a);
 Address make_address(uint32_t ipv4, uint16_t port);
+// From the words of a slot or a header in shared memory (ipc/abi.h).
+Address address_of(const uint8_t (&ip)[16], uint16_t port);
 
 }  // namespace ferry::client

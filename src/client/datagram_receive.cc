@@ -24,13 +24,6 @@ namespace {
 
 constexpr uint32_t kMaxErrors = 64;
 
-Address address_of(const uint8_t (&ip)[16], uint16_t port) {
-  Address a{};
-  std::memcpy(a.ip, ip, sizeof a.ip);
-  a.port = port;
-  return a;
-}
-
 }  // namespace
 
 // Sets aside the errors at the head of the ring. Under rx_lock.

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "base/atomics.h"
 #include "client/deadline.h"
@@ -46,7 +45,8 @@ int find_number(int k, Channel& channel) {
 }
 
 bool is_offered(const Home& h) { return load_acquire(h.shared->rx_produced) != load_acquire(h.shared->rx_consumed); }
-bool is_acceptable(const Home& h) { return is_offered(h) || (load_acquire(h.shared->ready) & abi::kAcceptable) != 0; }
+bool can_be_asked(const Home& h) { return (load_acquire(h.shared->ready) & abi::kAcceptable) != 0; }
+bool is_acceptable(const Home& h) { return is_offered(h) || can_be_asked(h); }
 
 }  // namespace
 
@@ -171,16 +171,12 @@ int Socket::wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline) {
 int Socket::accept_at(Home& h, Socket& child, Stock::Flags flags, Address* remote) {
   Stock::Taken taken;
   const int error = h.channel->stock(h.engine).claim(*h.shared, flags, taken);
-  if (error == -EAGAIN && (load_acquire(h.shared->ready) & abi::kAcceptable) == 0) return error;
+  if (error == -EAGAIN && !can_be_asked(h)) return error;
   if (error == -EAGAIN || error == -ENOENT) return ask_for_connection(h, 0, child, flags, remote);
   h.channel->ring(h.engine, h.slot);
   if (error != 0) return error;
   const abi::SocketShared& s = h.channel->map().socket(taken.slot);
-  if (remote != nullptr) {
-    *remote = Address{};
-    std::memcpy(remote->ip, s.remote_address, sizeof remote->ip);
-    remote->port = s.remote_port;
-  }
+  if (remote != nullptr) *remote = address_of(s.remote_address, load_relaxed(s.remote_port));
   adopt_child(h, child, taken);
   return taken.fd;
 }

@@ -197,9 +197,7 @@ int Socket::local_address(int k, Address& out) {
       return 0;
     }
   }
-  out = Address{};
-  std::memcpy(out.ip, s.local_address, sizeof out.ip);
-  out.port = load_relaxed(s.local_port);
+  out = address_of(s.local_address, load_relaxed(s.local_port));
   return 0;
 }
 
@@ -210,9 +208,7 @@ int Socket::remote_address(int k, Address& out) {
   const uint32_t ready = h->ready();
   if (has_many_peers()) return -ENOTCONN;
   if ((ready & abi::kConnected) == 0 || (ready & abi::kHangUp) != 0) return -ENOTCONN;
-  out = Address{};
-  std::memcpy(out.ip, s.remote_address, sizeof out.ip);
-  out.port = load_relaxed(s.remote_port);
+  out = address_of(s.remote_address, load_relaxed(s.remote_port));
   return 0;
 }
 

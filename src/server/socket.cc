@@ -178,15 +178,6 @@ void Socket::on_peer(bool connected) {
   mark();
 }
 
-void Socket::on_listening() {
-  listener_ = true;
-  kernel_mode_ = false;  // a listener has no data; what it accepts may be opened in kernel mode
-  home_ = -1;
-  ready_ = 0;
-  state_changed_ = event_ = true;
-  mark();
-}
-
 void Socket::on_accepted() {
   accepted_ = true;
   if (!closed_ && (ready_ & abi::kHangUp) == 0) ready_ |= abi::kConnected;
@@ -294,13 +285,17 @@ void Socket::look_whether_closed(Attachment& a, uint32_t wants) {
   atomic_and(a.shared().wants, ~wants);
   if (gone_ || !pair_) return;
   if ((wants & abi::kWantGiveBack) != 0 && can_give_back(a)) {
-    Stock& stock = *pair_->stock();
-    ctx_.sockets->forget_cookie(pair_->cookie());
     on_gone();
-    stock.give_back(std::move(pair_));
+    give_pair_back();
   } else if (pair_->hung_up()) {
     on_gone();
   }
+}
+
+void Socket::give_pair_back() {
+  ctx_.sockets->forget_cookie(pair_->cookie());
+  Stock& stock = *pair_->stock();
+  stock.give_back(std::move(pair_));
 }
 
 // As far as the server can see, K is as it was when it was handed out, and nobody else uses it.
@@ -429,16 +424,6 @@ void Socket::on_events(uint32_t events) {
   mark();
 }
 
-void Socket::announce_acceptable() {
-  ready_ |= abi::kAcceptable;
-  for (Attachment& a : attachments_) store_release(a.shared().ready, ready_);
-}
-
-void Socket::on_acceptable() {
-  state_changed_ = arrived_ = true;
-  mark();
-}
-
 // The end of input is not announced before everything in front of it is in the ring. (With a loopback, data and FIN may arrive
 // in the middle of run(), after push_input().)
 bool Socket::hides_end(const Attachment& a) const {
@@ -488,10 +473,7 @@ void Socket::publish_words() {
     if (info->send_buffer != 0) send_buffer_ = info->send_buffer;
     if (info->receive_buffer != 0) receive_buffer_ = info->receive_buffer;
     if (listener_) accept_count_ = info->receive_queue;
-    uint32_t offered = 0;
-    if (offers_) offered = offers_->held - offers_->returned.size();
-    const bool ask = accept_count_ > offered || (offers_ && offers_->overdue);
-    ready_ = ask ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
+    ready_ = can_be_asked() ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
     if (info->urgent_mark != urgent_mark_) on_urgent(info->urgent_mark);
     for (Attachment& a : attachments_) {
       abi::SocketShared& s = a.shared();

@@ -240,6 +240,7 @@ class Socket final : public PollHandler,
 
   void look_whether_closed(Attachment& a, uint32_t wants);
   bool can_give_back(const Attachment& a) const;
+  void give_pair_back();
   void drop_pair();
 
   // socket_calls.cc
@@ -305,8 +306,10 @@ class Socket final : public PollHandler,
   OfferTaker* next_taker();
   Socket* next_waiting(int64_t number);
   void run_offers();
+  Instant deadline_of(const OfferTaker& taker) const;
   bool is_overdue(const OfferTaker& taker) const;
   void tell_held();
+  bool can_be_asked() const;
   void offer(Socket& child, OfferTaker& taker);
   void see_claims();
   void see_claims(OfferTaker& taker, uint32_t consumed);
@@ -314,7 +317,8 @@ class Socket final : public PollHandler,
   void stop_offers_to(const Channel& channel);
   void forget_taker(const Channel& channel);
   void drop_offers();
-  bool is_claimed();
+  bool is_claimed() { return offered_by_ == 0 || look_for_claim(); }
+  bool look_for_claim();
   bool go_back();
   void withdraw();
 

@@ -1,9 +1,27 @@
 // Listeners: which connection the next accept(2) gets, and connections that are offered. See offers.h.
-#include "port/api/log.h"
 #include "server/sockets.h"
 
 namespace ferry::server {
 namespace abi = ipc::abi;
+
+void Socket::on_listening() {
+  listener_ = true;
+  kernel_mode_ = false;  // a listener has no data; what it accepts may be opened in kernel mode
+  home_ = -1;
+  ready_ = 0;
+  state_changed_ = event_ = true;
+  mark();
+}
+
+void Socket::announce_acceptable() {
+  ready_ |= abi::kAcceptable;
+  for (Attachment& a : attachments_) store_release(a.shared().ready, ready_);
+}
+
+void Socket::on_acceptable() {
+  state_changed_ = arrived_ = true;
+  mark();
+}
 
 void Socket::offer_to(Channel& channel) {
   if (!listener_ || type_ != stack::SocketType::tcp) return;
@@ -114,17 +132,23 @@ void Socket::run_offers() {
   if (!waits && ListNode<OfferTag>::linked()) ctx_.offering.erase(*this);
 }
 
-// When others are to be told of what is left lying. Without others there is no hurry.
+// When others are to be told of what this client leaves lying. Without others there is no hurry.
+Instant Socket::deadline_of(const OfferTaker& taker) const {
+  return taker.left() > 0 && attachments_.size() > 1 ? taker.since + kOfferPatience : Instant::never();
+}
+
+bool Socket::is_overdue(const OfferTaker& taker) const { return deadline_of(taker) <= ctx_.now; }
+
 Instant Socket::offer_deadline() const {
   Instant deadline = Instant::never();
-  if (attachments_.size() > 1)
-    for (const OfferTaker& t : offers_->takers)
-      if (t.left() > 0) deadline = earlier(deadline, t.since + kOfferPatience);
+  for (const OfferTaker& t : offers_->takers) deadline = earlier(deadline, deadline_of(t));
   return deadline;
 }
 
-bool Socket::is_overdue(const OfferTaker& taker) const {
-  return taker.left() > 0 && attachments_.size() > 1 && ctx_.now >= taker.since + kOfferPatience;
+// Whether connections wait that nobody is offered, or has left lying.
+bool Socket::can_be_asked() const {
+  if (!offers_) return accept_count_ > 0;
+  return offers_->overdue || accept_count_ > offers_->held - offers_->returned.size();
 }
 
 // For the bound on what may wait.
@@ -237,9 +261,8 @@ void Socket::drop_offers() {
   if (ListNode<OfferTag>::linked()) ctx_.offering.erase(*this);
 }
 
-// Of a child: whether it is the client's now, or was never offered.
-bool Socket::is_claimed() {
-  if (offered_by_ == 0) return true;
+// Of a child that is offered, as far as is known: whether it is its client's now.
+bool Socket::look_for_claim() {
   if (Socket* listener = ctx_.sockets->find(offered_by_)) listener->see_claims();
   return offered_by_ == 0;
 }
@@ -263,9 +286,8 @@ void Socket::withdraw() {
   accepted_ = false;
   while (!attachments_.empty()) detach(attachments_.size() - 1);
   if (!pair_) return;
-  if (Stock* stock = pair_->stock(); stock != nullptr && !pair_->hung_up()) {
-    ctx_.sockets->forget_cookie(pair_->cookie());
-    stock->give_back(std::move(pair_));
+  if (pair_->stock() != nullptr && !pair_->hung_up()) {
+    give_pair_back();
   } else {
     drop_pair();
   }

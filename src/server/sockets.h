@@ -20,6 +20,7 @@ class Sockets {
   Socket& create(stack::SocketType type);
   // Puts the socket on the account of a user, once. False: the user has too many.
   bool charge(Socket& socket, uid_t uid);
+  // Takes it off that account again, if it is on one.
   void discharge(Socket& socket);
   // The same for a pair of a stock.
   bool charge_pair(uid_t uid);

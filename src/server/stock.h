@@ -33,6 +33,7 @@ class Stock {
   bool make(bool stream, UniqueFd& k, uint32_t& number);
   // An idle pair whose K the client has; nullptr: there is none.
   std::unique_ptr<Pair> take(bool stream);
+  // Whether there is one, as far as is known.
   bool has(bool stream) const { return !kinds_[stream ? 0 : 1].idle.empty(); }
   // The pair of a socket that its client has closed.
   void give_back(std::unique_ptr<Pair> pair);

@@ -41,6 +41,12 @@ class Attacker {
     }
   }
 
+  static void set_address(ipc::control::Request& request, uint32_t address, uint16_t port) {
+    request.address.ip[10] = request.address.ip[11] = 0xff;
+    memcpy(request.address.ip + 12, &address, 4);
+    request.address.port = port;
+  }
+
   // False: refused, or thrown out (dead_). The reply is last_.
   bool ask(ipc::control::Request& request, ipc::DescriptorList& fds, const int* sent = nullptr, uint32_t count = 0) {
     request.sequence = ++sequence_;

@@ -292,9 +292,7 @@ class Hostile : public hostile::Offers {
   }
 
   void fill_address(uint32_t address, ipc::control::Request& request) {
-    request.address.ip[10] = request.address.ip[11] = 0xff;
-    memcpy(request.address.ip + 12, &address, 4);
-    request.address.port = static_cast<uint16_t>(one_in(2) ? 9100 : number());
+    set_address(request, address, static_cast<uint16_t>(one_in(2) ? 9100 : number()));
   }
 
   // Any operation, any field; now and then pure noise, descriptors that are nothing, and messages of the wrong size.

@@ -52,9 +52,7 @@ class Offers : public Passages {
     request.slot = slot;
     request.generation = map_.socket(slot).generation;
     request.value = value;
-    request.address.ip[10] = request.address.ip[11] = 0xff;
-    memcpy(request.address.ip + 12, &address, sizeof address);
-    request.address.port = port_;
+    set_address(request, address, port_);
     return ask_keeping(request);
   }
 

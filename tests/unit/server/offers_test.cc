@@ -22,6 +22,12 @@ class OffersTest : public ServerTest {
     run();
     return s;
   }
+  // The same of a client that accepts by requests.
+  Socket& listen_for(Client& client) {
+    Socket& s = listen(client);
+    s.offer_to(*client.channel());
+    return s;
+  }
   // The stack's: a connection comes.
   Socket& arrive(Socket& listener) {
     Socket& child = sockets.create(stack::SocketType::tcp);
@@ -65,8 +71,7 @@ TEST_F(OffersTest, NothingIsOfferedToWhoHasNotAccepted) {
 
 TEST_F(OffersTest, AConnectionIsOfferedWithItsInputAndCountsAsWaiting) {
   Client& client = accepting_client();
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   Socket& child = arrive(listener);
   ASSERT_TRUE(receive(child, "hello"));
   const uint32_t seq = shared(client, listener).event_seq;
@@ -85,8 +90,7 @@ TEST_F(OffersTest, AConnectionIsOfferedWithItsInputAndCountsAsWaiting) {
 
 TEST_F(OffersTest, AConnectionIsUsedFromTheMomentItIsTaken) {
   Client& client = accepting_client();
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   Socket& child = arrive(listener);
   run();
   write(client, child, "too early");
@@ -99,8 +103,7 @@ TEST_F(OffersTest, AConnectionIsUsedFromTheMomentItIsTaken) {
 
 TEST_F(OffersTest, NoMoreIsOfferedThanTheClientHasDescriptorsFor) {
   Client& client = accepting_client(2);
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   for (int i = 0; i < 3; ++i) arrive(listener);
   protocols.socket_info.receive_queue = 3;
   run();
@@ -189,13 +192,12 @@ TEST_F(OffersTest, AConnectionSurvivesTheClientThatHasNotTakenIt) {
   EXPECT_EQ(read(other, left), "for whom it may concern");
   ASSERT_EQ(protocols.count(stack::CallOp::close), 1u);
   for (const stack::Call& c : protocols.calls)
-    if (c.op == stack::CallOp::close) EXPECT_EQ(c.socket, taken_id);
+    if (c.op == stack::CallOp::close) { EXPECT_EQ(c.socket, taken_id); }
 }
 
 TEST_F(OffersTest, AClientThatDropsItsDescriptorGetsTheConnectionByAskingForIt) {
   Client& client = accepting_client(1);
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   Socket& child = arrive(listener);
   run();
   ASSERT_EQ(offered(client, listener), 1u);
@@ -212,8 +214,7 @@ TEST_F(OffersTest, AClientThatDropsItsDescriptorGetsTheConnectionByAskingForIt) 
 
 TEST_F(OffersTest, WhoAsksGetsWhatItWasOfferedAndCouldNotTake) {
   Client& client = accepting_client();
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   Socket& child = arrive(listener);
   run();
   auto next = listener.next_connection(*client.channel(), 0);
@@ -243,8 +244,7 @@ TEST_F(OffersTest, AListenerMayHaveBeenConnectedOnce) {
 
 TEST_F(OffersTest, AClientWithoutASlotIsNotOfferedAnythingUntilItAsks) {
   Client& client = accepting_client(8);
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   // Slots whose locks somebody still holds count as free, and cannot be had.
   std::vector<Socket*> others;
   while (client.channel()->socket_count() < ctx.limits.sockets - 1) others.push_back(&open(client));
@@ -258,8 +258,7 @@ TEST_F(OffersTest, AClientWithoutASlotIsNotOfferedAnythingUntilItAsks) {
 
 TEST_F(OffersTest, AListenerThatEndsResetsWhatNobodyHasTaken) {
   Client& client = accepting_client();
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   const stack::SocketId id = arrive(listener).id();
   run();
   ks[0].reset();
@@ -267,13 +266,12 @@ TEST_F(OffersTest, AListenerThatEndsResetsWhatNobodyHasTaken) {
   run();
   ASSERT_EQ(protocols.count(stack::CallOp::abort), 1u);
   for (const stack::Call& c : protocols.calls)
-    if (c.op == stack::CallOp::abort) EXPECT_EQ(c.socket, id);
+    if (c.op == stack::CallOp::abort) { EXPECT_EQ(c.socket, id); }
 }
 
 TEST_F(OffersTest, AConnectionThatFailsBeforeItIsTakenShowsItsErrorToWhoeverGetsIt) {
   Client& client = accepting_client();
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   Socket& child = arrive(listener);
   run();
   protocols.socket_info.error = Errc::reset;
@@ -288,8 +286,7 @@ TEST_F(OffersTest, AConnectionThatFailsBeforeItIsTakenShowsItsErrorToWhoeverGets
 
 TEST_F(OffersTest, AClientThatTakesMoreThanItWasOfferedIsCondemned) {
   Client& client = accepting_client();
-  Socket& listener = listen(client);
-  listener.offer_to(*client.channel());
+  Socket& listener = listen_for(client);
   arrive(listener);
   run();
   shared(client, listener).rx_consumed += 9;
