@@ -145,10 +145,10 @@ Instant Socket::offer_deadline() const {
   return deadline;
 }
 
-// Whether connections wait that nobody is offered, or has left lying.
+// Whether connections wait that nobody is offered, or that somebody has left lying. Those that the stack holds for us are part of its count.
 bool Socket::can_be_asked() const {
   if (!offers_) return accept_count_ > 0;
-  return offers_->overdue || accept_count_ > offers_->held - offers_->returned.size();
+  return offers_->overdue || !offers_->returned.empty() || accept_count_ > offers_->held;
 }
 
 // For the bound on what may wait.

@@ -36,6 +36,7 @@ class FakeProtocols final : public Protocols {
     stack::CallResult result;
     if (c.op == stack::CallOp::open) result.socket = next_id++;
     if (c.op == stack::CallOp::connect) result.error = connect_error;
+    if (c.op == stack::CallOp::set_option) result.error = option_error;
     if (c.op == stack::CallOp::accept) {
       if (waiting.empty()) return stack::failure(Errc::again);
       result.socket = waiting.front();
@@ -93,6 +94,7 @@ class FakeProtocols final : public Protocols {
   uint32_t space = 1 << 20;
   Errc send_error = Errc::ok;
   Errc connect_error = Errc::ok;
+  Errc option_error = Errc::ok;
   stack::SocketInfo socket_info;
   std::map<stack::SocketId, stack::Owner> twins;  // connections with one another
   int64_t option_value = 0;

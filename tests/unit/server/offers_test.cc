@@ -212,6 +212,22 @@ TEST_F(OffersTest, AClientThatDropsItsDescriptorGetsTheConnectionByAskingForIt) 
   EXPECT_EQ(protocols.count(stack::CallOp::close), 0u);
 }
 
+// A foreign server counts what waits with it, and no more.
+TEST_F(OffersTest, WhatComesBackCanBeAskedForThoughTheProtocolDoesNotCountIt) {
+  protocols.option_error = Errc::no_protocol_option;
+  Client& client = accepting_client(1);
+  Socket& listener = listen_for(client);
+  arrive(listener);
+  protocols.socket_info.receive_queue = 0;
+  run();
+  ASSERT_EQ(offered(client, listener), 1u);
+  EXPECT_FALSE(shared(client, listener).ready & abi::kAcceptable);
+  kept.clear();
+  run();
+  run();
+  EXPECT_TRUE(shared(client, listener).ready & abi::kAcceptable);
+}
+
 TEST_F(OffersTest, WhoAsksGetsWhatItWasOfferedAndCouldNotTake) {
   Client& client = accepting_client();
   Socket& listener = listen_for(client);
