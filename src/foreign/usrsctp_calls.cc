@@ -172,7 +172,7 @@ CallResult UsrsctpServer::accept(SctpSocket& s) {
 
 uint32_t UsrsctpServer::send_space(const stack::Socket& any) const {
   const auto& s = static_cast<const SctpSocket&>(any);
-  return s.so != nullptr && (s.established || s.many()) && !s.blocked && !s.write_shut ? UINT32_MAX : 0;
+  return s.so != nullptr && (s.established || s.many()) && !s.blocked && !s.write_shut && !s.peer_closed ? UINT32_MAX : 0;
 }
 
 Result<sctp_linux::SendInfo> UsrsctpServer::send_info(const SctpSocket& s, const stack::Call& call) const {
@@ -183,7 +183,7 @@ Result<sctp_linux::SendInfo> UsrsctpServer::send_info(const SctpSocket& s, const
 
 Errc UsrsctpServer::send(SctpSocket& s, const stack::Call& call) {
   if (s.connecting) return Errc::again;
-  if (s.so == nullptr || !s.established || s.write_shut) return s.established ? Errc::broken_pipe : Errc::not_connected;
+  if (s.so == nullptr || !s.established || s.write_shut || s.peer_closed) return s.established ? Errc::broken_pipe : Errc::not_connected;
   auto info = send_info(s, call);
   if (!info) return info.error();
   info->association = 0;  // means nothing here
@@ -223,7 +223,7 @@ Errc UsrsctpServer::shutdown(SctpSocket& s, int64_t how) {
   if (how < 1 || how > 3) return Errc::invalid;
   if (s.many()) return Errc::not_supported;
   if (s.listening && (how & 1) != 0) return stop_listening(s), Errc::ok;
-  if (s.so == nullptr || !s.established) return s.established ? Errc::ok : Errc::not_connected;
+  if (s.so == nullptr || !s.established || s.peer_closed) return s.established ? Errc::ok : Errc::not_connected;
   if ((how & 2) != 0 && !s.write_shut) {  // as sctp(7): it ends both directions once everything was sent
     s.write_shut = true;
     if (!s.peeled) return (void)usrsctp_shutdown(s.so, SHUT_WR), Errc::ok;

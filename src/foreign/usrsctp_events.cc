@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "foreign/usrsctp_server.h"
 #include "foreign/usrsctp_values.h"
@@ -108,7 +109,7 @@ void UsrsctpServer::receive(SctpSocket& s) {
       if (errno == EAGAIN || s.many() || (s.connecting && errno == ENOTCONN)) return;
       return fail(s, to_errc(errno));
     }
-    if (n == 0) return s.many() ? void() : on_peer_closed(s);
+    if (n == 0) return s.many() ? void() : s.parent != nullptr ? on_end_in_queue(s) : on_peer_closed(s);
     const ByteSpan bytes(buffer, static_cast<size_t>(n));
     Peer peer{s.path, s.remote.port};
     if (s.many()) peer = {known(from.sconn_addr), ntohs(from.sconn_port)};
@@ -163,15 +164,15 @@ bool UsrsctpServer::deliver_pending(SctpSocket& s) {
 
 // The peer has ended the association, and everything of it was delivered.
 void UsrsctpServer::on_peer_closed(SctpSocket& s) {
-  if (s.peer_closed) return;
   s.peer_closed = true;
   release(s, false);
-  const bool child = s.parent != nullptr;
   services().tell_closed(s, bit(Event::peer_closed) | bit(Event::closed));
-  if (!child) return;
-  std::erase(s.parent->waiting, &s);
-  s.parent = nullptr;
-  services().doom(s);
+}
+
+// The same while nobody has accepted it: it stays, so that accept(2) can pick it up with what came, as on Linux.
+void UsrsctpServer::on_end_in_queue(SctpSocket& s) {
+  if (std::exchange(s.peer_closed, true)) return;
+  up().on_events(s.owner, bit(Event::peer_closed));
 }
 
 void UsrsctpServer::fail(SctpSocket& s, Errc error) {

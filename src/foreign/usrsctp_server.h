@@ -150,6 +150,7 @@ class UsrsctpServer final : public stack::ProtocolServer {
   void notify(SctpSocket& socket, const sctp_linux::Notification& notification, const Peer& from, ByteSpan more, bool last);
   void on_change(SctpSocket& socket, const sctp_linux::Notification& change);
   void on_peer_closed(SctpSocket& socket);
+  void on_end_in_queue(SctpSocket& child);
   void fail(SctpSocket& socket, Errc error);
 
   // usrsctp_wire.cc

@@ -1,5 +1,6 @@
 """SCTP by usrsctp: unmodified programs get sockets of a protocol that the kernel may not have. Ferry talks to Ferry; with the kernel where it
 has SCTP."""
+import os
 import socket
 
 from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, SELF, case
@@ -58,10 +59,10 @@ def python_many_messages_bad_path(net):
 
 
 def listens(net, process, port):
-    """A program of lksctp-tools, which says nothing of its own, has its socket bound."""
+    """A program of lksctp-tools, which says nothing of its own, listens (of the kernel is known only that its socket is bound)."""
     if net.server.on_ferry():
         def there():
-            return any(s["type"] == "sctp" and s["local"].endswith(f":{port}") for s in net.server.sockets())
+            return any(s["type"] == "sctp" and s["state"] == "LISTEN" and s["local"].endswith(f":{port}") for s in net.server.sockets())
     else:
         def there():
             return f" {port} " in net.server.run(["cat", "/proc/net/sctp/eps"]).out
@@ -93,9 +94,12 @@ def lksctp_darn(net):
     for port, style in ((7330, ()), (7331, ("-t",))):
         server = net.server.spawn(["stdbuf", "-oL", "sctp_darn", "-H", net.target, "-P", str(port), "-l", *style])
         listens(net, server, port)
-        with open(net.file("words", "first line\nsecond line\n"), encoding="ascii") as file:
+        # Its input stays open: at the end it would end the association, and the server stops reading once that is gone.
+        source, sink = os.pipe()
+        with open(source, "rb") as stdin, open(sink, "wb", buffering=0) as words:
             client = net.client.spawn(["sctp_darn", "-H", net.client.address, "-P", str(port + 10), "-h", net.target, "-p", str(port), "-s", *style],
-                                      stdin=file)
+                                      stdin=stdin)
+            words.write(b"first line\nsecond line\n")
             eventually(lambda: "second line" in server.output()[0] or not server.running(), 20, "both lines come\n" + client.tail() + server.tail())
         client.stop()
         server.stop()

@@ -223,6 +223,30 @@ TEST_F(UsrsctpSockets, EndAPeeledAssociationByShutdown) {
   EXPECT_EQ(pair_->close(0, peeled.socket), Errc::ok);
 }
 
+// As Linux: accept(2) picks up what has ended in the meantime, and finds what came.
+TEST_F(UsrsctpSockets, AcceptWhatItsPeerHasEndedAlready) {
+  const SocketId server = open(SocketType::sctp), client = open(SocketType::sctp);
+  EXPECT_EQ(pair_->bind(0, server, StackPair::any(kPort)), Errc::ok);
+  EXPECT_EQ(pair_->listen(0, server), Errc::ok);
+  EXPECT_EQ(pair_->connect(0, client, StackPair::at(0, kPort)), Errc::in_progress);
+  pair_->run();
+  EXPECT_EQ(send(client, "and goodbye", MessageInfo{}), Errc::ok);
+  EXPECT_EQ(pair_->close(0, client), Errc::ok);
+  pair_->run(Duration::seconds(1));
+  EXPECT_EQ(pair_->info(0, server).receive_queue, 1u);
+  const CallResult accepted = call(CallOp::accept, server);
+  ASSERT_EQ(accepted.error, Errc::ok);
+  EXPECT_EQ(data(accepted.socket), "and goodbye");
+  EXPECT_NE(pair_->events_of(0, accepted.socket) & bit(Event::peer_closed), 0u);
+  EXPECT_EQ(pair_->events_of(0, accepted.socket) & bit(Event::closed), 0u);
+  EXPECT_EQ(send(accepted.socket, "late", MessageInfo{}), Errc::broken_pipe);
+  call(CallOp::consumed, accepted.socket, 1);
+  EXPECT_NE(pair_->events_of(0, accepted.socket) & bit(Event::closed), 0u);
+  EXPECT_EQ(pair_->close(0, accepted.socket), Errc::ok);
+  EXPECT_EQ(call(CallOp::accept, server).error, Errc::again);
+  EXPECT_EQ(pair_->counter(0, "sctp_associations"), 0u);
+}
+
 TEST_F(UsrsctpSockets, PeelOffWithoutRoomAborts) {
   const SocketId server = listener(), client = open();
   uint32_t association = 0;
