@@ -125,10 +125,11 @@ void Arp::on_packet(Instant now, ByteSpan payload) {
   update_deadline();
 }
 
-// What an answer or a question from a neighbour tells. Only an answer to us proves that it hears us: anything else with a new
-// address leaves the entry to be checked when it is used.
+// What an answer or a question from a neighbour tells. Only an answer to what we asked proves that it hears us: anything else with
+// a new address leaves the entry to be checked when it is used (as RFC 4861 section 7.2.5 does with what was not solicited).
 void Arp::learn(Instant now, Neighbor& n, const wire::ArpView& arp) {
-  const bool answer = arp.operation() == wire::kArpReply && arp.target_ip() == interface_.prefix.address;
+  const bool asked = n.state == NeighborState::incomplete || n.state == NeighborState::probing;
+  const bool answer = asked && arp.operation() == wire::kArpReply && arp.target_ip() == interface_.prefix.address;
   const bool moved = !n.has_mac() || n.mac != arp.sender_mac();
   if (!answer && !moved) return;
   n.mac = arp.sender_mac();
@@ -138,6 +139,12 @@ void Arp::learn(Instant now, Neighbor& n, const wire::ArpView& arp) {
   n.state = answer ? NeighborState::reachable : NeighborState::stale;
   table_.stop_timer(n);
   flush(n);
+}
+
+void Arp::doubt(Instant now, wire::Ipv4Address address) {
+  Neighbor* n = table_.find(address);
+  if (n == nullptr || n->state != NeighborState::reachable || now - n->confirmed < kRequestInterval) return;
+  n->state = NeighborState::stale;
 }
 
 void Arp::flush(Neighbor& n) {

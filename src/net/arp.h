@@ -52,6 +52,9 @@ class Arp {
   // not known yet. Errc::host_unreachable: the neighbour did not answer lately; no_buffers, no_memory; or the link's.
   Status send(Instant now, wire::Ipv4Address neighbor, buf::Packet& frame, const buf::Memory& memory);
 
+  // What is sent to the neighbour brings no answer: it is asked again at the next use, unless it has answered within a second.
+  void doubt(Instant now, wire::Ipv4Address neighbor);
+
   const NeighborTable& table() const { return table_; }
 
  private:

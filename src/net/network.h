@@ -126,6 +126,9 @@ class Network final : private ArpHost {
   // address_not_available (being probed), host_unreachable (the neighbour did not answer lately), again / no_buffers (the link,
   // the loopback or the waiting queue is full). Counted.
   Status send(Instant now, const Path& path, const Ipv4Header& header, buf::Packet& packet);
+  // Advice of the layers above (RFC 1122 section 2.3.2.1 (4)): what went this way was not answered in time, so the address of
+  // the next hop is looked for anew.
+  void doubt(Instant now, const Path& path);
   // "Destination unreachable" about a datagram, under the rules and rate of RFC 1122 and 1812. Never fails: an error not sent is
   // counted.
   void send_unreachable(Instant now, const Datagram& about, wire::IcmpUnreachableCode code);

@@ -116,6 +116,10 @@ Status Network::send_fragments(Instant now, const Path& path, wire::Ipv4Fields i
   return {};
 }
 
+void Network::doubt(Instant now, const Path& path) {
+  if (!path.local && arps_[path.link] != nullptr) arps_[path.link]->doubt(now, path.next_hop);
+}
+
 Status Network::to_link(Instant now, const Path& path, buf::Packet& packet) {
   if (!path.broadcast && !path.multicast) return arps_[path.link]->send(now, path.next_hop, packet, memory_);
   wire::store_mac(MutableByteSpan(packet.headers), 0,

@@ -1,6 +1,8 @@
 // Birth and death of TCP's sockets, timers, ICMP errors; see tcp_server.h.
 #include "stack/tcp_server.h"
 
+#include <algorithm>
+
 #include "port/api/alloc.h"
 
 namespace ferry::stack {
@@ -73,8 +75,12 @@ void TcpServer::on_timer() {
     if (node == nullptr || node->at > now()) break;
     timers_.remove(*node);
     TcpSocket& socket = *static_cast<TcpSocket*>(node);
+    const uint32_t before = socket.connection->consecutive_timeouts();
     socket.connection->on_timer(now());
-    if (socket.connection != nullptr) timers_.set(socket, socket.connection->next_deadline());
+    if (socket.connection == nullptr) continue;
+    // One timeout is a loss; more may be a next hop that is not where we think.
+    if (socket.connection->consecutive_timeouts() > std::max(before, 1u)) services().network().doubt(now(), socket.path);
+    timers_.set(socket, socket.connection->next_deadline());
   }
 }
 

@@ -164,6 +164,7 @@ class Connection {
   // --- questions ---
   Instant next_deadline() const;
   State state() const { return state_; }
+  uint8_t consecutive_timeouts() const { return retransmits_; }
   Errc error() const { return error_; }  // why Event::failed
   const wire::Endpoint& local() const { return local_; }
   const wire::Endpoint& remote() const { return remote_; }

@@ -184,6 +184,48 @@ TEST_F(ArpTest, AMovedNeighbourIsFollowed) {
   EXPECT_EQ(host.sent.back().ethernet().destination(), other);
 }
 
+// Nobody asked: it may be a neighbour that has moved, or a lie.
+TEST_F(ArpTest, AnUnaskedAnswerWithAnotherAddressIsChecked) {
+  start_empty();
+  ASSERT_TRUE(send_udp(kPeer, 1));
+  peer_answers();
+  const MacAddress other{{2, 0, 0, 0, 0, 9}};
+  peer_answers(other);
+  EXPECT_EQ(neighbor(kPeer)->state, NeighborState::stale);
+  host.sent.clear();
+  ASSERT_TRUE(send_udp(kPeer, 1));
+  EXPECT_EQ(host.sent.back().ethernet().destination(), other);
+  pass(Duration::seconds(1));
+  EXPECT_EQ(requests(other), 2u);
+  pass(Duration::seconds(1));
+  EXPECT_EQ(requests(), 1u);
+  peer_answers();
+  ASSERT_TRUE(send_udp(kPeer, 1));
+  EXPECT_EQ(host.sent.back().ethernet().destination(), kPeerMac);
+  EXPECT_EQ(neighbor(kPeer)->state, NeighborState::reachable);
+}
+
+// RFC 1122 section 2.3.2.1 (4).
+TEST_F(ArpTest, ANeighbourThatNothingComesBackFromIsAskedAtOnceButNotWithEveryDoubt) {
+  start_empty();
+  ASSERT_TRUE(send_udp(kPeer, 1));
+  peer_answers();
+  host.sent.clear();
+  network.doubt(now, *network.find_path(kPeer));  // just confirmed
+  ASSERT_TRUE(send_udp(kPeer, 1));
+  EXPECT_EQ(requests(kPeerMac), 0u);
+  pass(Duration::seconds(1));
+  network.doubt(now, *network.find_path(kPeer));
+  EXPECT_EQ(requests(kPeerMac), 0u);  // not before something is sent
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(send_udp(kPeer, 1));
+    network.doubt(now, *network.find_path(kPeer));
+  }
+  EXPECT_EQ(requests(kPeerMac), 1u);
+  network.doubt(now, *network.find_path(Ipv4Address::of(10, 9, 0, 77)));  // nobody knows it
+  EXPECT_EQ(neighbor(Ipv4Address::of(10, 9, 0, 77)), nullptr);
+}
+
 TEST_F(ArpTest, UnaskedAnswersAddNothing) {
   start_empty();
   peer_answers();

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "support/stack_pair.h"
+#include "tcp/connection.h"
+#include "wire/arp.h"
 #include "wire/checksum.h"
 #include "wire/ethernet.h"
 #include "wire/ipv4.h"
@@ -85,6 +87,28 @@ TEST(TcpOutput, TosAndTtlAreOnThePackets) {
     ++seen;
   }
   EXPECT_GT(seen, 1);
+  EXPECT_EQ(p.accept(1, l).error, Errc::ok);
+}
+
+// An answer that lies about the next hop's address costs a few retransmissions, not the minute for which answers are believed.
+TEST(TcpOutput, TimeoutsMakeTheNextHopSuspect) {
+  StackPair p;
+  const SocketId l = p.listener(1, 80);
+  p.run(Duration::seconds(5));  // both have announced themselves
+  int lies = 0;
+  p.filter = [&lies](int side, std::vector<std::byte>& frame) {
+    constexpr size_t kSenderMac = 14 + 8;
+    if (side == 1 && load_be16(frame, 12) == wire::kEtherArp && load_be16(frame, 14 + 6) == wire::kArpReply && lies++ == 0)
+      frame[kSenderMac + 1] ^= std::byte{0x10};
+    return true;
+  };
+  const SocketId s = p.open(0);
+  p.connect(0, s, StackPair::at(1, 80));
+  p.run(Duration::seconds(1));
+  EXPECT_EQ(lies, 1);
+  EXPECT_EQ(p.counter(1, "tcp_segments_in"), 0u);
+  p.run(Duration::seconds(20));
+  EXPECT_TRUE(p.events_of(0, s) & static_cast<uint32_t>(tcp::Event::established));
   EXPECT_EQ(p.accept(1, l).error, Errc::ok);
 }
 
