@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 11;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 12;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -246,7 +246,9 @@ static_assert(sizeof(SpareRing) == 64 + 16 * kMaxPairs);
 // One sealed memfd, mapped by both clients and the server, all of it writable by both clients: neither believes the other. Who may use which
 // passage, and when, is told by SocketShared only, which the other client cannot write. [side]: of the client whose end it is.
 inline constexpr uint32_t kPassages = 128;             // connections of one region
-inline constexpr uint32_t kPassageBytes = 256 * 1024;  // ring of one direction; a power of two
+// Ring of one direction; a power of two. It holds more than is copied while a thread wakes up, so that a writer that is woken at two thirds
+// has written before the reader runs dry; with less both sleep in turn (docs/performance.md).
+inline constexpr uint32_t kPassageBytes = 1024 * 1024;
 inline constexpr uint32_t kMaxPeerRegions = 16;        // of one channel
 // Numbers of regions that each engine gives: from engine * this on.
 constexpr uint32_t peer_regions_of_engine(uint32_t engines) { return kMaxPeerRegions / engines; }

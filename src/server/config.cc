@@ -29,7 +29,7 @@ const std::vector<SettingInfo> kSettings = {
     {"log-level", SettingKind::text, "LEVEL", "debug, info, warning or error"},
     {"busy-poll", SettingKind::flag, "", "Never sleep: lowest latency, one CPU always busy"},
     {"spin-us", SettingKind::number, "MICROSECONDS", "Longest spin before sleeping, 0 to 1000 (default 50)"},
-    {"client-spin-us", SettingKind::number, "MICROSECONDS", "The same for clients (default 20, with busy-poll 100)"},
+    {"client-spin-us", SettingKind::number, "MICROSECONDS", "The same for clients (default 35, with busy-poll 100)"},
     {"quota-clients", SettingKind::number, "N", "Processes that may be clients at once (default 1024)"},
     {"quota-clients-per-user", SettingKind::number, "N", "The same for one user (default 512)"},
     {"quota-sockets", SettingKind::number, "N", "Sockets of one client, up to 16384 (default 4096)"},

@@ -25,7 +25,7 @@ struct Config {
   bool interface_mac = false;                 // --mac interface
   bool loopback = false;
   std::vector<std::string> servers;           // foreign protocol servers, by name (foreign.h)
-  uint32_t client_spin_us = 20;               // longest spin of clients before they sleep
+  uint32_t client_spin_us = 35;               // longest spin of clients before they sleep
   std::string socket_path;
   uint64_t reference_bytes = 0;               // output from this size on is referred to; 0: as calibrated
   uint64_t swap_bytes = 0;                    // a page into which so much is received is exchanged; 0: as calibrated

@@ -55,6 +55,15 @@ class PassageTest : public ServerTest {
   Socket* b = nullptr;
 };
 
+TEST_F(PassageTest, HoldsNoMoreThanItsRingWhateverTheBuffers) {
+  protocols.socket_info.send_buffer = protocols.socket_info.receive_buffer = abi::kPassageBytes;
+  for (Socket* s : {a, b}) s->refresh_buffers();
+  run();
+  enter();
+  EXPECT_EQ(words(*first, *a).send_buffer, abi::kPassageBytes);
+  EXPECT_EQ(words(*first, *a).passage_limit, abi::kPassageBytes);
+}
+
 TEST_F(PassageTest, IsOpenedForAConnectionThatLastsAWhile) {
   touch(*a, 5);
   EXPECT_FALSE(a->in_passage());
@@ -65,7 +74,7 @@ TEST_F(PassageTest, IsOpenedForAConnectionThatLastsAWhile) {
   EXPECT_EQ(wa.passage, wb.passage);
   EXPECT_NE(wa.passage_side, wb.passage_side);
   EXPECT_EQ(wa.peer_serial, wb.peer_serial);
-  EXPECT_EQ(wa.passage_limit, abi::kPassageBytes);
+  EXPECT_EQ(wa.passage_limit, wa.send_buffer + wb.receive_buffer);
   EXPECT_EQ(wa.tx_lock, 0u);
   EXPECT_EQ(wb.tx_lock, 0u);
   EXPECT_GE(protocols.count(CallOp::settle), 1u);
