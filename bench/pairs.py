@@ -25,6 +25,9 @@ class Options:
         return os.path.join(self.bin, name)
 
 
+PAIRS_OF_A_NETWORK = 2
+
+
 class Sample:
     """One run: `value` in the row's unit, and how much CPU a unit of `work` (GB, requests, round trips) took."""
 
@@ -98,20 +101,22 @@ class RowResult:
 
 
 def measure(row, options, pairs, seconds, progress):
-    """Measures one row. Both networks stand all the time; the one that is not measured is idle."""
-    options.ferryd_extra = []
-    with Network(*row.reference, options, offloads=row.offloads) as kernel_net:
-        options.ferryd_extra = row.ferryd_extra
-        with Network(*row.stacks, options, offloads=row.offloads) as ferry_net:
-            for net in (kernel_net, ferry_net):
-                row.start(net)
-                row.load(net, min(1, seconds))  # warm: caches, pools, autotuned buffers
-            kernel, ferry = [], []
-            for number in range(pairs):
-                progress(row, number)
-                for net, samples in ((kernel_net, kernel), (ferry_net, ferry)):
-                    samples.append(measured(lambda net=net: row.load(net, seconds)))
-                    if row.check:
-                        row.check(net)
-                    time.sleep(0.2)
-            return RowResult(row, kernel, ferry)
+    """Measures one row, in turn. Networks and servers are made anew now and then, because what one of them happens to get (processors, places
+    in memory) stays with it: a row has differed by a third from one network to the next. The one that is not measured is idle."""
+    kernel, ferry = [], []
+    while len(kernel) < pairs:
+        options.ferryd_extra = []
+        with Network(*row.reference, options, offloads=row.offloads) as kernel_net:
+            options.ferryd_extra = row.ferryd_extra
+            with Network(*row.stacks, options, offloads=row.offloads) as ferry_net:
+                for net in (kernel_net, ferry_net):
+                    row.start(net)
+                    row.load(net, min(1, seconds))  # warm: caches, pools, autotuned buffers
+                for _ in range(min(PAIRS_OF_A_NETWORK, pairs - len(kernel))):
+                    progress(row, len(kernel))
+                    for net, samples in ((kernel_net, kernel), (ferry_net, ferry)):
+                        samples.append(measured(lambda net=net: row.load(net, seconds)))
+                        if row.check:
+                            row.check(net)
+                        time.sleep(0.2)
+    return RowResult(row, kernel, ferry)

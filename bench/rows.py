@@ -11,6 +11,7 @@ from cases.load import IPERF_PORT, start_iperf3
 from harness import Failed
 
 SOCKPERF_PORT = "11111"
+TRANSFER_PORT = "5801"
 
 
 def iperf3(*words):
@@ -20,6 +21,17 @@ def iperf3(*words):
         end = json.loads(out)["end"]["sum_received"]
         return end["bits_per_second"] / 1e9, end["bytes"] / 1e9
     return load
+
+
+def transfer_start(net):
+    server = net.server.spawn([net.options.program("ferry-transfer"), "serve", TRANSFER_PORT])
+    net.server.wait_listening(TRANSFER_PORT, process=server)
+
+
+def transfer_load(net, seconds):
+    out = json.loads(net.client.run([net.options.program("ferry-transfer"), "throughput", net.target, TRANSFER_PORT, str(4 << 20), str(seconds)],
+                                    timeout=seconds + 30).out)
+    return out["bytes"] * 8 / 1e9 / out["seconds"], out["bytes"] / 1e9
 
 
 def sockperf_start(net):
@@ -101,6 +113,8 @@ ROWS = [
     Row("iperf3-ff", "iperf3, one stream, Ferry ↔ Ferry", FF, iperf3_start, iperf3(), goal=2.0, cpu_goal=0.6, **BULK),
     Row("iperf3-fk", "iperf3, one stream, Ferry → kernel", FK, iperf3_start, iperf3(), goal=1.4, cpu_goal=0.9, **BULK),
     Row("iperf3-kf", "iperf3, one stream, kernel → Ferry", KF, iperf3_start, iperf3(), goal=1.0, cpu_goal=0.9, **BULK),
+    Row("iperf3-cubic-ff", "iperf3 with cubic at both ends, Ferry ↔ Ferry", FF, iperf3_start, iperf3("-C", "cubic"), **BULK),
+    Row("iperf3-cubic-kf", "iperf3 with cubic at both ends, kernel → Ferry", KF, iperf3_start, iperf3("-C", "cubic"), **BULK),
     Row("sockperf-fk", "sockperf ping-pong 64 B, p50, Ferry ↔ kernel", FK, sockperf_start, sockperf_load, goal=1.0, **TRIP),
     Row("sockperf-busy", "the same with --busy-poll", FK, sockperf_start, sockperf_load, goal=0.7, ferryd_extra=["--busy-poll"],
         **TRIP),
@@ -117,6 +131,7 @@ ROWS = [
     Row("iperf3-plain-kf", "iperf3, veth without offloads, kernel → Ferry", KF, iperf3_start, iperf3(), goal=1.0, offloads=False, **BULK),
     Row("iperf3-self", "same host: iperf3 against the kernel's loopback", SELF, iperf3_start, iperf3(), goal=3.0,
         reference=KERNEL_SELF, **BULK),
+    Row("transfer-self", "same host: 4 MiB at a time, one way", SELF, transfer_start, transfer_load, goal=10.0, reference=KERNEL_SELF, **BULK),
     Row("sockperf-self", "same host: sockperf ping-pong p50", SELF, sockperf_start, sockperf_load, goal=0.3, reference=KERNEL_SELF,
         **TRIP),
     Row("redis-self", "same host: redis-benchmark -c 50 GET", SELF, redis_start, redis_load, goal=2.0, reference=KERNEL_SELF, **RATE),

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures Ferry against the kernel's stack, side by side on this machine (needs root).
 
-    bench/run.py --programs BIN [--pairs 5] [--seconds 2] [--rows NAME…] [--json FILE] [--document FILE.md]
+    bench/run.py --programs BIN [--pairs 6] [--seconds 2] [--rows NAME…] [--json FILE] [--document FILE.md]
 """
 import argparse
 import json
@@ -37,7 +37,7 @@ def progress(row, number):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", required=True, help="folder of ferry and ferryd")
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--rows", nargs="*", default=None, help="names; default: all")
     parser.add_argument("--json", help="where to write everything that was measured")
@@ -72,7 +72,8 @@ def main():
                        "rows": [result.as_json() for result in results],
                        "failed": [{"name": row.name, "reason": reason} for row, reason in failed]}, out, indent=1)
     if arguments.document:
-        text = (f"Measured {day} on {table.machine()}: {arguments.pairs} pairs of {arguments.seconds:g} s each, medians of ratios.\n\n"
+        text = (f"Measured {day} on {table.machine()}: {arguments.pairs} pairs of {arguments.seconds:g} s each, "
+                f"in networks made anew after every {pairs.PAIRS_OF_A_NETWORK}; medians of ratios.\n\n"
                 f"{table.markdown(results)}\n")
         for row, _ in failed:
             text += f"\nNot measured, because it failed: {row.title}.\n"
