@@ -83,6 +83,11 @@ int Socket::bind(int k, const Address& local) {
 
 int Socket::connect(int k, const Address& remote, bool nonblocking) {
   if (is_listener()) return -EISCONN;
+  // SCTP: one that has failed, and has been told of by some other call, is over; TCP's connect tells of it once more (ECONNABORTED).
+  if (Home* h = nullptr; connecting_ && is_message() && home(k, h) == 0) {
+    constexpr uint32_t kUndecided = abi::kConnecting | abi::kConnected;
+    connecting_ = (h->ready() & kUndecided) != 0 || load_relaxed(h->shared->error) != 0;
+  }
   if (!connecting_ && post_connect(k, remote, nonblocking)) {
     connecting_ = true;
     if (nonblocking) return -EINPROGRESS;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "foreign/usrsctp_server.h"
 #include "foreign/usrsctp_values.h"
@@ -32,14 +33,30 @@ std::span<const stack::Service> UsrsctpServer::offers() const { return kOffers; 
 
 Result<stack::Socket*> UsrsctpServer::make_socket(const stack::Call& call) {
   auto s = std::make_unique<SctpSocket>(call.type);
-  s->so = usrsctp_socket(AF_CONN, s->many() ? SOCK_SEQPACKET : SOCK_STREAM, IPPROTO_SCTP, nullptr, nullptr, 0, nullptr);
-  if (s->so == nullptr || !set_up(s->so, least_mtu())) {
-    if (s->so != nullptr) usrsctp_close(s->so);
-    return Errc::no_memory;
-  }
-  usrsctp_set_upcall(s->so, upcall, s.get());
+  if (!open(*s)) return Errc::no_memory;
   ++sockets_;
   return s.release();
+}
+
+bool UsrsctpServer::open(SctpSocket& s) {
+  usrsctp_socket_t* so = usrsctp_socket(AF_CONN, s.many() ? SOCK_SEQPACKET : SOCK_STREAM, IPPROTO_SCTP, nullptr, nullptr, 0, nullptr);
+  if (so == nullptr) return false;
+  if (!set_up(so, least_mtu())) return usrsctp_close(so), false;
+  usrsctp_set_upcall(so, upcall, &s);
+  s.so = so;
+  return true;
+}
+
+// usrsctp lets a socket connect once; Linux lets it try again. So it gets another with the same name and options. One that cannot be had
+// leaves it closed.
+void UsrsctpServer::open_again(SctpSocket& s) {
+  if (!open(s)) return;
+  sockaddr_conn address = conn_address(s.local.port, nullptr);
+  if (usrsctp_bind(s.so, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return release(s, true);
+  const sctp_linux::Subscriptions wanted = std::exchange(s.subscriptions, {});
+  for (size_t kind = 0; kind < sctp_linux::Subscriptions::kBytes; ++kind)
+    if (wanted.on[kind] != 0) (void)subscribe(s, {sctp_linux::kAll, static_cast<sctp_linux::Kind>(kind), true});
+  for (const auto& [name, value] : s.chosen) (void)set_protocol_option(s, name, value);
 }
 
 void UsrsctpServer::destroy(stack::Socket& any, bool) {
@@ -70,7 +87,7 @@ CallResult UsrsctpServer::call(stack::Socket& any, const stack::Call& call) {
       break;
     case CallOp::shutdown: result.error = shutdown(s, call.number); break;
     case CallOp::set_option: return failure(set_option(s, call.option, call.number));
-    case CallOp::set_protocol_option: return failure(set_protocol_option(s, static_cast<int>(call.number), call.value));
+    case CallOp::set_protocol_option: return failure(choose(s, static_cast<int>(call.number), call.value));
     case CallOp::close: close(s, false); break;
     case CallOp::abort: close(s, true); break;
     default: return failure(Errc::not_supported);

@@ -106,7 +106,7 @@ void UsrsctpServer::receive(SctpSocket& s) {
     const ssize_t n = usrsctp_recvv(s.so, buffer, sizeof buffer, reinterpret_cast<sockaddr*>(&from), &from_length, &info, &info_length,
                                     &info_type, &flags);
     if (n < 0) {
-      if (errno == EAGAIN || s.many() || (s.connecting && errno == ENOTCONN)) return;
+      if (errno == EAGAIN || s.many() || (!s.established && errno == ENOTCONN)) return;
       return fail(s, to_errc(errno));
     }
     if (n == 0) return s.many() ? void() : s.parent != nullptr ? on_end_in_queue(s) : on_peer_closed(s);
@@ -182,7 +182,9 @@ void UsrsctpServer::fail(SctpSocket& s, Errc error) {
   if (usrsctp_getsockopt(s.so, SOL_SOCKET, SO_ERROR, &pending, &length) == 0 && pending != 0) error = to_errc(pending);
   s.error = error;
   s.failed = true;
+  const bool again = s.connecting;
   release(s, true);
+  if (again) open_again(s);
   if (s.parent != nullptr) std::erase(s.parent->waiting, &s);
   const bool child = s.parent != nullptr;
   s.parent = nullptr;

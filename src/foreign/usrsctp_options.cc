@@ -81,6 +81,15 @@ Result<int64_t> UsrsctpServer::option(const stack::Socket& any, Option option) c
   }
 }
 
+// What the program has set, and is kept for open_again(). Of one-to-one sockets; only known options are taken, so they are few.
+Errc UsrsctpServer::choose(SctpSocket& s, int name, ByteSpan value) {
+  const Errc error = set_protocol_option(s, name, value);
+  const lx::Option option = lx::option_of(name);
+  if (error == Errc::ok && !s.many() && !s.established && option != lx::kEvents && option != lx::kEvent)
+    s.chosen[name].assign(value.begin(), value.end());
+  return error;
+}
+
 Errc UsrsctpServer::set_protocol_option(SctpSocket& s, int name, ByteSpan value) {
   const lx::Option option = lx::option_of(name);
   switch (option) {

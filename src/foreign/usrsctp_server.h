@@ -12,6 +12,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <unordered_map>
 #include <unordered_set>
@@ -72,6 +73,7 @@ struct SctpSocket : stack::Socket {
   bool peeled = false;              // out of a one-to-many socket: usrsctp knows no shutdown() of it
   bool wants_receive_info = false;  // SCTP_RECVRCVINFO
   sctp_linux::SendInfo defaults;    // SCTP_DEFAULT_SEND_PARAM
+  std::map<int, std::vector<std::byte>> chosen;  // options that the program has set, by Linux's numbers
   // A piece that the host had no room for.
   bool has_pending = false;
   stack::MessageInfo pending_info;
@@ -101,6 +103,8 @@ class UsrsctpServer final : public stack::ProtocolServer {
   UsrsctpServer() = default;
 
   // usrsctp_calls.cc
+  bool open(SctpSocket& socket);
+  void open_again(SctpSocket& socket);
   stack::CallResult bind(SctpSocket& socket, const stack::Call& call);
   stack::CallResult connect(SctpSocket& socket, const stack::Call& call);
   stack::CallResult accept(SctpSocket& listener);
@@ -127,6 +131,7 @@ class UsrsctpServer final : public stack::ProtocolServer {
   // usrsctp_options.cc, usrsctp_association_options.cc
   Errc set_option(SctpSocket& socket, stack::Option option, int64_t value);
   Errc set_protocol_option(SctpSocket& socket, int name, ByteSpan value);
+  Errc choose(SctpSocket& socket, int name, ByteSpan value);
   static bool set_up(usrsctp_socket_t* so, uint32_t mtu);
   Errc subscribe(SctpSocket& socket, const sctp_linux::Subscription& subscription);
   Errc subscribe_all(SctpSocket& socket, ByteSpan value);

@@ -245,10 +245,11 @@ ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, in
     request.to = &to;
   } else if (message.msg_name != nullptr && message.msg_namelen != 0 && file->socket.is_message()) {
     // One-to-one: the first message may connect; then the peer is the connection's, whatever is named (RFC 6458 section 4.1.8).
-    if (!file->used) {
+    if (!file->is_connected(fd)) {
       const int error = connect_ferry(file, fd, static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
       if (!file) return error == 0 ? real().sendmsg(fd, &message, flags) : to_libc(error);
-      if (error != 0 && error != -EINPROGRESS) return to_libc(error);
+      // Under way, or over for good: send() says so.
+      if (error != 0 && error != -EINPROGRESS && error != -EALREADY && error != -EISCONN) return to_libc(error);
     }
   } else if (message.msg_name != nullptr && message.msg_namelen != 0 && file->type == SOCK_STREAM) {
     client::Address peer{};

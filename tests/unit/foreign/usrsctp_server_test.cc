@@ -223,6 +223,39 @@ TEST_F(UsrsctpSockets, EndAPeeledAssociationByShutdown) {
   EXPECT_EQ(pair_->close(0, peeled.socket), Errc::ok);
 }
 
+// As connect(2) of TCP on Linux: refused, it can be tried again, by the same socket.
+TEST_F(UsrsctpSockets, ConnectAgainAfterTheyWereRefused) {
+  const SocketId client = open(SocketType::sctp);
+  const stack::Owner owner = pair_->owner_of(0, client);
+  const sctp_initmsg streams{3, 3, 0, 0};
+  EXPECT_EQ(set(client, SCTP_INITMSG, &streams, sizeof streams), Errc::ok);
+  uint32_t told = 0;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(pair_->connect(0, client, StackPair::at(0, kPort)), Errc::in_progress) << i;
+    pair_->run();
+    EXPECT_EQ(pair_->info(0, client).error, Errc::refused) << i;
+    told = pair_->events(0, owner);
+    EXPECT_NE(told & bit(Event::failed), 0u);
+    EXPECT_EQ(told & bit(Event::established), 0u);
+    EXPECT_EQ(pair_->counter(0, "sctp_associations"), 0u);
+  }
+  const SocketId server = open(SocketType::sctp);
+  EXPECT_EQ(pair_->bind(0, server, StackPair::any(kPort)), Errc::ok);
+  EXPECT_EQ(pair_->listen(0, server), Errc::ok);
+  EXPECT_EQ(pair_->connect(0, client, StackPair::at(0, kPort)), Errc::in_progress);
+  pair_->run();
+  EXPECT_NE(pair_->events(0, owner) & bit(Event::established), 0u);
+  const CallResult accepted = call(CallOp::accept, server);
+  ASSERT_EQ(accepted.error, Errc::ok);
+  EXPECT_EQ(send(client, "at last", MessageInfo{}), Errc::ok);
+  EXPECT_EQ(data(accepted.socket), "at last");
+  sctp_initmsg now{};
+  auto length = pair_->stack(0).protocol_option(client, SCTP_INITMSG, std::as_writable_bytes(std::span(&now, 1)), sizeof now);
+  ASSERT_TRUE(length.ok());
+  EXPECT_EQ(now.sinit_num_ostreams, 3);
+  EXPECT_EQ(pair_->counter(0, "sctp_associations"), 2u);
+}
+
 // As Linux: accept(2) picks up what has ended in the meantime, and finds what came.
 TEST_F(UsrsctpSockets, AcceptWhatItsPeerHasEndedAlready) {
   const SocketId server = open(SocketType::sctp), client = open(SocketType::sctp);
