@@ -213,6 +213,7 @@ void Socket::see_claims(OfferTaker& taker, uint32_t consumed) {
     ++ctx_.counters.accepted;
     child->mark();
   }
+  FERRY_ASSERT(taker.left() <= abi::kMaxOffers);
 }
 
 // Everything that the client has not taken yet.
