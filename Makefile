@@ -36,8 +36,8 @@ test: packages $(BUILD)/build.ninja
 bench:
 	@scripts/need-root "make bench" && scripts/install-packages
 	@$(MAKE) --no-print-directory build
-	@/usr/bin/python3 -B bench/run.py --programs $(BUILD)/bin --json $(BUILD)/bench.json --document docs/performance.md
 	@cmake --build $(BUILD) -j $(JOBS) --target ferry_transfer
+	@/usr/bin/python3 -B bench/run.py --programs $(BUILD)/bin --json $(BUILD)/bench.json --document docs/performance.md
 	@exec /usr/bin/python3 -B bench/passing.py --programs $(BUILD)/bin --json $(BUILD)/passing.json --plots docs/performance
 
 # STEPS=REGEX chooses by name.
