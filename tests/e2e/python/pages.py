@@ -116,6 +116,8 @@ def send(host, port, rounds):
 
 def count(port, messages, size):
     with socket.create_server(("0.0.0.0", port)) as listener:
+        # No more than this (Linux doubles it) can come of a message before the memory for it is there, however long the processor is away.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 512 << 10)
         print("ready", flush=True)
         sock, _ = listener.accept()
         buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
