@@ -51,8 +51,7 @@ bool UsrsctpServer::open(SctpSocket& s) {
 // leaves it closed.
 void UsrsctpServer::open_again(SctpSocket& s) {
   if (!open(s)) return;
-  sockaddr_conn address = conn_address(s.local.port, nullptr);
-  if (usrsctp_bind(s.so, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return release(s, true);
+  if (bind_port(s, s.local.port) != Errc::ok) return release(s, true);
   const sctp_linux::Subscriptions wanted = std::exchange(s.subscriptions, {});
   for (size_t kind = 0; kind < sctp_linux::Subscriptions::kBytes; ++kind)
     if (wanted.on[kind] != 0) (void)subscribe(s, {sctp_linux::kAll, static_cast<sctp_linux::Kind>(kind), true});

@@ -262,8 +262,7 @@ TEST_F(OffersTest, AClientWithoutASlotIsNotOfferedAnythingUntilItAsks) {
   Client& client = accepting_client(8);
   Socket& listener = listen_for(client);
   // Slots whose locks somebody still holds count as free, and cannot be had.
-  std::vector<Socket*> others;
-  while (client.channel()->socket_count() < ctx.limits.sockets - 1) others.push_back(&open(client));
+  while (client.channel()->socket_count() < ctx.limits.sockets - 1) open(client);
   ctx.limits.sockets *= 2;
   open(client);
   arrive(listener);
