@@ -22,10 +22,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import pairs  # noqa: E402
 import plots  # noqa: E402
+import rows  # noqa: E402
 import table  # noqa: E402
 from harness import Failed, Network  # noqa: E402
 
-PORT = "5801"
 SIZES = [1, 64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20]
 SCHEMES = ["kernel", "copy", "shared", "emulated"]
 PLACES = {"wire": {"kernel": ("kernel", "kernel"), "ferry": ("ferry", "ferry")},
@@ -39,15 +39,13 @@ class Path:
 
     def __init__(self, place, scheme, programs, folder):
         self.place, self.scheme = place, scheme
-        self.transfer = os.path.join(os.path.abspath(programs), "ferry-transfer")
         options = pairs.Options(programs, folder)
         options.scheme = None if scheme == "kernel" else scheme
         self.net = Network(*PLACES[place]["kernel" if scheme == "kernel" else "ferry"], options)
 
     def __enter__(self):
         self.net.__enter__()
-        server = self.net.server.spawn([self.transfer, "serve", PORT])
-        self.net.server.wait_listening(PORT, process=server)
+        rows.transfer_start(self.net)
         return self
 
     def __exit__(self, *what):
@@ -63,9 +61,8 @@ class Path:
         """(µs or Gb/s, CPU: µs per transfer or s per GB, part of the payload referred to, part exchanged, pages exchanged)"""
         spared = self.spared()
         before = pairs.busy_seconds()
-        out = self.net.client.run([self.transfer, kind, self.net.target, PORT, str(size), str(seconds)], timeout=seconds * 10 + 60).out
+        got = rows.transfer(self.net, kind, size, seconds)
         busy = pairs.busy_seconds() - before
-        got = json.loads(out)
         passed = got["bytes"] if kind == "throughput" else 2 * (got["round_trips"] + WARM_ROUNDS) * size
         now = self.spared()
         parts = [(b - a) / passed for a, b in zip(spared[:2], now)] + [now[2] - spared[2]]
@@ -102,11 +99,11 @@ def measure_place(place, schemes, arguments, folder):
 def text_table(results, place, kind, sizes, schemes):
     unit = {"latency": "µs, half round trip (CPU-µs a transfer)", "throughput": "Gb/s (CPU-s/GB)"}[kind]
     title = {"wire": "over the wire", "host": "on the same host"}[place]
-    rows = [["transfer"] + list(schemes)]
+    cells = [["transfer"] + list(schemes)]
     for size in sizes:
-        rows.append([human(size)] + ["{} ({})".format(*map(short, results[kind, size, scheme][:2])) for scheme in schemes])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+        cells.append([human(size)] + ["{} ({})".format(*map(short, results[kind, size, scheme][:2])) for scheme in schemes])
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in cells]
     return f"{kind} {title}: {unit}\n" + "\n".join(lines)
 
 

@@ -28,9 +28,14 @@ def transfer_start(net):
     net.server.wait_listening(TRANSFER_PORT, process=server)
 
 
+def transfer(net, kind, size, seconds):
+    """What ferry-transfer says: bytes and seconds, or round trips."""
+    return json.loads(net.client.run([net.options.program("ferry-transfer"), kind, net.target, TRANSFER_PORT, str(size), str(seconds)],
+                                     timeout=seconds * 10 + 60).out)
+
+
 def transfer_load(net, seconds):
-    out = json.loads(net.client.run([net.options.program("ferry-transfer"), "throughput", net.target, TRANSFER_PORT, str(4 << 20), str(seconds)],
-                                    timeout=seconds + 30).out)
+    out = transfer(net, "throughput", 4 << 20, seconds)
     return out["bytes"] * 8 / 1e9 / out["seconds"], out["bytes"] / 1e9
 
 
