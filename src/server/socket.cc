@@ -431,6 +431,7 @@ bool Socket::hides_end(const Attachment& a) const {
 }
 
 uint32_t Socket::visible_ready(const Attachment& a) const {
+  if (listener_) return can_be_asked(*a.channel) ? ready_ | abi::kAcceptable : ready_;
   return hides_end(a) ? ready_ & ~uint32_t{abi::kReadClosed | abi::kHangUp} : ready_;
 }
 
@@ -473,7 +474,6 @@ void Socket::publish_words() {
     if (info->send_buffer != 0) send_buffer_ = info->send_buffer;
     if (info->receive_buffer != 0) receive_buffer_ = info->receive_buffer;
     if (listener_) accept_count_ = info->receive_queue;
-    ready_ = can_be_asked() ? ready_ | abi::kAcceptable : ready_ & ~uint32_t{abi::kAcceptable};
     if (info->urgent_mark != urgent_mark_) on_urgent(info->urgent_mark);
     for (Attachment& a : attachments_) {
       abi::SocketShared& s = a.shared();

@@ -309,7 +309,8 @@ class Socket final : public PollHandler,
   Instant deadline_of(const OfferTaker& taker) const;
   bool is_overdue(const OfferTaker& taker) const;
   void tell_held();
-  bool can_be_asked() const;
+  Result<Socket*> oldest_for(Channel& asker, int64_t number);
+  bool can_be_asked(const Channel& asker) const;
   void offer(Socket& child, OfferTaker& taker);
   void see_claims();
   void see_claims(OfferTaker& taker, uint32_t consumed);

@@ -14,8 +14,7 @@ void Socket::on_listening() {
 }
 
 void Socket::announce_acceptable() {
-  ready_ |= abi::kAcceptable;
-  for (Attachment& a : attachments_) store_release(a.shared().ready, ready_);
+  for (Attachment& a : attachments_) store_release(a.shared().ready, visible_ready(a) | abi::kAcceptable);
 }
 
 void Socket::on_acceptable() {
@@ -49,6 +48,12 @@ OfferTaker* Socket::find_taker(const Channel& channel) {
 }
 
 Result<Socket*> Socket::next_connection(Channel& asker, int64_t number) {
+  Result<Socket*> next = oldest_for(asker, number);
+  publish_words();  // before the answer: who has it may look at once whether there is another
+  return next;
+}
+
+Result<Socket*> Socket::oldest_for(Channel& asker, int64_t number) {
   // What the asker was offered it cannot take, or it would not ask.
   if (OfferTaker* own = find_taker(asker)) take_back(*own);
   see_claims();
@@ -145,10 +150,15 @@ Instant Socket::offer_deadline() const {
   return deadline;
 }
 
-// Whether connections wait that nobody is offered, or that somebody has left lying. Those that the stack holds for us are part of its count.
-bool Socket::can_be_asked() const {
+// Whether connections wait that nobody is offered, or that another has left lying: what a client is offered itself it may be taking just now.
+// Those that the stack holds for us are part of its count.
+bool Socket::can_be_asked(const Channel& asker) const {
   if (!offers_) return accept_count_ > 0;
-  return offers_->overdue || !offers_->returned.empty() || accept_count_ > offers_->held;
+  if (!offers_->returned.empty() || accept_count_ > offers_->held) return true;
+  if (offers_->overdue)
+    for (const OfferTaker& t : offers_->takers)
+      if (t.channel != &asker && is_overdue(t)) return true;
+  return false;
 }
 
 // For the bound on what may wait.
@@ -186,6 +196,7 @@ void Socket::offer(Socket& child, OfferTaker& taker) {
   taker.children[taker.produced % abi::kRingEntries] = child.owner();
   abi::SocketShared& s = channel.shared(taker.slot);
   s.rx[taker.produced % abi::kRingEntries] = abi::offer_of(slot, channel.generation(slot), number);
+  store_release(s.ready, ready_);  // it was announced (kAcceptable), and is not to be seen twice
   store_release(s.rx_produced, ++taker.produced);
   ++ctx_.counters.offered;
   channel.signal(taker.slot);

@@ -69,6 +69,35 @@ TEST_F(OffersTest, NothingIsOfferedToWhoHasNotAccepted) {
   EXPECT_TRUE(shared(client, listener).ready & abi::kAcceptable);
 }
 
+// A program that has accepted may ask at once whether there is more, and block in accept(2) if it is told so: the words that the client
+// sees must be right before the turn ends.
+TEST_F(OffersTest, WhoHasAcceptedByARequestIsNotToldOfThatConnectionAgain) {
+  Client& client = accepting_client();
+  Socket& listener = listen(client);
+  arrive(listener);
+  listener.announce_acceptable();
+  ASSERT_TRUE(shared(client, listener).ready & abi::kAcceptable);
+  protocols.socket_info.receive_queue = 0;  // once it has been accepted
+  ASSERT_TRUE(listener.next_connection(*client.channel(), 0).ok());
+  EXPECT_FALSE(shared(client, listener).ready & abi::kAcceptable);
+}
+
+TEST_F(OffersTest, WhatIsOfferedIsNotSeenAsWaitingToo) {
+  Client& client = accepting_client();
+  Socket& listener = listen_for(client);
+  run();
+  arrive(listener);
+  listener.announce_acceptable();
+  bool looked = false;
+  protocols.within = [&](const stack::Call&) {
+    if (offered(client, listener) == 0) return;
+    looked = true;
+    EXPECT_FALSE(shared(client, listener).ready & abi::kAcceptable);
+  };
+  run();
+  EXPECT_TRUE(looked);
+}
+
 TEST_F(OffersTest, AConnectionIsOfferedWithItsInputAndCountsAsWaiting) {
   Client& client = accepting_client();
   Socket& listener = listen_for(client);
@@ -144,6 +173,7 @@ TEST_F(OffersTest, WhatIsLeftLyingGoesToWhoAsksAfterAWhile) {
   listener.mark();
   run();
   EXPECT_TRUE(shared(other, listener).ready & abi::kAcceptable);
+  EXPECT_FALSE(shared(idle, listener).ready & abi::kAcceptable) << "its own it may be taking just now";
   EXPECT_TRUE(ctx.offering.empty());
   auto next = listener.next_connection(*other.channel(), 0);
   ASSERT_TRUE(next.ok());
