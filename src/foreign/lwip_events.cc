@@ -193,11 +193,9 @@ void LwipServer::on_error(LwipSocket& s, err_t error) {
     events = bit(Event::failed);
     s.failed = true;
   }
-  const bool child = s.parent != nullptr;
-  if (child) std::erase(s.parent->waiting, &s);
-  s.parent = nullptr;
+  if (s.parent != nullptr) return up().on_events(s.owner, events);  // it waits for accept still, as on Linux
   end(s, events);
-  if (s.closing || child) services().doom(s);
+  if (s.closing) services().doom(s);
 }
 
 void LwipServer::describe(const stack::Socket& any, Instant, stack::SocketInfo& info) const {

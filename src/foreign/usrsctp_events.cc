@@ -185,11 +185,8 @@ void UsrsctpServer::fail(SctpSocket& s, Errc error) {
   const bool again = s.connecting;
   release(s, true);
   if (again) open_again(s);
-  if (s.parent != nullptr) std::erase(s.parent->waiting, &s);
-  const bool child = s.parent != nullptr;
-  s.parent = nullptr;
+  if (s.parent != nullptr) return up().on_events(s.owner, bit(Event::failed));  // it waits for accept still
   services().tell_closed(s, bit(Event::failed) | bit(Event::closed));
-  if (child) services().doom(s);
 }
 
 }  // namespace ferry::foreign

@@ -16,7 +16,7 @@
 namespace ferry::stack {
 
 inline constexpr uint32_t kRecordMagic = 0x4b434f53;  // "SOCK"
-inline constexpr uint16_t kRecordVersion = 2;
+inline constexpr uint16_t kRecordVersion = 3;
 
 enum class RecordKind : uint8_t { tcp_plain = 1, tcp_listener, tcp_connecting, tcp_connection, datagram, time_wait };
 

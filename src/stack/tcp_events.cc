@@ -31,7 +31,7 @@ void TcpServer::on_events(tcp::Connection& c, uint32_t events) {
     if (closed) on_connection_closed(socket, c);
     return;
   }
-  if (socket.parent != nullptr) {
+  if (socket.place == Place::half_open) {
     if (closed || failed) {
       unqueue(socket);
       services().tell_closed(socket, bit(Event::failed) | bit(Event::closed));
@@ -39,16 +39,16 @@ void TcpServer::on_events(tcp::Connection& c, uint32_t events) {
       if (closed) on_connection_closed(socket, c);
       return services().doom(socket);
     }
-    if (socket.place == Place::half_open) {
-      const uint32_t wanted = socket.parent->defer_accept_s == 0
-                                  ? bit(Event::established)
-                                  : bit(Event::readable) | bit(Event::peer_closed);
-      if ((events & wanted) == 0) return;
-      promote(socket);
-      if (socket.refused) return;
-    }
+    const uint32_t wanted = socket.parent->defer_accept_s == 0
+                                ? bit(Event::established)
+                                : bit(Event::readable) | bit(Event::peer_closed);
+    if ((events & wanted) == 0) return;
+    promote(socket);
+    if (socket.refused) return;
   }
-  if (closed) socket.told_closed = true;
+  // What ends while it waits is accepted all the same, as on Linux; the host hears that it is closed when it or its listener is.
+  if (socket.place == Place::waiting) events &= ~bit(Event::closed);
+  else if (closed) socket.told_closed = true;
   if (socket.owner != 0) host().on_events(socket.owner, events);
   if (closed) on_connection_closed(socket, c);
 }

@@ -54,22 +54,41 @@ Result<SocketId> TcpServer::restore(RecordReader& in, SocketType) {
     case RecordKind::tcp_connection:
       if (auto restored = restore_connection(in, *s, holds_port); !restored) return refuse(restored.error());
       return id;
-    default:
-      if (!in.complete()) return refuse(Errc::malformed);
+    default: {
+      auto queue = read_queue(in);
+      if (!queue || !in.complete() || queue->place == Place::half_open || queue->place == Place::orphan) return refuse(Errc::malformed);
+      join_queue(*s, *queue);
       return id;
+    }
   }
 }
 
-Status TcpServer::restore_connection(RecordReader& in, TcpSocket& s, bool holds_port) {
+Result<TcpServer::QueuePlace> TcpServer::read_queue(RecordReader& in) {
   const SocketId parent_id = in.u64();
-  const auto place = static_cast<Place>(in.u8());
-  if (!in.ok() || !holds_port || s.remote.port == 0 || place > Place::orphan) return Errc::malformed;
-  Socket* parent = nullptr;
-  if (place == Place::half_open || place == Place::waiting) {
-    parent = services().find(parent_id);
-    if (parent == nullptr || parent->server != this || static_cast<TcpSocket*>(parent)->queues == nullptr)
-      return Errc::malformed;
-  }
+  QueuePlace queue{static_cast<Place>(in.u8()), nullptr};
+  if (!in.ok() || queue.place > Place::orphan) return Errc::malformed;
+  if (queue.place != Place::half_open && queue.place != Place::waiting) return queue;
+  Socket* parent = services().find(parent_id);
+  if (parent == nullptr || parent->server != this) return Errc::malformed;
+  queue.parent = static_cast<TcpSocket*>(parent);
+  if (queue.parent->queues == nullptr) return Errc::malformed;
+  return queue;
+}
+
+void TcpServer::join_queue(TcpSocket& s, const QueuePlace& queue) {
+  s.place = queue.place;
+  if (s.place == Place::orphan) add_orphan(s);
+  if (queue.parent == nullptr) return;
+  s.parent = queue.parent;
+  Listening& queues = *s.parent->queues;
+  (s.place == Place::half_open ? queues.half_open : queues.waiting).push_back(s);
+  ++(s.place == Place::half_open ? queues.half_open_count : queues.waiting_count);
+}
+
+Status TcpServer::restore_connection(RecordReader& in, TcpSocket& s, bool holds_port) {
+  auto queue = read_queue(in);
+  if (!queue || !holds_port || s.remote.port == 0) return Errc::malformed;
+  const Place place = queue->place;
   if ((place == Place::orphan) != (s.id == 0)) return Errc::malformed;
   if (place == Place::orphan && orphan_count_ >= services().config().max_orphans) return Errc::too_many;
   s.id_dead = s.id == 0;
@@ -90,15 +109,7 @@ Status TcpServer::restore_connection(RecordReader& in, TcpSocket& s, bool holds_
   if (restored && (c->local() != local || c->remote() != remote)) restored = Errc::malformed;
   if (!restored) return restored;
   s.muted = false;
-  s.place = place;
-  if (place == Place::orphan) {
-    add_orphan(s);
-  } else if (parent != nullptr) {
-    s.parent = static_cast<TcpSocket*>(parent);
-    Listening& queues = *s.parent->queues;
-    (place == Place::half_open ? queues.half_open : queues.waiting).push_back(s);
-    ++(place == Place::half_open ? queues.half_open_count : queues.waiting_count);
-  }
+  join_queue(s, *queue);
   timers_.set(s, c->next_deadline());
   c->resume(now());
   return {};

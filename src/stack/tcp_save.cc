@@ -20,9 +20,11 @@ Result<size_t> save_tcp(const TcpSocket& s, MutableByteSpan bytes) {
   out.u8(static_cast<uint8_t>(s.failed | s.established << 1));
   out.options(c != nullptr ? c->options() : s.options);
   if (s.queues != nullptr) out.u32(s.queues->backlog);
-  if (c != nullptr && !connecting) {
+  if (s.queues == nullptr && !connecting) {
     out.u64(s.parent == nullptr ? 0 : s.parent->id);
     out.u8(static_cast<uint8_t>(s.place));
+  }
+  if (c != nullptr && !connecting) {
     if (!out.ok()) return Errc::no_buffers;
     auto length = c->save(out.rest());
     if (!length) return length.error();

@@ -154,6 +154,12 @@ class TcpServer final : public PortServer, public tcp::Host {
   Status pass(TcpSocket& socket, const Call& call);
 
   // tcp_restore.cc
+  struct QueuePlace {
+    Place place;
+    TcpSocket* parent;  // the listener, of a child
+  };
+  Result<QueuePlace> read_queue(RecordReader& in);
+  void join_queue(TcpSocket& socket, const QueuePlace& queue);
   Status restore_connection(RecordReader& in, TcpSocket& socket, bool holds_port);
   Status restore_time_wait(RecordReader& in);
 

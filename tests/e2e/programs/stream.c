@@ -103,6 +103,37 @@ static void ends(void) {
   close(p[0]);
 }
 
+/* Connections that their peer ends while they wait for accept(2), which gets them all the same. */
+static void ended_unaccepted(void) {
+  struct linger hard = {1, 0};
+  char b[64];
+  int l = -1;
+  for (int round = 0; round < 8; round++) { /* the first of a listener is accepted by a request, the next may have been offered */
+    const int resets = round % 2 == 1;
+    if (round < 4) {
+      close(l);
+      l = listener();
+    }
+    struct sockaddr_in a = loopback(port_of(l));
+    int s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+    MUST(connect(s, (struct sockaddr*)&a, sizeof a));
+    if (round % 4 > 1) MUST(send(s, "last words", 10, 0));
+    if (resets) setsockopt(s, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(s);
+    usleep(20000);
+    say_poll("listener", l, POLLIN, 2000);
+    int c = (int)MUST(accept(l, NULL, NULL));
+    say_poll("listener afterwards", l, POLLIN, 0);
+    say_poll("accepted", c, POLLIN | POLLOUT | POLLRDHUP, 2000);
+    if (!resets) SAY("recv", recv(c, b, sizeof b, 0));
+    SAY("recv again", recv(c, b, sizeof b, 0));
+    SAY("and again", recv(c, b, sizeof b, 0));
+    SAY("send", send(c, "x", 1, MSG_NOSIGNAL));
+    close(c);
+  }
+  close(l);
+}
+
 static void broken(int number) {
   (void)number;
   static const char text[] = "SIGPIPE\n";
@@ -176,6 +207,7 @@ int main(void) {
   signal(SIGPIPE, SIG_IGN);
   flags();
   ends();
+  ended_unaccepted();
   pipes();
   timeouts();
   urgent();

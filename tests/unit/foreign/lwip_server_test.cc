@@ -63,6 +63,21 @@ TEST_F(LwipServers, ForgetAListenerWithConnectionsHalfOpen) {
   EXPECT_NE(pair_->events_of(kOwn, client) & bit(Event::failed), 0u);
 }
 
+TEST_F(LwipServers, AcceptWhatItsPeerHasResetAlready) {
+  const SocketId listener = pair_->listener(kLwip, 80);
+  const SocketId client = pair_->open(kOwn);
+  EXPECT_EQ(pair_->connect(kOwn, client, StackPair::at(kLwip, 80)), Errc::in_progress);
+  pair_->run();
+  pair_->set(kOwn, client, stack::Option::linger, 0);
+  EXPECT_EQ(pair_->close(kOwn, client), Errc::ok);
+  pair_->run();
+  const stack::CallResult accepted = pair_->accept(kLwip, listener);
+  ASSERT_EQ(accepted.error, Errc::ok);
+  EXPECT_EQ(pair_->info(kLwip, accepted.socket).error, Errc::reset);
+  EXPECT_EQ(pair_->close(kLwip, accepted.socket), Errc::ok);
+  EXPECT_NE(pair_->events_of(kLwip, accepted.socket) & bit(Event::closed), 0u);
+}
+
 // Whatever programs and the wire do, in any order: nothing is used after its end, and no payload memory twice.
 TEST_F(LwipServers, SurviveAnythingInAnyOrder) {
   std::mt19937 random(7);

@@ -280,6 +280,26 @@ TEST_F(UsrsctpSockets, AcceptWhatItsPeerHasEndedAlready) {
   EXPECT_EQ(pair_->counter(0, "sctp_associations"), 0u);
 }
 
+TEST_F(UsrsctpSockets, AcceptWhatItsPeerHasAbortedAlready) {
+  const SocketId server = open(SocketType::sctp), client = open(SocketType::sctp);
+  EXPECT_EQ(pair_->bind(0, server, StackPair::any(kPort)), Errc::ok);
+  EXPECT_EQ(pair_->listen(0, server), Errc::ok);
+  EXPECT_EQ(pair_->connect(0, client, StackPair::at(0, kPort)), Errc::in_progress);
+  pair_->run();
+  pair_->set(0, client, stack::Option::linger, 0);
+  EXPECT_EQ(pair_->close(0, client), Errc::ok);
+  pair_->run(Duration::seconds(1));
+  EXPECT_EQ(pair_->info(0, server).receive_queue, 1u);
+  const CallResult accepted = call(CallOp::accept, server);
+  ASSERT_EQ(accepted.error, Errc::ok);
+  EXPECT_EQ(pair_->info(0, accepted.socket).error, Errc::reset);
+  EXPECT_EQ(pair_->events_of(0, accepted.socket) & bit(Event::closed), 0u) << "there is somebody who will close it";
+  EXPECT_EQ(pair_->close(0, accepted.socket), Errc::ok);
+  EXPECT_NE(pair_->events_of(0, accepted.socket) & bit(Event::closed), 0u);
+  EXPECT_EQ(pair_->close(0, server), Errc::ok);
+  EXPECT_EQ(pair_->counter(0, "sctp_associations"), 0u);
+}
+
 TEST_F(UsrsctpSockets, PeelOffWithoutRoomAborts) {
   const SocketId server = listener(), client = open();
   uint32_t association = 0;

@@ -53,6 +53,25 @@ TEST(SaveRestore, ListenersKeepTheirQueues) {
   EXPECT_NE(c.server, 0u);
 }
 
+TEST(SaveRestore, AQueueKeepsWhatWasResetInIt) {
+  StackPair p;
+  const SocketId l = p.listener(1, 80);
+  const SocketId a = p.open(0), b = p.open(0);
+  for (SocketId s : {a, b}) {
+    p.connect(0, s, StackPair::at(1, 80));
+    p.run();
+  }
+  const wire::Endpoint first = p.info(0, a).local;
+  p.set(0, a, Option::linger, 0);
+  p.close(0, a);
+  p.run();
+  p.rebuild(1);
+  const CallResult accepted = p.accept(1, l);
+  EXPECT_EQ(accepted.remote, first);
+  EXPECT_EQ(p.info(1, accepted.socket).error, Errc::reset);
+  EXPECT_EQ(p.accept(1, l).remote, p.info(0, b).local);
+}
+
 TEST(SaveRestore, AConnectBeginsAnew) {
   StackPair p;
   p.listener(1, 80);

@@ -121,6 +121,50 @@ TEST(TcpCalls, AcceptIsInOrderAndEmptySaysAgain) {
   EXPECT_EQ(p.accept(0, a).error, Errc::invalid);
 }
 
+// As Linux: a program that was told that its listener is readable may block in accept(2).
+TEST(TcpCalls, AcceptGetsWhatItsPeerHasResetAlready) {
+  StackPair p;
+  const SocketId l = p.listener(1, 80);
+  const SocketId a = p.open(0), b = p.open(0);
+  for (SocketId s : {a, b}) {
+    p.connect(0, s, StackPair::at(1, 80));
+    p.run();
+  }
+  p.send(0, a, "last words");
+  p.run();
+  EXPECT_EQ(p.set(0, a, Option::linger, 0), Errc::ok);
+  EXPECT_EQ(p.close(0, a), Errc::ok);
+  p.run();
+  EXPECT_EQ(p.info(1, l).receive_queue, 2u);
+  const CallResult first = p.accept(1, l);
+  ASSERT_EQ(first.error, Errc::ok);
+  EXPECT_TRUE(has(p.events_of(1, first.socket), tcp::Event::failed));
+  EXPECT_FALSE(has(p.events_of(1, first.socket), tcp::Event::closed)) << "there is somebody who will close it";
+  EXPECT_EQ(p.info(1, first.socket).error, Errc::reset);
+  EXPECT_EQ(p.receive(1, first.socket), "last words");
+  EXPECT_EQ(p.accept(1, l).remote, p.info(0, b).local);
+  EXPECT_EQ(p.close(1, first.socket), Errc::ok);
+  EXPECT_TRUE(has(p.events_of(1, first.socket), tcp::Event::closed));
+}
+
+TEST(TcpCalls, WhatIsResetInTheQueueGoesWithItsListener) {
+  StackPair p;
+  const SocketId l = p.listener(1, 80);
+  const auto reset_one = [&] {
+    const SocketId s = p.open(0);
+    p.connect(0, s, StackPair::at(1, 80));
+    p.run();
+    p.set(0, s, Option::linger, 0);
+    p.close(0, s);
+    p.run();
+  };
+  reset_one();
+  EXPECT_EQ(p.counter(1, "sockets"), 2u);
+  EXPECT_EQ(p.close(1, l), Errc::ok);
+  p.run();
+  EXPECT_EQ(p.counter(1, "sockets"), 0u);
+}
+
 TEST(TcpCalls, AChildIsUsedOnlyAfterAccept) {
   StackPair p;
   const SocketId l = p.listener(1, 80);

@@ -117,20 +117,6 @@ TEST(TcpInput, TheHostMayRefuseAChild) {
   EXPECT_EQ(p.accept(1, l).error, Errc::again);
 }
 
-TEST(TcpInput, AChildThatIsResetLeavesTheQueue) {
-  StackPair p;
-  const SocketId l = p.listener(1, 80);
-  const SocketId s = p.open(0);
-  p.connect(0, s, StackPair::at(1, 80));
-  p.run();
-  ASSERT_EQ(p.info(1, l).receive_queue, 1u);
-  p.abort(0, s);
-  p.run();
-  EXPECT_EQ(p.info(1, l).receive_queue, 0u);
-  EXPECT_EQ(p.accept(1, l).error, Errc::again);
-  EXPECT_EQ(p.counter(1, "sockets"), 1u);
-}
-
 TEST(TcpInput, DataBeforeAcceptIsKept) {
   StackPair p;
   const SocketId l = p.listener(1, 80);
