@@ -108,7 +108,7 @@ long Socket::receive_datagram(int k, ReceiveRequest& request) {
     }
     const long r = take_datagram(*h, request);
     lock.release();
-    if (h->rx_bytes >= load_relaxed(s.rx_report_at) && r != -EAGAIN) h->channel->ring(h->engine, h->slot);
+    if (load_relaxed(h->rx_bytes) >= load_relaxed(s.rx_report_at) && r != -EAGAIN) h->channel->ring(h->engine, h->slot);
     if (r != -EAGAIN) return r;
     if ((ready & abi::kReadClosed) != 0 && (request.flags & MSG_ERRQUEUE) == 0) return 0;
     if (!wanting) {

@@ -47,7 +47,7 @@ struct Home {
   // --- under rx_lock ---
   ipc::RingConsumer rx;
   uint32_t rx_used = 0;          // bytes consumed of the entry at rx.next()
-  uint64_t rx_bytes = 0;         // == shared->rx_consumed_bytes
+  uint64_t rx_bytes = 0;         // == shared->rx_consumed_bytes; changed under rx_lock, looked at without it
   uint64_t oob_taken_mark = 0;   // the urgent mark whose byte has been read with MSG_OOB
   uint64_t copied_in = 0;        // payload bytes; atomic
   InputWindow input;             // memory that is lent for input

@@ -94,7 +94,7 @@ long Socket::receive_message(int k, ReceiveRequest& request) {
     const int state = taken == -EAGAIN ? message_receive_state(*h, ready, error) : 0;
     lock.release();
     if (taken != -EAGAIN) {
-      if (h->rx_bytes >= load_relaxed(s.rx_report_at)) h->channel->ring(h->engine, h->slot);
+      if (load_relaxed(h->rx_bytes) >= load_relaxed(s.rx_report_at)) h->channel->ring(h->engine, h->slot);
       return taken;
     }
     if (state != kWait) return state;

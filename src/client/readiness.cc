@@ -61,7 +61,7 @@ bool Socket::is_readable(Home& h) {
   RingLock lock;
   if (!lock.acquire(h, Side::rx)) return true;  // being moved: whoever reads will see
   uint64_t least = static_cast<uint64_t>(std::max(receive_low_water_, 1));
-  const bool at_urgent = load_relaxed(s.urgent_mark) == h.rx_bytes + 1 && (local_options() & kOptOobInline) == 0;
+  const bool at_urgent = load_relaxed(s.urgent_mark) == load_relaxed(h.rx_bytes) + 1 && (local_options() & kOptOobInline) == 0;
   if (at_urgent) ++least;  // the urgent byte itself is not read as data
   return bytes_waiting(h, passage_of(h)) >= least;
 }

@@ -28,7 +28,7 @@ bool head_record(Home& h, ipc::abi::Descriptor& d, Header& header) {
 
 // Is done with the entry at the head. Under rx_lock.
 inline void consume_record(Home& h, const ipc::abi::Descriptor& d) {
-  h.rx_bytes += d.length;
+  store_relaxed(h.rx_bytes, h.rx_bytes + d.length);
   store_release(h.shared->rx_consumed_bytes, h.rx_bytes);
   h.rx.advance(h.shared->rx_consumed);
 }

@@ -86,7 +86,7 @@ size_t Socket::take_stream(Home& h, Receiving& r, bool& fault) {
       ahead += finished ? 1 : 0;
       continue;
     }
-    h.rx_bytes = position;
+    store_relaxed(h.rx_bytes, position);
     h.rx_used = used;
     store_release(s.rx_consumed_bytes, position);  // before the entry: the server never sees an entry without its bytes
     if (!finished) continue;
@@ -159,7 +159,7 @@ long Socket::receive_pieces(int k, ReceiveRequest& request, Receiving& r) {
     const bool report = h->rx_bytes >= load_relaxed(h->shared->rx_report_at) && taken > 0;
     lock.release();
     // Once more behind the fence of the lock: the server may have moved rx_report_at while it was reading our counters.
-    if (taken > 0 && (report || h->rx_bytes >= load_relaxed(h->shared->rx_report_at))) h->channel->ring(h->engine, h->slot);
+    if (taken > 0 && (report || load_relaxed(h->rx_bytes) >= load_relaxed(h->shared->rx_report_at))) h->channel->ring(h->engine, h->slot);
     if (fault) return got > 0 ? static_cast<long>(got) : -EFAULT;
     if (unwanted) return 0;
     if (got >= target || at_mark || state == 0) return static_cast<long>(got);

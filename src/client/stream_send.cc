@@ -153,12 +153,14 @@ long Socket::send_stream(int k, const SendRequest& request) {
     const int state = stream_send_state(*h);
     if (state < 0) return sent > 0 ? sent : state;
     Passage* passage = nullptr;
+    bool starved = false;  // the pool is empty, and not by our doing
     if (state == 0) {
       bool fault = false;
       passage = passage_of(*h);
       if (passage != nullptr && !sends_by_passage(*h, request.flags)) passage = nullptr;
       const size_t put = passage != nullptr ? put_passage(*h, *passage, data, fault) : put_stream(*h, data, request.flags, fault);
       sent += static_cast<long>(put);
+      starved = passage == nullptr && h->output.outstanding() == 0;
       lock.release();
       if (put > 0) {
         if (passage == nullptr) h->channel->ring(h->engine, h->slot);
@@ -167,7 +169,6 @@ long Socket::send_stream(int k, const SendRequest& request) {
       if (data.left() == 0) return sent;
       if (fault) return sent > 0 ? sent : -EFAULT;
     }
-    const bool starved = state == 0 && passage == nullptr && h->output.outstanding() == 0;  // the pool is empty, and not by our doing
     lock.release();
     if (wish.make(*h, seen, passage != nullptr ? passage->mine.wants : h->shared->wants)) continue;  // look once more
     if (nonblocking) return sent > 0 ? sent : starved ? -ENOBUFS : -EAGAIN;
