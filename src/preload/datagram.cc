@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "client/guarded_copy.h"
+#include "preload/control_messages.h"
 #include "preload/destinations.h"
 #include "preload/handover.h"
 #include "preload/hooks_socket.h"
@@ -36,56 +37,54 @@ struct SendControl {
 };
 
 template <typename T>
-bool read_control(const cmsghdr* c, T& value) {
-  if (c->cmsg_len < CMSG_LEN(sizeof(T))) return false;
-  memcpy(&value, CMSG_DATA(c), sizeof(T));
+bool read_control(const char* data, size_t size, T& value) {
+  if (size < sizeof(T)) return false;
+  memcpy(&value, data, sizeof(T));
   return true;
 }
 
-int parse_control(const msghdr& message, bool to_protocol, SendControl& out) {
-  auto& m = const_cast<msghdr&>(message);
-  for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
-    if (c->cmsg_len < sizeof(cmsghdr)) return -EINVAL;
-    if (c->cmsg_level == SOL_SOCKET) {
-      if (c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_CREDENTIALS) continue;  // meaningless here, ignored by the kernel too
-      return -EINVAL;
-    }
-    if (c->cmsg_level == IPPROTO_SCTP && to_protocol) {
-      const size_t size = c->cmsg_len - sizeof(cmsghdr);
-      if (size > sizeof out.message.bytes || out.message.length != 0) return -EINVAL;
-      out.message.type = static_cast<uint16_t>(c->cmsg_type);
-      out.message.length = static_cast<uint16_t>(size);
-      memcpy(out.message.bytes, CMSG_DATA(c), size);
-      continue;
-    }
-    int number = 0;
-    in_pktinfo info4{};
-    in6_pktinfo info6{};
-    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO && read_control(c, info4)) {
-      out.source = client::make_address(ntohl(info4.ipi_spec_dst.s_addr), 0);
-      out.has_source = info4.ipi_spec_dst.s_addr != 0;
-    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO && read_control(c, info6)) {
-      if (!IN6_IS_ADDR_V4MAPPED(&info6.ipi6_addr) && !IN6_IS_ADDR_UNSPECIFIED(&info6.ipi6_addr)) return -EINVAL;
-      uint32_t v4 = 0;
-      memcpy(&v4, &info6.ipi6_addr.s6_addr[12], 4);
-      out.source = client::make_address(ntohl(v4), 0);
-      out.has_source = v4 != 0;
-    } else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) ||
-               (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)) {
-      uint8_t byte = 0;
-      if (read_control(c, number)) out.tos = number;
-      else if (read_control(c, byte)) out.tos = byte;  // ip(7): one byte is accepted too
-      else return -EINVAL;
-      if (out.tos < 0 || out.tos > 255) return -EINVAL;
-    } else if (((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) ||
-                (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT)) && read_control(c, number)) {
-      if (number < 1 || number > 255) return -EINVAL;
-      out.ttl = number;
-    } else {
-      return -EINVAL;
-    }
+int read_one(const cmsghdr& header, const char* data, size_t size, bool to_protocol, SendControl& out) {
+  const int level = header.cmsg_level, type = header.cmsg_type;
+  if (level == SOL_SOCKET) {
+    // Meaningless here, ignored by the kernel too.
+    return type == SCM_RIGHTS || type == SCM_CREDENTIALS ? 0 : -EINVAL;
+  }
+  if (level == IPPROTO_SCTP && to_protocol) {
+    if (size > sizeof out.message.bytes || out.message.length != 0) return -EINVAL;
+    out.message.type = static_cast<uint16_t>(type);
+    out.message.length = static_cast<uint16_t>(size);
+    memcpy(out.message.bytes, data, size);
+    return 0;
+  }
+  int number = 0;
+  in_pktinfo info4{};
+  in6_pktinfo info6{};
+  if (level == IPPROTO_IP && type == IP_PKTINFO && read_control(data, size, info4)) {
+    out.source = client::make_address(ntohl(info4.ipi_spec_dst.s_addr), 0);
+    out.has_source = info4.ipi_spec_dst.s_addr != 0;
+  } else if (level == IPPROTO_IPV6 && type == IPV6_PKTINFO && read_control(data, size, info6)) {
+    if (!IN6_IS_ADDR_V4MAPPED(&info6.ipi6_addr) && !IN6_IS_ADDR_UNSPECIFIED(&info6.ipi6_addr)) return -EINVAL;
+    uint32_t v4 = 0;
+    memcpy(&v4, &info6.ipi6_addr.s6_addr[12], 4);
+    out.source = client::make_address(ntohl(v4), 0);
+    out.has_source = v4 != 0;
+  } else if ((level == IPPROTO_IP && type == IP_TOS) || (level == IPPROTO_IPV6 && type == IPV6_TCLASS)) {
+    uint8_t byte = 0;
+    if (read_control(data, size, number)) out.tos = number;
+    else if (read_control(data, size, byte)) out.tos = byte;  // ip(7): one byte is accepted too
+    else return -EINVAL;
+    if (out.tos < 0 || out.tos > 255) return -EINVAL;
+  } else if (((level == IPPROTO_IP && type == IP_TTL) || (level == IPPROTO_IPV6 && type == IPV6_HOPLIMIT)) && read_control(data, size, number)) {
+    if (number < 1 || number > 255) return -EINVAL;
+    out.ttl = number;
+  } else {
+    return -EINVAL;
   }
   return 0;
+}
+
+int parse_control(const msghdr& message, bool to_protocol, SendControl& out) {
+  return for_each_control(message, [&](const cmsghdr& header, const char* data, size_t size) { return read_one(header, data, size, to_protocol, out); });
 }
 
 // Appends control messages to the program's buffer; what does not fit is cut off with MSG_CTRUNC, as the kernel does.
@@ -212,7 +211,7 @@ bool results_ok(const msghdr& message) {
 ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, int flags) {
   if (!message_ok(message)) return -1;
   if ((message.msg_name != nullptr && !client::is_readable(message.msg_name, std::min<size_t>(message.msg_namelen, sizeof(sockaddr_storage)))) ||
-      (message.msg_control != nullptr && !client::is_readable(message.msg_control, message.msg_controllen)))
+      (message.msg_controllen != 0 && !client::is_readable(message.msg_control, message.msg_controllen)))
     return to_libc(-EFAULT);
   client::SendRequest request;
   request.data = {message.msg_iov, message.msg_iovlen};

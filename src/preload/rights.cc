@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/guarded_copy.h"
 #include "ipc/owned_fd.h"
+#include "preload/control_messages.h"
 #include "preload/exec_environment.h"
 #include "preload/fd_table.h"
 #include "preload/handover.h"
@@ -14,18 +16,19 @@
 namespace ferry::preload {
 namespace {
 
+// What is wrong with the messages is for the kernel to say.
 template <typename Visit>
 void for_each_right(const msghdr& message, Visit visit) {
-  auto& m = const_cast<msghdr&>(message);
-  for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0)) continue;
-    size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; ++i) {
+  if (!client::is_readable(message.msg_control, message.msg_controllen)) return;
+  (void)for_each_control(message, [&](const cmsghdr& header, const char* data, size_t size) {
+    if (header.cmsg_level != SOL_SOCKET || header.cmsg_type != SCM_RIGHTS) return 0;
+    for (size_t i = 0; i < size / sizeof(int); ++i) {
       int fd = -1;
-      memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+      memcpy(&fd, data + i * sizeof(int), sizeof(fd));
       visit(fd);
     }
-  }
+    return 0;
+  });
 }
 
 // Whether the process at the other end of a connected AF_UNIX socket has libferry mapped: proc(5), maps. A socket pair names its

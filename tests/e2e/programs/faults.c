@@ -65,6 +65,29 @@ static void datagrams(void) {
   SAY("sendto, bad address", sendto(p[0], "x", 1, 0, (struct sockaddr*)bad, sizeof(struct sockaddr_in)));
 }
 
+/* Control data that is not there, or says that it is longer than it is. */
+static void control(void) {
+  int udp[2], unix_domain[2];
+  udp_pair(udp);
+  MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, unix_domain));
+  struct cmsghdr* c = (struct cmsghdr*)(edge + kPage - 64);
+  struct iovec piece = {"x", 1};
+  struct mmsghdr m = {.msg_hdr = {.msg_iov = &piece, .msg_iovlen = 1, .msg_controllen = 64}};
+  for (int way = 0; way < 3; ++way) {
+    m.msg_hdr.msg_control = way == 0 ? bad : way == 1 ? (char*)c : NULL;
+    memset(c, 0, 64);
+    c->cmsg_len = way == 1 ? 1 << 20 : 0;
+    c->cmsg_level = IPPROTO_IP;
+    c->cmsg_type = IP_TTL;
+    *(int*)CMSG_DATA(c) = 9;
+    SAY("sendmsg, bad control", sendmsg(udp[0], &m.msg_hdr, 0));
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    SAY("and with descriptors", sendmsg(unix_domain[0], &m.msg_hdr, 0));
+    SAY("sendmmsg", sendmmsg(unix_domain[0], &m, 1, 0));
+  }
+}
+
 static void names(void) {
   int l = listener(), s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), n = 16;
   struct sockaddr_in a = loopback(port_of(l));
@@ -139,6 +162,7 @@ int main(void) {
   constant = mmap(NULL, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   streams();
   datagrams();
+  control();
   names();
   waiting();
   faults_of_the_program();
