@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "client/guarded_copy.h"
 #include "ipc/syscall.h"
 #include "preload/io.h"
 #include "preload/real.h"
@@ -56,14 +57,16 @@ long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count, i
 ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   FileRef<SocketFile> file = data_socket_of(out);
   if (!file) return real().sendfile(out, in, offset, count);
+  off_t at = 0;
+  if (offset != nullptr && !client::guarded_copy(&at, offset, sizeof(at))) return to_libc(-EFAULT);
   struct stat status;
   if (real().fstat(in, &status) != 0) return -1;
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) return to_libc(-EINVAL);
-  off_t at = offset != nullptr ? *offset : real().lseek(in, 0, SEEK_CUR);
+  if (offset == nullptr) at = real().lseek(in, 0, SEEK_CUR);
   if (at < 0) return offset != nullptr ? to_libc(-EINVAL) : -1;
   long sent = send_file(*file, out, in, &at, count, 0);
-  if (offset != nullptr) *offset = at;
-  else if (sent > 0) real().lseek(in, at, SEEK_SET);
+  if (offset != nullptr && !client::guarded_copy(offset, &at, sizeof(at))) return to_libc(-EFAULT);
+  if (offset == nullptr && sent > 0) real().lseek(in, at, SEEK_SET);
   return finish_send(*file, sent, 0);
 }
 
@@ -144,7 +147,7 @@ FERRY_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_of
   FileRef<SocketFile> to = data_socket_of(out);
   if (!from && !to) return real().splice(in, in_offset, out, out_offset, count, flags);
   if (count == 0) return 0;
-  if ((from && in_offset != nullptr) || (to && out_offset != nullptr)) return to_libc(-ESPIPE);
+  if (in_offset != nullptr || out_offset != nullptr) return to_libc(-ESPIPE);  // neither sockets nor pipes have one
   if (from) return is_pipe(out) ? to_libc(socket_to_pipe(*from, in, out, count, flags)) : to_libc(-EINVAL);
   return is_pipe(in) ? finish_send(*to, pipe_to_socket(*to, in, out, count, flags), 0) : to_libc(-EINVAL);
 }

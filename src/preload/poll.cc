@@ -17,6 +17,7 @@
 namespace ferry::preload {
 namespace {
 
+constexpr size_t kKernelSetSize = 8;  // of the kernel's sigset, sigprocmask(2)
 constexpr nfds_t kMostDescriptors = 1 << 20;  // the kernel's limit on open files bounds it at most so
 
 // The queue of a thread that polls; kept until the thread ends.
@@ -277,7 +278,7 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
 int poll_files(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
   bool ours = false;
   const bool there = count <= kMostDescriptors && client::is_writable(fds, count * sizeof(pollfd)) &&
-                     (timeout == nullptr || client::is_readable(timeout, sizeof(*timeout)));
+                     (timeout == nullptr || client::is_readable(timeout, sizeof(*timeout))) && (mask == nullptr || client::is_readable(mask, kKernelSetSize));
   if (there)  // else the kernel says what is wrong
     for (nfds_t i = 0; i < count && !ours; ++i) ours = fd_table().contains(fds[i].fd);
   if (!ours) return real().ppoll(fds, count, timeout, mask);

@@ -1,7 +1,9 @@
 /* Bad pointers: every call says EFAULT as the kernel does, nothing is lost that the kernel keeps, and real faults still end a program. */
 #include "say.h"
+#include <net/if.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 
 static char* bad;       /* nothing is there */
 static char* edge;      /* one page is there, the next is not */
@@ -88,6 +90,48 @@ static void control(void) {
   }
 }
 
+/* Pointers beside the buffers. */
+static void rest(void) {
+  int p[2], u[2], n = 16, file = (int)MUST(open("/proc/self/exe", O_RDONLY)), ends[2];
+  char b[64] = "";
+  struct iovec piece = {b, 1};
+  struct mmsghdr m = {.msg_hdr = {.msg_iov = &piece, .msg_iovlen = 1}};
+  tcp_pair(p);
+  udp_pair(u);
+  MUST(pipe(ends));
+  MUST(write(ends[1], "x", 1));
+  SAY("sendmmsg, bad list", sendmmsg(u[0], (struct mmsghdr*)bad, 1, 0));
+  SAY("recvmmsg, bad list", recvmmsg(u[1], (struct mmsghdr*)bad, 1, MSG_DONTWAIT, NULL));
+  SAY("recvmmsg, bad limit", recvmmsg(u[1], &m, 1, MSG_DONTWAIT, (struct timespec*)bad));
+  SAY("sendfile, bad offset", sendfile(p[0], file, (off_t*)bad, 10));
+  SAY("splice, bad offset", splice(ends[0], (off_t*)bad, p[0], NULL, 1, 0));
+  SAY("splice to a bad offset", splice(p[0], NULL, ends[1], (off_t*)bad, 1, SPLICE_F_NONBLOCK));
+  SAY("ppoll, bad mask", ppoll(&(struct pollfd){p[1], POLLIN, 0}, 1, NULL, (sigset_t*)bad));
+  SAY("getpeername", getpeername(p[0], (struct sockaddr*)bad, (socklen_t*)&n));
+  SAY("setsockopt of time", setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, bad, sizeof(struct timeval)));
+  SAY("SIOCGIFFLAGS", ioctl(p[0], SIOCGIFFLAGS, bad));
+  SAY("SIOCGIFCONF", ioctl(p[0], SIOCGIFCONF, bad));
+  struct ifconf all = {.ifc_len = 4096, .ifc_buf = bad};
+  SAY("SIOCGIFCONF, bad list", ioctl(p[0], SIOCGIFCONF, &all));
+  SAY("FIOSETOWN", ioctl(p[0], FIOSETOWN, bad));
+  for (int part = 0; part < 3; ++part) {
+    m.msg_hdr.msg_name = part == 0 ? bad : NULL;
+    m.msg_hdr.msg_namelen = 16;
+    m.msg_hdr.msg_iov = part == 1 ? (struct iovec*)bad : &piece;
+    piece.iov_base = part == 2 ? bad : b;
+    SAY("sendmsg", sendmsg(u[0], &m.msg_hdr, 0));
+    SAY("sendmmsg", sendmmsg(u[0], &m, 1, 0));
+  }
+  struct linger* linger = (struct linger*)(edge + kPage - 4);
+  SAY("setsockopt over the edge", setsockopt(p[0], SOL_SOCKET, SO_LINGER, linger, sizeof *linger));
+  n = sizeof *linger;
+  SAY("getsockopt over the edge", getsockopt(p[0], SOL_SOCKET, SO_LINGER, linger, (socklen_t*)&n));
+  close(file);
+  close(ends[0]);
+  close(ends[1]);
+  for (int i = 0; i < 2; ++i) close(p[i]), close(u[i]);
+}
+
 static void names(void) {
   int l = listener(), s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), n = 16;
   struct sockaddr_in a = loopback(port_of(l));
@@ -163,6 +207,7 @@ int main(void) {
   streams();
   datagrams();
   control();
+  rest();
   names();
   waiting();
   faults_of_the_program();
