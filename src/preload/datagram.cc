@@ -184,12 +184,12 @@ void put_control(const SocketFile& file, const client::ReceiveRequest& r, msghdr
 }
 
 ssize_t send_on_kernel(int fd, const msghdr* message, int flags) {
-  if (!netlink_used() || message == nullptr) [[likely]] return real().sendmsg(fd, message, flags);
+  if (!netlink_used() || !client::is_readable(message, sizeof(*message))) [[likely]] return real().sendmsg(fd, message, flags);
   return send_with_netlink(fd, {message->msg_iov, message->msg_iovlen}, [=] { return real().sendmsg(fd, message, flags); });
 }
 
 ssize_t receive_on_kernel(int fd, msghdr* message, int flags) {
-  if (ssize_t received = 0; netlink_used() && message != nullptr && receive_netlink(fd, *message, flags, received)) return received;
+  if (ssize_t received = 0; netlink_used() && client::is_writable(message, sizeof(*message)) && receive_netlink(fd, *message, flags, received)) return received;
   return real().recvmsg(fd, message, flags);
 }
 

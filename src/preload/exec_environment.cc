@@ -7,6 +7,8 @@
 
 #include <string_view>
 
+#include "client/guarded_copy.h"
+
 namespace ferry::preload {
 namespace {
 
@@ -42,6 +44,25 @@ const char* value_of(const char* entry, const char* name) {
   return strncmp(entry, name, length) == 0 && entry[length] == '=' ? entry + length + 1 : nullptr;
 }
 
+// Whether the start of a string, as far as the names of variables go, can be read.
+bool starts(const char* string) {
+  constexpr size_t kLongestName = 16;
+  if (client::is_readable(string, kLongestName)) return true;
+  for (size_t i = 0; i < kLongestName; ++i) {
+    if (!client::is_readable(string + i, 1)) return false;
+    if (string[i] == '\0') break;
+  }
+  return true;
+}
+
+bool can_be_read(char* const* environment) {
+  for (; client::is_readable(environment, sizeof(*environment)); ++environment) {
+    if (*environment == nullptr) return true;
+    if (!starts(*environment)) return false;
+  }
+  return false;
+}
+
 }  // namespace
 
 void remember_environment(const char* library) {
@@ -57,6 +78,10 @@ void remember_environment(const char* library) {
 const std::string& library_path() { return remembered().library; }
 
 ChildEnvironment::ChildEnvironment(char* const* original) {
+  if (original != nullptr && !can_be_read(original)) {
+    bad_ = original;
+    return;
+  }
   const Remembered& r = remembered();
   bool have_preload = r.library.empty();
   bool have[kVariableCount] = {};

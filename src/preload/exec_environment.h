@@ -11,14 +11,15 @@ namespace ferry::preload {
 void remember_environment(const char* library);
 const std::string& library_path();
 
-// A copy of an environment with what is missing put back. Strings of the original are shared, not copied.
+// A copy of an environment with what is missing put back. Strings of the original are shared, not copied. One that cannot be read is given
+// on as it is: execve(2) says EFAULT.
 class ChildEnvironment {
  public:
   explicit ChildEnvironment(char* const* original);
   ChildEnvironment(const ChildEnvironment&) = delete;
   ChildEnvironment& operator=(const ChildEnvironment&) = delete;
 
-  char* const* get() const { return pointers_.data(); }
+  char* const* get() const { return bad_ != nullptr ? bad_ : pointers_.data(); }
   // Whether anything had to be put back.
   bool restored() const { return restored_; }
 
@@ -26,6 +27,7 @@ class ChildEnvironment {
   std::vector<char*> pointers_;
   std::vector<std::string> owned_;
   bool restored_ = false;
+  char* const* bad_ = nullptr;
 };
 
 // Does the same to this process's own `environ`, for libc functions that take it from there (system, popen).

@@ -3,6 +3,7 @@
 #include "preload/netlink.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include <new>
 #include <vector>
 
+#include "client/guarded_copy.h"
 #include "ipc/syscall.h"
 #include "preload/interfaces.h"
 #include "preload/log.h"
@@ -40,27 +42,30 @@ bool is_strict(int fd) {
          value != 0;
 }
 
+// Whether the program's list of buffers itself can be read.
+bool is_there(std::span<const iovec> list) { return list.size() <= IOV_MAX && client::is_readable(list.data(), list.size_bytes()); }
+
 size_t gather(std::span<const iovec> data, std::span<std::byte> out) {
   size_t used = 0;
   for (const iovec& v : data) {
-    if (v.iov_base == nullptr) break;  // the kernel will say EFAULT
     const size_t n = std::min(v.iov_len, out.size() - used);
-    if (n != 0) memcpy(&out[used], v.iov_base, n);
+    if (n != 0 && !client::guarded_copy(&out[used], v.iov_base, n)) break;  // the kernel will say EFAULT
     used += n;
     if (used == out.size()) break;
   }
   return used;
 }
 
-size_t scatter(std::span<const std::byte> bytes, std::span<const iovec> out) {
+// Bytes copied, or -EFAULT.
+ssize_t scatter(std::span<const std::byte> bytes, std::span<const iovec> out) {
   size_t used = 0;
   for (const iovec& v : out) {
     const size_t n = std::min(v.iov_len, bytes.size() - used);
-    if (n != 0) memcpy(v.iov_base, &bytes[used], n);
+    if (n != 0 && !client::guarded_copy(v.iov_base, &bytes[used], n)) return -EFAULT;
     used += n;
     if (used == bytes.size()) break;
   }
-  return used;
+  return static_cast<ssize_t>(used);
 }
 
 }  // namespace
@@ -112,7 +117,7 @@ void NetlinkFile::remove(size_t index) {
 
 bool NetlinkFile::receive(int fd, msghdr& message, int flags, ssize_t& result) {
   if (count_.load(std::memory_order_relaxed) == 0 || (flags & (MSG_OOB | MSG_ERRQUEUE)) != 0) return false;
-  if (message.msg_iov == nullptr && message.msg_iovlen != 0) return false;
+  if (!is_there({message.msg_iov, message.msg_iovlen})) return false;
   client::Guard guard(mutex_);
   // The kernel's datagram tells whether it is our turn. It is looked at with the program's own buffers for the sender and for control
   // messages: what the kernel writes there is right for our datagram as well.
@@ -137,7 +142,12 @@ bool NetlinkFile::receive(int fd, msghdr& message, int flags, ssize_t& result) {
     }
     std::span<std::byte> ours(dumps_[i].messages, dumps_[i].size);
     match_answer(ours, seen);
-    const size_t copied = scatter(ours, {message.msg_iov, message.msg_iovlen});
+    const ssize_t done = scatter(ours, {message.msg_iov, message.msg_iovlen});
+    if (done < 0) {
+      result = to_libc(done);
+      return true;
+    }
+    const auto copied = static_cast<size_t>(done);
     message.msg_namelen = peek.msg_namelen;
     message.msg_controllen = peek.msg_controllen;
     message.msg_flags = (peek.msg_flags & ~MSG_TRUNC) | (copied < ours.size() ? MSG_TRUNC : 0);
@@ -167,7 +177,7 @@ bool is_netlink(int fd) { return netlink_used() && netlink_of(fd); }
 NetlinkRequests::NetlinkRequests(int fd, std::span<const iovec> data) : file_(netlink_of(fd)) {
   if (!file_) return;
   std::byte sent[kLookedAt];
-  const size_t size = data.data() != nullptr ? gather(data, sent) : 0;
+  const size_t size = is_there(data) ? gather(data, sent) : 0;
   if (find_address_dumps({sent, size}, false, dumps_) == 0) return;  // spares the question below
   count_ = find_address_dumps({sent, size}, is_strict(fd), dumps_);
   const std::vector<ipc::control::InterfaceInfo> interfaces = addresses_kernel_lacks();

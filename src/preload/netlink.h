@@ -19,6 +19,7 @@
 #include <atomic>
 #include <span>
 
+#include "client/guarded_copy.h"
 #include "client/mutex.h"
 #include "preload/address_dump.h"
 #include "preload/fd_table.h"
@@ -84,7 +85,8 @@ class NetlinkRequests {
   size_t count_ = 0;
 };
 
-// Before a receiving call on a kernel descriptor: NetlinkFile::receive, false if it is no netlink socket.
+// Before a receiving call on a kernel descriptor: NetlinkFile::receive, false if it is no netlink socket. `message` itself can be accessed;
+// what it points to may be nowhere.
 bool receive_netlink(int fd, msghdr& message, int flags, ssize_t& result);
 
 // `call` is libc's function with the program's arguments, captured by value. Not inlined, so that hooks stay as short as they were.
@@ -103,6 +105,7 @@ template <typename Call>
 template <typename Call>
 [[gnu::noinline]] ssize_t receive_with_netlink(int fd, std::span<const iovec> data, int flags, sockaddr* address,
                                                socklen_t* length, Call call) {
+  if (!is_netlink(fd) || (length != nullptr && !client::is_writable(length, sizeof(*length)))) return call();
   msghdr message{};
   message.msg_name = length != nullptr ? address : nullptr;
   message.msg_namelen = message.msg_name != nullptr ? *length : 0;

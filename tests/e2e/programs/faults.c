@@ -1,5 +1,6 @@
 /* Bad pointers: every call says EFAULT as the kernel does, nothing is lost that the kernel keeps, and real faults still end a program. */
 #include "say.h"
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -132,6 +133,43 @@ static void rest(void) {
   for (int i = 0; i < 2; ++i) close(p[i]), close(u[i]);
 }
 
+/* The same once the process has asked netlink, of which libferry adds to what is received. */
+static void after_netlink(void) {
+  int nl = (int)MUST(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)), local[2];
+  struct {
+    struct nlmsghdr header;
+    struct rtgenmsg rest;
+  } request = {{sizeof request, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0}, {AF_INET}};
+  char b[4096];
+  struct sockaddr_nl from;
+  MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, local));
+  MUST(send(local[1], "x", 1, 0));
+  SAY("request from nowhere", send(nl, bad, sizeof request, 0));
+  SAY("request", send(nl, &request, sizeof request, 0));
+  struct iovec pieces[2] = {{b, 8}, {bad, 4096}};
+  struct msghdr m = {.msg_iov = (struct iovec*)bad, .msg_iovlen = 2};
+  for (int i = 0; i < 2; ++i) {
+    int fd = i == 0 ? nl : local[0];
+    SAY("sendmsg, bad header", sendmsg(fd, (struct msghdr*)bad, 0));
+    SAY("recvmsg, bad header", recvmsg(fd, (struct msghdr*)bad, 0));
+    SAY("sendmsg, bad list", sendmsg(fd, &m, 0));
+  }
+  SAY("recvmsg, bad list", recvmsg(nl, &m, MSG_PEEK));
+  SAY("recv to nowhere", recv(nl, bad, 4096, MSG_PEEK));
+  m.msg_iov = pieces;
+  SAY("recvmsg, second piece bad", recvmsg(nl, &m, MSG_PEEK));
+  SAY("recvfrom, bad length", recvfrom(nl, b, sizeof b, MSG_PEEK, (struct sockaddr*)&from, (socklen_t*)bad));
+  SAY("recvfrom, bad length", recvfrom(local[0], b, 1, MSG_PEEK, (struct sockaddr*)&from, (socklen_t*)bad));
+  SAY_OK("the answer", recv(nl, b, sizeof b, 0));
+  char* words[] = {"true", NULL};
+  SAY("execve, bad environment", execve("/bin/true", words, (char**)bad));
+  char* variables[] = {bad, NULL};
+  SAY("execve, bad variable", execve("/bin/true", words, variables));
+  close(nl);
+  close(local[0]);
+  close(local[1]);
+}
+
 static void names(void) {
   int l = listener(), s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), n = 16;
   struct sockaddr_in a = loopback(port_of(l));
@@ -210,6 +248,7 @@ int main(void) {
   rest();
   names();
   waiting();
+  after_netlink();
   faults_of_the_program();
   return 0;
 }
