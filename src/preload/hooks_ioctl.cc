@@ -14,28 +14,28 @@
 namespace ferry::preload {
 namespace {
 
+// The program's number may lie at any address.
 int store(int result, void* argument) {
   if (result < 0) return result;
-  if (!client::is_writable(argument, sizeof(int))) return -EFAULT;
-  *static_cast<int*>(argument) = result;
-  return 0;
+  return client::guarded_copy(argument, &result, sizeof(result)) ? 0 : -EFAULT;
 }
 
 // 1: K itself is to be asked.
 int ferry_ioctl(SocketFile& file, int fd, unsigned long request, void* argument) {
+  int number = 0;
   switch (request) {
     case FIONREAD: return store(file.socket.bytes_available(fd), argument);
     case SIOCOUTQ: return store(file.socket.bytes_unsent(fd), argument);
     case SIOCATMARK: return store(file.socket.at_mark(fd), argument);
     case FIONBIO:
-      if (!client::is_readable(argument, sizeof(int))) return -EFAULT;
-      file.nonblocking = *static_cast<int*>(argument) != 0;
+      if (!client::guarded_copy(&number, argument, sizeof(number))) return -EFAULT;
+      file.nonblocking = number != 0;
       return 1;
     case FIOASYNC: file.copied = true; return 1;
     case FIOSETOWN: case SIOCSPGRP:
-      if (!client::is_readable(argument, sizeof(int))) return -EFAULT;
+      if (!client::guarded_copy(&number, argument, sizeof(number))) return -EFAULT;
       file.copied = true;
-      return file.socket.set_owner(fd, *static_cast<int*>(argument));
+      return file.socket.set_owner(fd, number);
   }
   return is_interface_ioctl(request) ? interface_ioctl(request, argument) : 1;
 }

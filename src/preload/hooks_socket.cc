@@ -123,7 +123,9 @@ int accept_call(int fd, sockaddr* address, socklen_t* length, int flags) {
 int connect_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, socklen_t length) {
   if (const int error = check_address(address, length); error != 0) return error;
   if (length < sizeof(sa_family_t)) return -EINVAL;
-  if (address->sa_family == AF_UNSPEC) return file->socket.disconnect(fd);
+  sa_family_t family;
+  memcpy(&family, address, sizeof(family));  // at any address, as a buffer of bytes has it
+  if (family == AF_UNSPEC) return file->socket.disconnect(fd);
   client::Address remote{};
   int error = client::parse_address(address, length, file->v6(), remote);
   Destination where = error == -ENETUNREACH ? Destination::kernel_ipv6 : Destination::ferry;

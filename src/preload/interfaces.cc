@@ -84,7 +84,7 @@ int list_addresses(int fd, ifconf& conf, const std::vector<InterfaceInfo>& all) 
     ifreq entry{};
     memcpy(entry.ifr_name, i.name, IFNAMSIZ);
     put(entry.ifr_addr, i.address);
-    memcpy(conf.ifc_buf + conf.ifc_len, &entry, sizeof(entry));
+    if (!client::guarded_copy(conf.ifc_buf + conf.ifc_len, &entry, sizeof(entry))) return -EFAULT;
     conf.ifc_len += static_cast<int>(sizeof(ifreq));
   }
   return 0;
@@ -145,18 +145,25 @@ bool is_interface_ioctl(unsigned long request) {
   return false;
 }
 
+// `argument` may be anywhere and at any address: Python passes on what it finds in a string of bytes.
 int interface_ioctl(unsigned long request, void* argument) {
-  if (!client::is_writable(argument, request == SIOCGIFCONF ? sizeof(ifconf) : sizeof(ifreq))) return -EFAULT;
-  auto& r = *static_cast<ifreq*>(argument);
-  if (request != SIOCGIFCONF) {
-    std::vector<InterfaceInfo> all = ferry_interfaces();
-    const InterfaceInfo* found = find(all, r);
-    if (int result = found != nullptr ? answer(request, *found, r) : 1; result <= 0) return result;
+  if (request == SIOCGIFCONF) {
+    ifconf conf{};
+    if (!client::guarded_copy(&conf, argument, sizeof(conf))) return -EFAULT;
+    ipc::OwnedFd kernel = open_kernel_socket();
+    if (!kernel.valid()) return -ENODEV;
+    if (const int result = list_addresses(kernel.get(), conf, addresses_kernel_lacks()); result < 0) return result;
+    return client::guarded_copy(argument, &conf, sizeof(conf)) ? 0 : -EFAULT;
   }
+  ifreq r{};
+  if (!client::guarded_copy(&r, argument, sizeof(r))) return -EFAULT;
+  std::vector<InterfaceInfo> all = ferry_interfaces();
+  if (const InterfaceInfo* found = find(all, r); found != nullptr)
+    if (const int result = answer(request, *found, r); result <= 0)
+      return result < 0 || client::guarded_copy(argument, &r, sizeof(r)) ? result : -EFAULT;
   // Not Ferry's: a kernel socket knows.
   ipc::OwnedFd kernel = open_kernel_socket();
   if (!kernel.valid()) return -ENODEV;
-  if (request == SIOCGIFCONF) return list_addresses(kernel.get(), *static_cast<ifconf*>(argument), addresses_kernel_lacks());
   return static_cast<int>(ipc::raw_syscall(SYS_ioctl, kernel.get(), static_cast<long>(request), ipc::arg(argument)));
 }
 
