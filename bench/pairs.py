@@ -20,9 +20,13 @@ class Options:
 
     def __init__(self, programs, folder):
         self.bin, self.logs, self.scheme, self.full, self.ferryd_extra = os.path.abspath(programs), folder, None, False, []
+        self.libferry = None
 
     def program(self, name):
         return os.path.join(self.bin, name)
+
+    def run_command(self):
+        return self.program("ferry")
 
 
 PAIRS_OF_A_NETWORK = 2

@@ -38,7 +38,11 @@ void search() {
   find(g_next.valloc, "valloc");
   find(g_next.pvalloc, "pvalloc");
   find(g_next.malloc_usable_size, "malloc_usable_size");
+#ifdef FERRY_SANITIZE
+  const void* libc = dlsym(RTLD_NEXT, "__asan_init");
+#else
   const void* libc = dlsym(RTLD_NEXT, "gnu_get_libc_version");
+#endif
   g_next.is_libc = libc != nullptr && object_of(libc) == object_of(reinterpret_cast<const void*>(g_next.malloc));
 }
 

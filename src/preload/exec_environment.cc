@@ -12,11 +12,19 @@
 namespace ferry::preload {
 namespace {
 
+#ifdef __SANITIZE_ADDRESS__
+// Sanitizers that are loaded by LD_PRELOAD do not start without their options, and stand behind libferry.
+constexpr const char* kVariables[] = {"FERRY_SOCKET", "FERRY_LOG", "FERRY_SCHEME", "ASAN_OPTIONS", "UBSAN_OPTIONS"};
+constexpr bool kWithOthers = true;
+#else
 constexpr const char* kVariables[] = {"FERRY_SOCKET", "FERRY_LOG", "FERRY_SCHEME"};
+constexpr bool kWithOthers = false;
+#endif
 constexpr size_t kVariableCount = sizeof(kVariables) / sizeof(kVariables[0]);
 
 struct Remembered {
   std::string library;
+  std::string preload;  // what LD_PRELOAD gets if there is none: the library; with kWithOthers, what this process was started with
   std::string values[kVariableCount];
   bool present[kVariableCount] = {};
 };
@@ -67,7 +75,8 @@ bool can_be_read(char* const* environment) {
 
 void remember_environment(const char* library) {
   Remembered& r = remembered();
-  r.library = library;
+  r.library = r.preload = library;
+  if (const char* preload = getenv("LD_PRELOAD"); kWithOthers && preload != nullptr && names_library(preload, library)) r.preload = preload;
   for (size_t i = 0; i < kVariableCount; ++i) {
     const char* value = getenv(kVariables[i]);
     r.present[i] = value != nullptr;
@@ -104,7 +113,7 @@ ChildEnvironment::ChildEnvironment(char* const* original) {
     pointers_.push_back(owned_.back().data());
     restored_ = true;
   };
-  if (!have_preload) append("LD_PRELOAD=" + r.library);
+  if (!have_preload) append("LD_PRELOAD=" + r.preload);
   for (size_t i = 0; i < kVariableCount; ++i)
     if (!have[i] && r.present[i]) append(std::string(kVariables[i]) + "=" + r.values[i]);
   pointers_.push_back(nullptr);
@@ -114,8 +123,8 @@ void restore_own_environment() {
   const Remembered& r = remembered();
   const char* preload = getenv("LD_PRELOAD");
   if (!r.library.empty() && (preload == nullptr || !names_library(preload, r.library))) {
-    std::string value = r.library;
-    if (preload != nullptr && *preload != '\0') value += std::string(":") + preload;
+    const bool others = preload != nullptr && *preload != '\0';
+    const std::string value = others ? r.library + ":" + preload : r.preload;
     setenv("LD_PRELOAD", value.c_str(), 1);
   }
   for (size_t i = 0; i < kVariableCount; ++i)

@@ -26,6 +26,7 @@ import tempfile
 import time
 
 from evidence import KernelTableWatch, check_side
+from sanitized import REPORT, Reports, behind_libferry
 
 PREFIX = "ferry-"
 CLIENT_ADDRESS, SERVER_ADDRESS = "10.9.0.1", "10.9.0.2"
@@ -179,7 +180,7 @@ class Side:
         if user:
             prefix += ["setpriv", f"--reuid={user}", f"--regid={group or user}", "--clear-groups"]
         if self.on_ferry():
-            prefix += [self.net.options.program("ferry"), "run", "--socket", self.socket]
+            prefix += self.net.sanitizing + [self.net.options.run_command(), "run", "--socket", self.socket]
             if self.net.options.scheme:
                 prefix += ["--scheme", self.net.options.scheme]
             prefix += ["--"]
@@ -262,12 +263,26 @@ class Network:
         self.folder = tempfile.mkdtemp(prefix=PREFIX)
         os.chmod(self.folder, 0o755)
         os.makedirs(self.options.logs, exist_ok=True)
+        self.prepare_reports()
         try:
             self.build()
         except BaseException:
             self.remove()
             raise
         return self
+
+    def prepare_reports(self):
+        """With run.py --libferry: `sanitizing` begins the command of every program, `reports` has what its sanitizers said."""
+        self.reports, self.sanitizing = None, []
+        if self.options.libferry:
+            self.reports = Reports(os.path.join(self.options.logs, "reports"))
+            self.sanitizing = ["env", f"LD_PRELOAD={behind_libferry(self.options.libferry)}", *self.reports.settings()]
+
+    def reported(self):
+        if not self.reports:
+            return []
+        told = [process.output()[1] for side in self.sides for process in side.processes]
+        return self.reports.texts() + [text for text in told if REPORT.search(text)]
 
     def build(self):
         client, server = self.stacks
@@ -354,6 +369,8 @@ class Network:
         for side in self.sides:
             if side.on_ferry():
                 check_side(side)
+        if self.reported():
+            raise Failed("programs' sanitizers report something")
 
     def __exit__(self, kind, value, trace):
         self.remove()

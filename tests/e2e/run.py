@@ -9,6 +9,7 @@ Ferry: when that fails, the test or the machine is wrong. Exit status: 0 good, 1
 Logs are kept under --logs only when the test fails.
 """
 import argparse
+import glob
 import importlib
 import os
 import shutil
@@ -38,7 +39,9 @@ class Options:
         self.full = arguments.full
         self.ferryd_extra = list(arguments.ferryd_option or [])
         self.ferryd = arguments.ferryd
+        self.libferry = arguments.libferry and os.path.abspath(arguments.libferry)
         self.copied = None
+        self.copies = []
 
     def program(self, name):
         if name == "ferryd" and self.ferryd:
@@ -46,23 +49,37 @@ class Options:
         copy = os.path.join(self.copied or self.bin, name)
         return copy if os.path.exists(copy) else os.path.join(self.bin, name)
 
+    def run_command(self):
+        """The ferry whose `run` starts programs: libferry lies beside it."""
+        return os.path.join(self.libferry, "ferry") if self.libferry else self.program("ferry")
+
     def make_readable(self):
-        """Programs run as other users, too: if those cannot reach the build folder, work on a copy."""
-        probe = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-x", os.path.join(self.bin, "ferry")]
-        library = os.path.join(self.bin, "..", "lib", "libferry.so")
-        if subprocess.run(probe, check=False).returncode != 0 and os.path.exists(library):
-            folder = tempfile.mkdtemp(prefix="ferry-bin-")
-            os.chmod(folder, 0o755)
-            os.makedirs(os.path.join(folder, "bin"))
-            os.makedirs(os.path.join(folder, "lib"))
-            for name in ("ferry", "ferryd"):
-                shutil.copy(os.path.join(self.bin, name), os.path.join(folder, "bin"))
+        """Programs run as other users, too: if those cannot reach a build folder, work on a copy."""
+        self.copied = self.readable_copy(self.bin, ("ferry", "ferryd"))
+        if self.libferry:
+            self.libferry = self.readable_copy(self.libferry, ("ferry",)) or self.libferry
+
+    def readable_copy(self, programs, names):
+        """None: everybody can reach the folder, or there is no libferry that programs could load."""
+        probe = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-x", os.path.join(programs, "ferry")]
+        libraries = glob.glob(os.path.join(programs, "..", "lib", "*.so"))
+        if subprocess.run(probe, check=False).returncode == 0 or not libraries:
+            return None
+        folder = tempfile.mkdtemp(prefix="ferry-bin-")
+        self.copies.append(folder)
+        os.chmod(folder, 0o755)
+        os.makedirs(os.path.join(folder, "bin"))
+        os.makedirs(os.path.join(folder, "lib"))
+        for name in names:
+            if os.path.exists(os.path.join(programs, name)):
+                shutil.copy(os.path.join(programs, name), os.path.join(folder, "bin"))
+        for library in libraries:
             shutil.copy(library, os.path.join(folder, "lib"))
-            self.copied = os.path.join(folder, "bin")
+        return os.path.join(folder, "bin")
 
     def remove(self):
-        if self.copied:
-            shutil.rmtree(os.path.dirname(self.copied), ignore_errors=True)
+        for folder in self.copies:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def load_cases():
@@ -84,6 +101,8 @@ def run_case(case, stacks, options):
     missing = [p for p in case.needs if not shutil.which(p, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")]
     if missing:
         raise Skipped(f"not installed: {', '.join(missing)}")
+    if options.libferry and case.no_sanitizer:
+        raise Skipped(f"not with a sanitized libferry: {case.no_sanitizer}")
     for name in case.servers:
         options.ferryd_extra += ["--server", name]
     if case.engines > 1:
@@ -108,6 +127,8 @@ def run_case(case, stacks, options):
                     for process in [side.ferryd] + side.processes:
                         if process and process.tail():
                             print(f"{side.name}: {' '.join(process.words)[-300:]}\n{process.tail(12)}")
+                for text in net.reported():
+                    print(text)
                 raise
     except Interrupted as reason:
         raise Failed(f"ended by {reason}" + (f" after {case.timeout} s" if str(reason) == "SIGALRM" else "")
@@ -121,6 +142,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", default="build/release/bin", help="folder of ferry and ferryd")
     parser.add_argument("--ferryd", help="another ferryd, e.g. one with sanitizers")
+    parser.add_argument("--libferry", help="folder of a ferry whose libferry has sanitizers, for the programs; any report is a failure")
     parser.add_argument("--logs", default=None, help="where logs of failed tests are kept")
     parser.add_argument("--scheme", choices=["shared", "emulated", "copy"])
     parser.add_argument("--full", action="store_true", help="the sizes of `make soak`")

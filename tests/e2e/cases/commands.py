@@ -125,7 +125,7 @@ def record_and_replay(net):
         raise Failed(f"nonsense: {done.returncode} {done.stderr}")
 
 
-@case((FERRY_FERRY,), timeout=120, needs=("gnuplot",), bare=True)
+@case((FERRY_FERRY,), timeout=120, needs=("gnuplot",), bare=True, no_sanitizer="the bench starts programs by itself")
 def bench_passing(options):
     """ferry bench passing: every scheme carries every size byte for byte (its programs compare), and the plots are drawn."""
     sizes, schemes = [1, 5000, 3 << 20], ["kernel", "copy", "shared", "emulated"]

@@ -100,7 +100,7 @@ SHORTAGES = {
 }
 
 
-@case((FERRY_KERNEL,), timeout=90)
+@case((FERRY_KERNEL,), timeout=90, no_sanitizer="its programs have less address space than AddressSanitizer wants")
 def passing_degrades(net):
     """Where regions cannot be had, everything is copied, and one line says why."""
     for line, how in SHORTAGES.items():

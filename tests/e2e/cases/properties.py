@@ -97,7 +97,7 @@ def property_4_edges_swap(net):
             least_swapped(side, 50 << 20)
 
 
-@case((KERNEL_FERRY,), timeout=200, ferryd=("--swap-kib", "4"))
+@case((KERNEL_FERRY,), timeout=200, ferryd=("--swap-kib", "4"), no_sanitizer="its program has an AddressSanitizer of its own")
 def property_4_edges_swap_sanitized(net):
     """Once more with a program that looks at every access of its own. Its malloc is the sanitizer's, so that only its mapping comes from a region."""
     edges(net, net.server, ["emulated"], ("-fsanitize=address,undefined", "-static-libasan", "-static-libubsan"), 0)

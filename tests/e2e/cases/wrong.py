@@ -135,7 +135,7 @@ int main(void) {
     net.client.kernel_use_expected = True
 
 
-@case((FERRY_KERNEL,), timeout=60)
+@case((FERRY_KERNEL,), timeout=60, no_sanitizer="it loads libferry by itself")
 def version_mismatch(net):
     """A ferryd of another version is recognised by the ferry command and by libferry itself."""
     path = os.path.join(net.folder, "other.sock")

@@ -22,6 +22,8 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from sanitized import REPORT, Reports, behind_libferry  # noqa: E402  pylint: disable=wrong-import-position
 LIMIT = 60
 
 # (program, pattern of a line): why it may differ. Matching lines are dropped from both outputs.
@@ -94,16 +96,22 @@ def main():
     parser.add_argument("--engines", default="1", help="of ferryd")
     parser.add_argument("--swap", action="store_true")
     parser.add_argument("--busy-poll", action="store_true", help="a ferryd that never sleeps: its clients' waits end while they spin")
+    parser.add_argument("--libferry", help="folder of a ferry whose libferry has sanitizers, for the programs; any report is a failure")
     parser.add_argument("names", nargs="*", default=every)
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         print("skipped: network namespaces need root")
         return 77
-    schemes = {scheme: os.path.abspath(os.path.join(arguments.programs, "..", "lib", library))
+    schemes = {scheme: os.path.abspath(os.path.join(arguments.libferry or arguments.programs, "..", "lib", library))
                for scheme, library in (("shared", "libferry.so"), ("emulated", "libferry_emulated.so"))}
     different = False
     with tempfile.TemporaryDirectory(prefix="ferry-compare-") as folder:
         compile_all(arguments.names, folder)
+        reports = Reports(os.path.join(folder, "reports"))
+        behind, sanitizing = "", []
+        if arguments.libferry:
+            behind, sanitizing = ":" + behind_libferry(arguments.libferry), reports.settings()
+            EXCEPTIONS.append(("faults", "^default ", "the sanitizer has a handler"))
         settings = ["--engines", arguments.engines, *(["--pass-after", "0"] if arguments.passing else []),
                     *(["--quota-peers", "0", "--swap-kib", "4"] if arguments.swap else []), *(["--busy-poll"] if arguments.busy_poll else [])]
         ferryd = Ferryd(os.path.abspath(arguments.programs), folder, settings)
@@ -115,7 +123,7 @@ def main():
                 kernel = run(inside + program, {})
                 for scheme, library in schemes.items():
                     # LD_PRELOAD goes to the program only, not to ip(8).
-                    ferry = run(inside + ["env", f"LD_PRELOAD={library}", *program],
+                    ferry = run(inside + ["env", f"LD_PRELOAD={library}{behind}", *sanitizing, *program],
                                 {"FERRY_SOCKET": ferryd.socket, "FERRY_SCHEME": scheme})
                     before, after = lines_of(name, kernel[1]), lines_of(name, ferry[1])
                     same = before == after and kernel[0] == ferry[0]
@@ -124,6 +132,9 @@ def main():
                         different = True
                         print("\n".join(difflib.unified_diff(before, after, "kernel", "ferry", lineterm="", n=1)))
                         print(ferry[2][-2000:])
+                    for text in reports.take() + ([ferry[2]] if arguments.libferry and REPORT.search(ferry[2]) else []):
+                        different = True
+                        print(text)
             if arguments.passing:
                 entered, left = ferryd.counter("passages_entered"), ferryd.counter("passages_left")
                 print(f"passages: {entered} entered, {left} left")

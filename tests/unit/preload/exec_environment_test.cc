@@ -29,7 +29,7 @@ class ExecEnvironmentTest : public testing::Test {
   void SetUp() override {
     setenv("FERRY_SOCKET", "/run/x.sock", 1);
     setenv("FERRY_SCHEME", "shared", 1);
-    unsetenv("FERRY_LOG");
+    for (const char* name : {"FERRY_LOG", "ASAN_OPTIONS", "UBSAN_OPTIONS"}) unsetenv(name);
     remember_environment(kLibrary);
   }
   void TearDown() override {
