@@ -89,6 +89,7 @@ class Postgres:
                                    "-c", f"unix_socket_directories={net.folder}/pgrun", "-c", "fsync=off",
                                    "-c", "max_connections=50"], user="postgres", cwd=net.folder)
         side.wait_listening(5432, process=self.process, seconds=20)
+        eventually(lambda: "ready to accept connections" in self.process.output()[1], 20, "PostgreSQL is ready\n" + self.process.tail())
 
 
 @case(CLIENT_AND_SERVER + (LOOPBACK,), timeout=120, needs=("psql", "pgbench"))
