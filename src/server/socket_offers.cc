@@ -297,6 +297,7 @@ void Socket::withdraw() {
   offered_by_ = 0;
   accepted_ = false;
   while (!attachments_.empty()) detach(attachments_.size() - 1);
+  pair_readable_ = pair_writable_ = false;  // the next pair is another
   if (!pair_) return;
   if (pair_->stock() != nullptr && !pair_->hung_up()) {
     give_pair_back();

@@ -138,10 +138,23 @@ def workers(net):
     ask(20)
     os.kill(second, signal.SIGSTOP)
     ask(5)
+    os.kill(second, signal.SIGCONT)
+    for _ in range(3):
+        ask(20)
+    # Both stand still, and are offered connections in turns; then one dies.
+    os.kill(first, signal.SIGSTOP)
+    os.kill(second, signal.SIGSTOP)
+    before = number(net.server.stat(), "server", "offered")
+    asking = net.client.spawn(net.python("workers.py", "ask", net.target, "9500", "10"))
+    eventually(lambda: number(net.server.stat(), "server", "offered") >= before + 6, 10, "both are offered connections")
+    time.sleep(0.2)
     os.kill(second, signal.SIGKILL)
-    served = set(ask(20))
-    if served != {first}:
-        raise Failed(f"{served} served after {second} was killed")
+    time.sleep(0.1)
+    os.kill(first, signal.SIGCONT)
+    out = asking.wait(40)
+    served = set(int(word) for word in out.out.split() if word.isdigit()) | set(ask(20))
+    if out.code != 0 or served != {first}:
+        raise Failed(f"{served} served after {second} was killed\n{asking.tail()}")
     counters = net.server.stat()["server"]
     print(", ".join(f"{name} {counters[name]}" for name in ("accepted", "offered", "offers_taken_back")))
     if counters["offered"] == 0:

@@ -225,6 +225,29 @@ TEST_F(OffersTest, AConnectionSurvivesTheClientThatHasNotTakenIt) {
     if (c.op == stack::CallOp::close) { EXPECT_EQ(c.socket, taken_id); }
 }
 
+// It took the hang-up of the first descriptor for bytes on the second, which then could not be given back: the connection stayed open.
+TEST_F(OffersTest, ADescriptorThatHungUpSaysNothingOfTheNext) {
+  Client& dying = accepting_client(1);
+  Client& other = accepting_client();
+  Socket& listener = listen(dying);
+  listener.attach(*other.channel());
+  listener.offer_to(*dying.channel());
+  Socket& child = arrive(listener);
+  run();
+  ASSERT_EQ(offered(dying, listener), 1u);
+  kept.front() = {};
+  run();
+  run();
+  listener.offer_to(*other.channel());
+  run();
+  ASSERT_EQ(offered(other, listener), 1u);
+  claim(other, listener);
+  atomic_or(shared(other, child).wants, uint32_t{abi::kWantGiveBack});
+  ring(child);
+  EXPECT_EQ(counters.pairs_given_back, 1u);
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 1u);
+}
+
 TEST_F(OffersTest, AClientThatDropsItsDescriptorGetsTheConnectionByAskingForIt) {
   Client& client = accepting_client(1);
   Socket& listener = listen_for(client);
