@@ -187,6 +187,8 @@ json counters_of(Engine& engine) {
   }
   StackCounters counters(j);
   engine.stack().for_each_counter(counters);
+  json& summed = j["stack"]["payload_bytes_summed"];
+  summed = (summed.is_null() ? 0 : summed.get<uint64_t>()) + engine.receiver().bytes_summed();
   return j;
 }
 

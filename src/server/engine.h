@@ -62,6 +62,7 @@ class Engine final : public Protocols {
   Sockets& sockets() { return sockets_; }
   stack::Stack& stack() { return *stack_; }
   Captures& captures() { return captures_; }
+  const Receiver& receiver() const { return receiver_; }
   const std::vector<std::unique_ptr<link::Link>>& links() const { return links_; }
   template <typename Visit>
   void for_each_client(Visit visit) {

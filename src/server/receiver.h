@@ -23,6 +23,8 @@ class Receiver final : public link::PayloadPlacer, private link::FrameSink, priv
 
   // Up to `budget` frames of the link go to the stack. Returns how many came.
   uint32_t receive(link::Link& link, stack::LinkIndex index, uint32_t budget);
+  // Bytes of segments that were read for their checksum before they were joined.
+  uint64_t bytes_summed() const { return joiner_.bytes_summed(); }
 
   // --- link::PayloadPlacer, of the link that receives now ---
   bool place(const buf::Frame& head, uint32_t frame_length, Place& place) override;
