@@ -6,8 +6,9 @@
  * offsets at both ends; large ones meet all of them too if FULL is 1, else every 61st and those at the edges of a page.
  *
  * Both ends know what transfer number n is: its offset, length and bytes. The sender spoils its buffer as soon as send(2) has returned
- * (property 1), then makes the next. The receiver has its buffer in the middle of memory that holds a pattern, and looks at all of it; every other
- * time it waits for all of a transfer (MSG_WAITALL), where a scheme that exchanges pages can do so. */
+ * (property 1), then makes the next. The receiver has its buffer in the middle of memory that holds a pattern, and looks at 4 KiB to either side of
+ * it, or at all that can be in a huge page with it; every other time it waits for all of a transfer (MSG_WAITALL), where a scheme that exchanges
+ * pages can do so. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -19,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { kPage = 4096, kHuge = 2 << 20, kReach = 3 * kHuge };
+enum { kPage = 4096, kHuge = 2 << 20, kReach = 3 * kHuge, kMemory = 4 * kHuge };
 static const uint32_t kSmall[] = {1, 2, kPage - 1, kPage, kPage + 1};
 static const uint32_t kLarge[] = {262143, 262144, 262145, kHuge - 1, kHuge, kHuge + 1};
 static unsigned char* source;  /* what all streams are cut from */
@@ -95,30 +96,36 @@ static size_t first_other(const unsigned char* p, size_t n, unsigned char value)
 }
 
 static void receive_all(int s, int full) {
-  unsigned char* memory = mmap(NULL, kReach + 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  unsigned char* memory = mmap(NULL, kMemory, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  memset(memory, 0xa5, kMemory);
   unsigned long n = 0;
   for (;; ++n) {
     const struct transfer t = next(n, full);
     if (t.length == 0) break;
     /* The receiver's offset is another than the sender's, so that every pair of alignments comes up. */
     unsigned char* buffer = memory + kPage + (t.offset + n * 37) % kPage + (t.length > kPage + 1 ? n / 2 % 4 * (kHuge / 2) : 0);
-    unsigned char* end = buffer + t.length + kPage;
-    memset(buffer - kPage, 0xa5, (size_t)(end - buffer) + kPage);
+    const int look_at_all = (t.length > kPage + 1 && !full) || n % 61 == 0;
+    unsigned char *start = look_at_all ? memory : buffer - kPage, *end = look_at_all ? memory + kMemory : buffer + t.length + kPage;
     size_t got = 0;
     while (got < t.length) {
       const ssize_t r = recv(s, buffer + got, t.length - got, n % 2 ? MSG_WAITALL : 0);
       must(r, "recv");
       if (r == 0) fail("the stream ended", n, &t, got);
       got += (size_t)r;
-      if (first_other(buffer + got, (size_t)(end - (buffer + got)), 0xa5) != (size_t)(end - (buffer + got)))
-        fail("something was written behind what recv returned", n, &t, got);
+      const size_t behind = t.length - got + kPage;
+      if (first_other(buffer + got, behind, 0xa5) != behind) fail("something was written behind what recv returned", n, &t, got);
     }
     if (memcmp(buffer, bytes_of(n), t.length) != 0) {
       size_t i = 0;
       while (buffer[i] == bytes_of(n)[i]) ++i;
       fail("another byte", n, &t, i);
     }
-    if (first_other(buffer - kPage, kPage, 0xa5) != kPage) fail("something was written in front of the buffer", n, &t, 0);
+    size_t n_in_front = (size_t)(buffer - start), n_behind = (size_t)(end - buffer) - t.length;
+    size_t at = first_other(start, n_in_front, 0xa5);
+    if (at != n_in_front) fail("something was written in front of the buffer", n, &t, n_in_front - at);
+    at = first_other(buffer + t.length, n_behind, 0xa5);
+    if (at != n_behind) fail("something was written behind the buffer", n, &t, at);
+    memset(buffer, 0xa5, t.length);
   }
   char more;
   if (recv(s, &more, 1, 0) != 0) fail("more than was sent", n, &(struct transfer){0, 0}, 0);
