@@ -1,6 +1,5 @@
 // Owns poll and ppoll. Ferry sockets are asked through shared memory; only when nothing is ready does the thread sleep, in the
 // kernel's ppoll on the kernel descriptors and on the thread's event queue, which every Ferry socket then reports to.
-#include "client/guarded_copy.h"
 #include "preload/poll.h"
 
 #include <errno.h>
@@ -8,16 +7,17 @@
 #include <string.h>
 
 #include "client/event_queue.h"
+#include "client/guarded_copy.h"
 #include "ipc/syscall.h"
 #include "preload/epoll_set.h"
 #include "preload/real.h"
 #include "preload/remaining_time.h"
+#include "preload/signals.h"
 #include "preload/socket_file.h"
 
 namespace ferry::preload {
 namespace {
 
-constexpr size_t kKernelSetSize = 8;  // of the kernel's sigset, sigprocmask(2)
 constexpr nfds_t kMostDescriptors = 1 << 20;  // the kernel's limit on open files bounds it at most so
 
 // The queue of a thread that polls; kept until the thread ends.

@@ -19,7 +19,6 @@ namespace {
 constexpr int kSignals = 65;
 // A signal that programs hardly use, counted from SIGRTMAX.
 constexpr int kLifelineFromEnd = 5;
-constexpr size_t kKernelSetSize = 8;  // of the kernel's sigset, sigprocmask(2)
 
 union Handler {
   void (*plain)(int);

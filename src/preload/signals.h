@@ -5,7 +5,11 @@
 // (client/guarded_copy.h). The program sees the disposition that it chose.
 #pragma once
 
+#include <cstddef>
+
 namespace ferry::preload {
+
+inline constexpr size_t kKernelSetSize = 8;  // bytes of the kernel's sigset, sigprocmask(2)
 
 // Installs what is needed. Returns the signal that tells of ferryd's death (client::Config::lifeline_signal); 0: none.
 int start_signals();

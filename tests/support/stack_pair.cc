@@ -175,11 +175,16 @@ stack::SocketId StackPair::listener(int side, uint16_t port, int64_t backlog) {
   return s;
 }
 
+stack::SocketId StackPair::queued(int client_side, uint16_t port) {
+  const stack::SocketId client = open(client_side);
+  require(connect(client_side, client, at(1 - client_side, port)) == Errc::in_progress, "connect");
+  run();
+  return client;
+}
+
 StackPair::Connected StackPair::connected(int client_side, stack::SocketId server_listener, uint16_t port) {
   Connected c;
-  c.client = open(client_side);
-  require(connect(client_side, c.client, at(1 - client_side, port)) == Errc::in_progress, "connect");
-  run();
+  c.client = queued(client_side, port);
   const stack::CallResult r = accept(1 - client_side, server_listener);
   require(r.error == Errc::ok, "accept");
   c.server = r.socket;

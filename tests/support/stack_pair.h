@@ -52,6 +52,8 @@ class StackPair {
   struct Connected {
     stack::SocketId client = 0, server = 0;
   };
+  // A connection that the other side's listener has in its queue.
+  stack::SocketId queued(int client_side, uint16_t port);
   Connected connected(int client_side, stack::SocketId server_listener, uint16_t port);
 
   // Lets time pass, delivering frames and timers.

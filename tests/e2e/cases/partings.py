@@ -123,9 +123,14 @@ def workers(net):
     eventually(lambda: "ready" in server.output()[0], 10, "the workers accept\n" + server.tail())
     first, second = (int(line.split()[1]) for line in server.output()[0].splitlines() if line.startswith("worker"))
 
-    def ask(count):
-        out = net.client.run(net.python("workers.py", "ask", net.target, "9500", str(count)), timeout=40).out
+    def asking_for(count):
+        return net.python("workers.py", "ask", net.target, "9500", str(count))
+
+    def answers_in(out):
         return [int(word) for word in out.split() if word.isdigit()]
+
+    def ask(count):
+        return answers_in(net.client.run(asking_for(count), timeout=40).out)
 
     for _ in range(5):
         ask(20)
@@ -145,14 +150,14 @@ def workers(net):
     os.kill(first, signal.SIGSTOP)
     os.kill(second, signal.SIGSTOP)
     before = number(net.server.stat(), "server", "offered")
-    asking = net.client.spawn(net.python("workers.py", "ask", net.target, "9500", "10"))
+    asking = net.client.spawn(asking_for(10))
     eventually(lambda: number(net.server.stat(), "server", "offered") >= before + 6, 10, "both are offered connections")
     time.sleep(0.2)
     os.kill(second, signal.SIGKILL)
     time.sleep(0.1)
     os.kill(first, signal.SIGCONT)
     out = asking.wait(40)
-    served = set(int(word) for word in out.out.split() if word.isdigit()) | set(ask(20))
+    served = set(answers_in(out.out) + ask(20))
     if out.code != 0 or served != {first}:
         raise Failed(f"{served} served after {second} was killed\n{asking.tail()}")
     counters = net.server.stat()["server"]

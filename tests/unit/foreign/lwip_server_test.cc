@@ -65,9 +65,7 @@ TEST_F(LwipServers, ForgetAListenerWithConnectionsHalfOpen) {
 
 TEST_F(LwipServers, AcceptWhatItsPeerHasResetAlready) {
   const SocketId listener = pair_->listener(kLwip, 80);
-  const SocketId client = pair_->open(kOwn);
-  EXPECT_EQ(pair_->connect(kOwn, client, StackPair::at(kLwip, 80)), Errc::in_progress);
-  pair_->run();
+  const SocketId client = pair_->queued(kOwn, 80);
   pair_->set(kOwn, client, stack::Option::linger, 0);
   EXPECT_EQ(pair_->close(kOwn, client), Errc::ok);
   pair_->run();

@@ -40,11 +40,7 @@ TEST(SaveRestore, AConnectionGoesOn) {
 TEST(SaveRestore, ListenersKeepTheirQueues) {
   StackPair p;
   const SocketId l = p.listener(1, 80);
-  const SocketId a = p.open(0), b = p.open(0);
-  for (SocketId s : {a, b}) {
-    p.connect(0, s, StackPair::at(1, 80));
-    p.run();
-  }
+  const SocketId a = p.queued(0, 80), b = p.queued(0, 80);
   p.rebuild(1);
   EXPECT_EQ(p.info(1, l).receive_queue, 2u);
   EXPECT_EQ(p.accept(1, l).remote, p.info(0, a).local);
@@ -56,11 +52,7 @@ TEST(SaveRestore, ListenersKeepTheirQueues) {
 TEST(SaveRestore, AQueueKeepsWhatWasResetInIt) {
   StackPair p;
   const SocketId l = p.listener(1, 80);
-  const SocketId a = p.open(0), b = p.open(0);
-  for (SocketId s : {a, b}) {
-    p.connect(0, s, StackPair::at(1, 80));
-    p.run();
-  }
+  const SocketId a = p.queued(0, 80), b = p.queued(0, 80);
   const wire::Endpoint first = p.info(0, a).local;
   p.set(0, a, Option::linger, 0);
   p.close(0, a);

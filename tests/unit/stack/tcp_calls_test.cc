@@ -109,11 +109,7 @@ TEST(TcpCalls, AcceptIsInOrderAndEmptySaysAgain) {
   StackPair p;
   const SocketId l = p.listener(1, 80);
   EXPECT_EQ(p.accept(1, l).error, Errc::again);
-  const SocketId a = p.open(0), b = p.open(0);
-  p.connect(0, a, StackPair::at(1, 80));
-  p.run();
-  p.connect(0, b, StackPair::at(1, 80));
-  p.run();
+  const SocketId a = p.queued(0, 80), b = p.queued(0, 80);
   EXPECT_EQ(p.info(1, l).receive_queue, 2u);
   EXPECT_EQ(p.accept(1, l).remote, p.info(0, a).local);
   EXPECT_EQ(p.accept(1, l).remote, p.info(0, b).local);
@@ -125,11 +121,7 @@ TEST(TcpCalls, AcceptIsInOrderAndEmptySaysAgain) {
 TEST(TcpCalls, AcceptGetsWhatItsPeerHasResetAlready) {
   StackPair p;
   const SocketId l = p.listener(1, 80);
-  const SocketId a = p.open(0), b = p.open(0);
-  for (SocketId s : {a, b}) {
-    p.connect(0, s, StackPair::at(1, 80));
-    p.run();
-  }
+  const SocketId a = p.queued(0, 80), b = p.queued(0, 80);
   p.send(0, a, "last words");
   p.run();
   EXPECT_EQ(p.set(0, a, Option::linger, 0), Errc::ok);
@@ -151,9 +143,7 @@ TEST(TcpCalls, WhatIsResetInTheQueueGoesWithItsListener) {
   StackPair p;
   const SocketId l = p.listener(1, 80);
   const auto reset_one = [&] {
-    const SocketId s = p.open(0);
-    p.connect(0, s, StackPair::at(1, 80));
-    p.run();
+    const SocketId s = p.queued(0, 80);
     p.set(0, s, Option::linger, 0);
     p.close(0, s);
     p.run();
