@@ -21,7 +21,7 @@ $(BUILD)/build.ninja:
 	@mkdir -p $(BUILD) && cmake --preset release >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log >&2; exit 1; }
 
 build: $(BUILD)/build.ninja
-	@cmake --build $(BUILD) -j $(JOBS) --target ferry ferryd ferry_so
+	@cmake --build $(BUILD) -j $(JOBS) --target ferry ferryd ferry_so ferry_emulated_so
 
 demo:
 	@scripts/need-root "make demo" && scripts/install-packages

@@ -193,6 +193,11 @@ void Channel::after_fork_in_child() {
     if (!c->is_mine()) c->close_descriptors();
 }
 
+void Channel::reap_pages() {
+  for (Channel* c = load_acquire(g_channels); c != nullptr; c = c->next_)
+    if (c->is_mine()) c->peers_.reap_pages();
+}
+
 void Channel::arm_lifeline() {
   const int signal = config().lifeline_signal;
   if (signal == 0 || !lifeline_.valid()) return;

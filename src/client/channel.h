@@ -129,6 +129,8 @@ class Channel final : public ipc::BlockFifo::Source {
   // Closes the descriptors that are kept. False: there are none.
   bool drop_stock();
   Peers& peers() { return peers_; }
+  // Lets go of pages that went to other clients and that these are done with, by whatever channel of this process.
+  static void reap_pages();
 
   // --- libferry's own descriptors ---
   // Moves the descriptor to Config::private_fd_floor or above and announces it.

@@ -1,4 +1,5 @@
-// Streams in a passage: one copy into the ring that we write, one out of the ring that the other client writes; the server has no part in it.
+// Streams in a passage: one copy into the ring that we write, one out of the ring that the other client writes, or whole pages without any
+// (passage_pages.cc); the server has no part in it.
 // Its words are not believed: impossible ones make us ask the server to end the passage, which resets the connection.
 #include "client/passage.h"
 
@@ -8,8 +9,8 @@
 
 #include "client/event_queue.h"
 #include "client/iov_cursor.h"
+#include "client/receiving.h"
 #include "client/ring_lock.h"
-#include "client/socket.h"
 
 namespace ferry::client {
 
@@ -45,7 +46,7 @@ int Socket::join(Home& h) {
   // Behind the lock, so that the passage does not end, and another socket's begin at the same place, in the middle of this.
   RingLock lock;
   if (!lock.acquire(h, Side::tx) || load_acquire(s.mode) != abi::kModePassing || load_acquire(s.passage_epoch) != epoch) return 0;
-  auto* p = new Passage(epoch, number, passage, side, region);
+  auto* p = new Passage(epoch, number, passage, side, region, h.channel->peers().pages(number));
   p->older = h.passage;
   h.channel->peers().assign(number, side, passage, h.slot);
   store_release(h.passage, p);
@@ -90,59 +91,78 @@ bool Socket::sends_by_passage(const Home& h, int flags) {
 // As put_stream. Under tx_lock.
 size_t Socket::put_passage(Home& h, Passage& p, IovCursor& data, bool& fault) {
   const uint64_t limit = std::min<uint64_t>(load_relaxed(h.shared->passage_limit), abi::kPassageBytes);
-  size_t put = 0;
+  size_t put = 0, copied = 0;
   while (data.left() > 0) {
     const auto used = p.out.used();
     if (!used) {
       ask_to_leave(h);
       break;
     }
-    const uint64_t space = limit > *used ? limit - *used : 0;
+    uint64_t ahead = kChunk;  // bytes to be copied before a page may be referred to
+    if (const uint32_t n = put_page(h, p, data, ahead); n > 0) {
+      put += n;
+      p.signal(*h.channel);
+      continue;
+    }
+    const uint64_t space = limit > *used && ahead > 0 ? limit - *used : 0;
     if (space == 0 || (space < std::min<uint64_t>(data.left(), kLeast) && *used > 0)) break;
     const MutableByteSpan room = p.out.room(*used);
-    const auto n = static_cast<uint32_t>(std::min({uint64_t{data.left()}, space, uint64_t{room.size()}, uint64_t{kChunk}}));
+    const auto n = static_cast<uint32_t>(std::min({uint64_t{data.left()}, space, uint64_t{room.size()}, ahead}));
     fault = data.copy_out(room.data(), n) < n;
     if (fault) break;
     p.out.commit(n);
     put += n;
+    copied += n;
     p.signal(*h.channel);
   }
-  store_relaxed(h.copied_out, h.copied_out + put);
+  store_relaxed(h.copied_out, h.copied_out + copied);
   store_relaxed(h.shared->copied_out, h.copied_out);
   return put;
 }
 
 // As take_stream. Under rx_lock.
-size_t Socket::take_passage(Home& h, Passage& p, IovCursor& to, int flags, bool& fault) {
-  const bool peek = (flags & MSG_PEEK) != 0;
-  size_t taken = 0;
-  while (to.left() > 0) {
-    const auto available = p.in.available();
-    if (!available) {
+size_t Socket::take_passage(Home& h, Passage& p, Receiving& r, bool& fault) {
+  const bool peek = (r.flags & MSG_PEEK) != 0;
+  size_t taken = 0, copied = 0;
+  invite_pages(h, p, r);
+  ipc::PassageConsumer::Place ahead = p.in.place();
+  while (r.to.left() > 0) {
+    const auto piece = p.in.at(peek ? ahead : p.in.place());
+    if (!piece) {
       ask_to_leave(h);
       break;
     }
-    const uint32_t ahead = peek ? static_cast<uint32_t>(taken) : 0;
-    if (*available <= ahead) break;
-    const ByteSpan bytes = p.in.bytes(*available, ahead);
-    const size_t n = std::min({bytes.size(), to.left(), size_t{kChunk}});
-    if ((flags & MSG_TRUNC) != 0) {
-      to.skip(n);
-    } else if (to.copy_in(bytes.data(), n) < n) {
+    if (piece->empty()) break;
+    size_t n = 0;
+    bool mapped = false;
+    if (piece->refers) {
+      n = take_page(h, p, r, piece->reference, ahead.used, mapped, fault);
+      copied += mapped || (r.flags & MSG_TRUNC) != 0 ? 0 : n;
+    } else if (n = std::min({piece->bytes.size(), r.to.left(), size_t{kChunk}}); (r.flags & MSG_TRUNC) != 0) {
+      r.to.skip(n);
+    } else if (r.to.copy_in(piece->bytes.data(), n) == n) {
+      copied += n;
+    } else {
       fault = true;
-      break;
     }
+    if (n == 0 || fault) break;
     taken += n;
-    if (peek) continue;
-    p.in.consume(static_cast<uint32_t>(n));
+    if (peek) {
+      ipc::PassageConsumer::pass(ahead, *piece, static_cast<uint32_t>(n));
+      continue;
+    }
+    p.in.consume(*piece, static_cast<uint32_t>(n));
+    ahead = p.in.place();
+    if (piece->refers && !mapped && ahead.used == 0) p.pages.done(1 - p.side, piece->reference.hold);
     // The writer sets the bit, then looks at the room.
     full_fence();
-    if ((load_relaxed(p.theirs.wants) & abi::kWantWrite) == 0 || *available - n > abi::kPassageBytes * 2 / 3) continue;
+    const bool room = piece->refers ? ahead.used == 0 : piece->bytes.size() - n <= abi::kPassageBytes * 2 / 3;
+    if ((load_relaxed(p.theirs.wants) & abi::kWantWrite) == 0 || !room) continue;
     atomic_and(p.theirs.wants, ~uint32_t{abi::kWantWrite});
     p.signal(*h.channel);
   }
-  if (!peek && (flags & MSG_TRUNC) == 0) {
-    store_relaxed(h.copied_in, h.copied_in + taken);
+  if (!peek && copied > 0) {
+    store_relaxed(h.copied_in, h.copied_in + copied);
     store_relaxed(h.shared->copied_in, h.copied_in);
   }
   return taken;

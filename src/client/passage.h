@@ -4,12 +4,34 @@
 #pragma once
 
 #include "client/channel.h"
+#include "client/peer_pages.h"
 #include "ipc/passage.h"
 
 namespace ferry::client {
 
+// Whether the program at this end is to be sent pages: as long as its receives can exchange them, and it does not write to what it has got. What
+// goes wrong a few times is tried again after some receives, later and later.
+class PageInvitation {
+ public:
+  // Before a receive that could exchange pages. Whether to invite now.
+  bool consider() {
+    if (pause_ > 0) --pause_;
+    return pause_ == 0;
+  }
+  void on_page(bool good) {
+    if (good) return void(failures_ = 0);
+    if (++failures_ < kFailures) return;
+    failures_ = 0;
+    pause_ = next_pause_;
+    if (next_pause_ < kLongestPause) next_pause_ *= 2;
+  }
+ private:
+  static constexpr uint32_t kFailures = 4, kFirstPause = 64, kLongestPause = 1 << 16;
+  uint32_t failures_ = 0, pause_ = 0, next_pause_ = kFirstPause;  // pauses: in receives
+};
+
 struct Passage {
-  Passage(uint32_t epoch_, uint32_t number_, uint32_t passage_, uint32_t side_, ipc::PeerRegionView region_)
+  Passage(uint32_t epoch_, uint32_t number_, uint32_t passage_, uint32_t side_, ipc::PeerRegionView region_, PeerPages& pages_)
       : epoch(epoch_),
         number(number_),
         passage(passage_),
@@ -17,6 +39,7 @@ struct Passage {
         region(region_),
         mine(region.end(passage, side)),
         theirs(region.end(passage, 1 - side)),
+        pages(pages_),
         out(mine, theirs, region.ring(passage, side)),
         in(mine, theirs, region.ring(passage, 1 - side)) {}
 
@@ -24,17 +47,20 @@ struct Passage {
   void signal(Channel& channel) {
     ipc::signal_passage(theirs, passage, &region.queue(1 - side, 0), [&](uint32_t queue) { channel.peers().wake(number, queue); });
   }
-  // Hints without the lock: bytes that can be read (an impossible number counts as something to read), and bytes in our ring that the
-  // other has not read.
+  // Hints without the lock: bytes that can be read (an impossible number counts as something to read), bytes that the other has not read, and
+  // those of them in our ring.
   uint64_t unread() const { return in.unread(); }
   uint64_t outstanding() const { return out.outstanding(); }
+  uint64_t in_ring() const { return out.in_ring(); }
 
   const uint32_t epoch, number, passage, side;
   const ipc::PeerRegionView region;
   ipc::abi::PassageEnd& mine;
   ipc::abi::PassageEnd& theirs;
+  PeerPages& pages;
   ipc::PassageProducer out;  // under tx_lock
   ipc::PassageConsumer in;   // under rx_lock
+  PageInvitation invitation; // likewise
   Passage* older = nullptr;
 };
 

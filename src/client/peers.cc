@@ -44,6 +44,7 @@ ipc::PeerRegionView Peers::region(uint32_t number, uint32_t serial) {
   request.value = number;
   if (channel_.call(engine_of(number), request, reply, nullptr, 0, &fds) != 0 || fds.count != 1 || reply.value != serial) return {};
   if (r == nullptr) r = new Region;
+  r->pages.renew({}, 0);
   auto view = ipc::map_peer_memfd(fds.fds[0].get(), r->base);
   for (auto& side : r->slots)
     for (uint32_t& slot : side) store_relaxed(slot, uint32_t{kNoSlot});
@@ -55,6 +56,7 @@ ipc::PeerRegionView Peers::region(uint32_t number, uint32_t serial) {
   r->base = view->base();
   r->serial = serial;
   store_relaxed(r->sides, 0u);
+  r->pages.renew(*view, serial);
   if (regions_[number] == nullptr) {
     store_release(regions_[number], r);
     atomic_add(used_, 1u);
@@ -156,8 +158,15 @@ void Peers::ask_to_wake(uint32_t number, uint32_t queue) {
   }
 }
 
+void Peers::reap_pages() {
+  for (Region*& region : regions_)
+    if (Region* r = load_acquire(region); r != nullptr) r->pages.reap();
+}
+
 void Peers::close_descriptors() {
   for (WakeEnd& e : wake_ends_) Channel::drop_private(e.fd);
+  for (Region* r : regions_)
+    if (r != nullptr) r->pages.close_descriptors();
 }
 
 }  // namespace ferry::client

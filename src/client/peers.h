@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "client/mutex.h"
+#include "client/peer_pages.h"
 #include "ipc/owned_fd.h"
 #include "ipc/peer_region.h"
 
@@ -22,6 +23,10 @@ class Peers {
 
   // The region with that number and serial, asked for from the server if it is not mapped. Not mapped: it cannot be had.
   ipc::PeerRegionView region(uint32_t number, uint32_t serial);
+  // Pages that pass between the two clients of a region that is mapped.
+  PeerPages& pages(uint32_t number) { return load_acquire(regions_[number])->pages; }
+  // Lets go of pages that the others are done with.
+  void reap_pages();
   // Events of that end of a passage are events of the channel's `slot` from now on.
   void assign(uint32_t number, uint32_t side, uint32_t passage, uint32_t slot);
   // Wakes an event queue of the other client of a region: by its pipe, or the first time by the server. Async-signal-safe callers only hold
@@ -51,6 +56,7 @@ class Peers {
     uint32_t serial = 0;                     // 0: not mapped
     uint32_t sides = 0;                      // bit 0, bit 1: the side is ours, the other client's queues are on the other; atomic
     uint32_t slots[2][ipc::abi::kPassages];  // by side: which slot of the channel the passage belongs to; atomic
+    PeerPages pages;
   };
   struct WakeEnd {
     ipc::OwnedFd fd;

@@ -39,8 +39,9 @@ uint64_t bytes_waiting(const Home& h, const Passage* passage) {
   uint64_t bytes = 0;
   for (uint32_t i = 0; n && i < *n; ++i) bytes += h.rx.peek(s.rx, i).length;
   bytes = bytes > h.rx_used ? bytes - h.rx_used : 0;
-  const auto passed = passage != nullptr ? passage->in.available() : Result<uint32_t>(0u);
-  return passed ? bytes + *passed : bytes;
+  constexpr uint64_t kPossible = abi::kPassageBytes + abi::kPassageReferences * abi::kHugePageSize;
+  const uint64_t passed = passage != nullptr ? passage->unread() : 0;
+  return passed <= kPossible ? bytes + passed : bytes;
 }
 
 bool urgent_ahead(const Home& h) {
@@ -70,8 +71,10 @@ bool Socket::is_readable(Home& h) {
 bool Socket::is_writable(Home& h) const {
   abi::SocketShared& s = *h.shared;
   const uint32_t used = load_relaxed(s.tx_produced) - load_acquire(s.tx_taken);
-  if (const Passage* passage = passage_of(h); passage != nullptr && used == 0)
-    return passage->outstanding() <= load_relaxed(s.passage_limit) * 2 / 3;
+  if (const Passage* passage = passage_of(h); passage != nullptr && used == 0) {
+    const uint64_t referring = load_relaxed(s.passage_referring);
+    return passage->in_ring() <= load_relaxed(s.passage_limit) * 2 / 3 && (referring == 0 || passage->out.can_refer(referring));
+  }
   if (used >= abi::kRingEntries) return false;
   const uint64_t outstanding = h.output.committed() - load_acquire(s.tx_completed);
   const uint64_t limit = std::min<uint64_t>(load_relaxed(s.send_buffer), h.channel->output_limit());

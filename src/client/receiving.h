@@ -1,6 +1,8 @@
 // One receive from a stream, from its first look at the ring to its result.
 #pragma once
 
+#include <optional>
+
 #include "client/input_window.h"
 #include "client/iov_cursor.h"
 #include "client/socket.h"
@@ -20,6 +22,9 @@ struct Socket::Receiving {
   Home* holder = nullptr;  // where they were taken
   size_t missing = 0;      // of `got`: the last of them have not come to the program, whose memory is not there
   size_t missed = 0;       // bytes that this look at the ring copied out of lent memory
+  std::optional<ipc::abi::PassageReference> unmapped;  // what comes next refers to memory that this process has not mapped
+  uint32_t mappings = 0;   // that this receive has asked for
+  bool refused = false;    // one of them was
 };
 
 }  // namespace ferry::client

@@ -17,6 +17,9 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25  // Linux 6.1
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
 
 namespace ferry::client {
 namespace {
@@ -66,7 +69,9 @@ Region::~Region() {
 }
 
 // Bytes of the book-keeping of `size` bytes.
-size_t Region::table_size(size_t size) { return size / kPage * (sizeof(Page) + sizeof(FilePage) + kHoleWords * sizeof(uint64_t)); }
+size_t Region::table_size(size_t size) {
+  return size / kPage * (sizeof(Page) + sizeof(FilePage) + sizeof(Hold) + kHoleWords * sizeof(uint64_t));
+}
 
 Status Region::open(std::byte* base, size_t size) {
   const long table = map_at(nullptr, table_size(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -77,7 +82,8 @@ Status Region::open(std::byte* base, size_t size) {
   size_ = size;
   pages_ = reinterpret_cast<Page*>(table);
   files_ = reinterpret_cast<FilePage*>(pages_ + count());
-  holes_ = reinterpret_cast<uint64_t*>(files_ + count());
+  holds_ = reinterpret_cast<Hold*>(files_ + count());
+  holes_ = reinterpret_cast<uint64_t*>(holds_ + count());
   for (size_t i = 0; i < count(); ++i) pages_[i].file = static_cast<uint32_t>(i);
   allocated_ = 0;
   exposed_ = out_of_huge_pages_ = false;
@@ -187,6 +193,7 @@ void Region::free_pages(size_t first, size_t end) {
   reserve(first, end - first);
   for (size_t i = first; i < end; ++i) {
     Page& page = pages_[i];
+    end_hold(i);
     if (page.has_holes) std::memset(holes_ + i * kHoleWords, 0, kHoleWords * sizeof(uint64_t));
     page.has_holes = false;
     page.extent = 0;
@@ -217,6 +224,7 @@ void Region::unmap(std::byte* p, size_t n) {
       continue;
     }
     if (pages_[i].state != kFree) {
+      make_own(i, i + 1);
       set_apart_pages(i, i + 1, kTreated);
       map_at(from, static_cast<size_t>(to - from), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
       if (add_hole(i, static_cast<size_t>(from - page) / kSmallPage, static_cast<size_t>(to - page) / kSmallPage)) free_pages(i, i + 1);
@@ -254,6 +262,7 @@ bool Region::renew(size_t first, size_t end) {
   punch(first, end - first);
   if (!map(first, end - first, MAP_SHARED)) return false;
   for (size_t i = first; i < end; ++i) {
+    end_hold(i);
     pages_[i].state = kOwned;
     file_of(i).resident = true;  // soon perhaps, and then not zero
   }
@@ -354,9 +363,43 @@ bool Region::swap(std::byte* program, std::byte* input, size_t count) {
   };
   exchange();
   if (!map(first, count, MAP_SHARED)) return exchange(), false;
-  for (size_t i = first; i < first + count; ++i) pages_[i].state = kOwned;
+  for (size_t i = first; i < first + count; ++i) {
+    end_hold(i);
+    pages_[i].state = kOwned;
+  }
   free_pages(other, other + count);
   return true;
+}
+
+bool Region::adopt(std::byte* program, const ForeignPage& page) {
+  const size_t i = index_of(program);
+  if (failed(map_at(base_ + i * kPage, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, page.memfd, page.offset))) return false;
+  end_hold(i);
+  holds_[i] = {page.owner, page.hold};
+  pages_[i].state = kApart;
+  return true;
+}
+
+bool Region::is_written(const std::byte* program, const WrittenPages& written) const {
+  constexpr size_t kSample = 64 * 1024;  // bytes: who overwrites a page begins somewhere, mostly there
+  const size_t i = index_of(program);
+  return holds_[i].owner != nullptr && written.any(base_ + i * kPage, kSample);
+}
+
+// The page's own memory, or none, is mapped again.
+void Region::end_hold(size_t page) {
+  const Hold hold = std::exchange(holds_[page], {});
+  if (hold.owner != nullptr) hold.owner->end_hold(hold.id);
+}
+
+// What other processes' pages hold becomes memory of this one's, where it is: the kernel copies as if all of it was written to, and no write
+// of another thread is lost. A page that cannot be copied stays in its writer's memory for good.
+void Region::make_own(size_t first, size_t end) {
+  for (size_t i = first; i < end; ++i) {
+    if (holds_[i].owner == nullptr) continue;
+    if (raw_syscall(SYS_madvise, arg(base_ + i * kPage), static_cast<long>(kPage), MADV_POPULATE_WRITE) == 0) end_hold(i);
+    else holds_[i] = {};
+  }
 }
 
 // From shared to private nothing is lost: what was written before the change is in the memfd, what comes later is a copy.
@@ -372,10 +415,12 @@ void Region::set_apart_pages(size_t first, size_t end, State state) {
 }
 
 void Region::set_apart(const std::byte* p, size_t n) {
+  make_own(index_of(p), index_of(p + n - 1) + 1);
   set_apart_pages(index_of(p), index_of(p + n - 1) + 1, kTreated);
 }
 
 void Region::expose() {
+  make_own(0, count());
   set_apart_pages(0, count(), kApart);
   exposed_ = true;
 }
@@ -393,6 +438,7 @@ void Region::retire() {
 void Region::forget_references() {
   for (size_t i = 0; i < count(); ++i) {
     store_relaxed(files_[i].references, 0u);
+    holds_[i] = {};
     if (pages_[i].state == kInput) free_pages(i, i + 1);
   }
 }

@@ -10,6 +10,7 @@
 //      |                   +------- swap: another page of the memfd, shared --------+
 //      +------------------------- release (and nothing refers to it) ---------------+
 //     free --allocate_input--> input (the server fills it) --swap, release_input--> free
+//     owned, lent, apart --adopt--> apart: a page of another process's memfd, mapped privately, until something else is mapped there
 //
 // TCOW is the kernel's: what output refers to is mapped privately, so that a write copies the small page that it touches, whoever
 // writes (another thread, read(2), a child after fork), and the memfd keeps what was sent. The way back, from private to shared, would
@@ -24,6 +25,7 @@
 #include <cstdint>
 
 #include "base/result.h"
+#include "client/foreign_page.h"
 #include "ipc/abi.h"
 #include "ipc/owned_fd.h"
 
@@ -95,6 +97,12 @@ class Region {
   // refers to it. False: the system refuses, and the program's memory is what it was.
   bool swap(std::byte* program, std::byte* input, size_t count);
 
+  // A page of another process's takes the place of the program's at `program`, which can be exchanged. False: the system refuses, and the
+  // program's memory is what it was.
+  bool adopt(std::byte* program, const ForeignPage& page);
+  // Whether the program has written to the page that it has from another process, as far as the first small ones tell.
+  bool is_written(const std::byte* program, const WrittenPages& written) const;
+
   // From now on private memory like any other, in place. Nothing is allocated or referred to, and no page of the memfd is used again, until
   // resume(): children may have them mapped. What was in use then stays private until it is released.
   void expose();
@@ -105,7 +113,7 @@ class Region {
   bool is_exposed() const { return exposed_; }
   // The same for the pages that hold [p, p + n), n >= 1, inside of the region, which the program is about to treat in its own way.
   void set_apart(const std::byte* p, size_t n);
-  // In a child: forgets the parent's output, and the memory that is lent for its input.
+  // In a child: forgets the parent's output, what it has of others, and the memory that is lent for its input.
   void forget_references();
 
   std::byte* base() const { return base_; }
@@ -129,6 +137,11 @@ class Region {
     uint32_t references;  // pieces of output; atomic
     bool resident;        // the memfd has it, and perhaps not zero
   };
+  // What other process's page is mapped in place of a page's own; owner nullptr: none.
+  struct Hold {
+    HoldOwner* owner;
+    uint64_t id;
+  };
   FilePage& file_of(size_t page) const { return files_[pages_[page].file]; }
   bool is_free(size_t page) const;
   size_t row(size_t first, size_t most) const;
@@ -142,6 +155,8 @@ class Region {
   void set_apart_pages(size_t first, size_t end, State state);
   bool can_renew(size_t page) const;
   bool renew(size_t first, size_t end);
+  void end_hold(size_t page);
+  void make_own(size_t first, size_t end);
   void punch(size_t first, size_t count);
   void trim();
   void free_pages(size_t first, size_t end);
@@ -152,7 +167,8 @@ class Region {
   size_t size_ = 0;
   Page* pages_ = nullptr;
   FilePage* files_ = nullptr; // by number in the memfd, behind pages_
-  uint64_t* holes_ = nullptr; // a bit per small page, behind files_
+  Hold* holds_ = nullptr;     // by page, behind files_
+  uint64_t* holes_ = nullptr; // a bit per small page, behind holds_
   size_t allocated_ = 0;      // pages
   bool exposed_ = false;
   bool out_of_huge_pages_ = false;

@@ -194,7 +194,8 @@ void* allocate_for(size_t n, bool zeroed, Purpose purpose) {
     if (std::byte* p = allocate_in(s, count, zeroed, purpose, busy); p != nullptr || !busy) return p;
   }
   if (in_critical_section()) return nullptr;
-  channel->reap(true);  // what ferryd is done with, and nobody has noticed
+  channel->reap(true);  // what ferryd, or another client, is done with, and nobody has noticed
+  Channel::reap_pages();
   Guard guard(s.mutex);
   return allocate_in(s, count, zeroed, purpose, busy);
 }
@@ -276,7 +277,8 @@ Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n
   const size_t length = slot.region.refer(at, n, most, WrittenPages(pagemap(s)));
   if (length == 0) return {};
   const uint64_t offset = slot.region.offset_of(at);
-  return {offset, static_cast<uint32_t>(length), static_cast<uint16_t>(number), reinterpret_cast<uint64_t>(slot.region.base()) + offset};
+  return {offset, static_cast<uint32_t>(length), static_cast<uint16_t>(number), slot.serial,
+          reinterpret_cast<uint64_t>(slot.region.base()) + offset};
 }
 
 // Without the mutex: a region is open for as long as anything refers to it.
@@ -323,6 +325,20 @@ bool swap(void* program, std::byte* input, size_t count) {
   for (size_t i = 0; i < count; ++i)
     if (!region.can_swap(at + i * Region::kPage)) return false;
   return region.swap(at, input, count);
+}
+
+bool is_written(const void* program) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  return slot_of(s, program).region.is_written(static_cast<const std::byte*>(program), WrittenPages(pagemap(s)));
+}
+
+bool adopt(void* program, const ForeignPage& page) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  Region& region = slot_of(s, program).region;
+  auto* at = static_cast<std::byte*>(program);
+  return region.can_swap(at) && region.adopt(at, page);
 }
 
 void before_fork() {

@@ -14,6 +14,7 @@
 namespace ferry::client {
 
 class Channel;
+struct ForeignPage;
 
 namespace regions {
 
@@ -57,7 +58,8 @@ struct Reference {
   uint64_t offset = 0;  // in the region
   uint32_t length = 0;  // bytes; 0: they have to be copied
   uint16_t region = 0;  // number, abi::Descriptor
-  uint64_t token = 0;   // for unrefer()
+  uint32_t serial = 0;  // how many regions have had that number
+  uint64_t token = 0;   // for unrefer(); not 0
 };
 // Lets the server of `channel` have the region that holds `p`, if it has not. Blocks for one control call at the first time.
 void announce(Channel& channel, uint32_t engine, const void* p);
@@ -84,6 +86,11 @@ void take_back(std::byte* input, size_t count);
 bool can_swap(const void* program);
 // Whole pages at `input`, of lend(), take the places of those at `program`; then they are given back. False: nothing has changed.
 bool swap(void* program, std::byte* input, size_t count);
+
+// Whether the page that is at `program` now came by adopt(), and has been written to: copying would have been better.
+bool is_written(const void* program);
+// A page of another process's takes the place of the program's at `program`, the start of a page. False: nothing has changed.
+bool adopt(void* program, const ForeignPage& page);
 
 // --- fork ---
 void before_fork();

@@ -282,8 +282,13 @@ class Socket {
   static bool can_use(const Home& h);  // socket_home.cc
   static bool sends_by_passage(const Home& h, int flags);
   size_t put_passage(Home& h, Passage& p, IovCursor& data, bool& fault);
-  size_t take_passage(Home& h, Passage& p, IovCursor& to, int flags, bool& fault);
+  size_t take_passage(Home& h, Passage& p, Receiving& r, bool& fault);
   void watch_passage(Home& h, uint32_t place, uint32_t queue);
+  // passage_pages.cc
+  static uint32_t put_page(Home& h, Passage& p, IovCursor& data, uint64_t& ahead);
+  static void invite_pages(Home& h, Passage& p, const Receiving& r);
+  static size_t take_page(Home& h, Passage& p, Receiving& r, const ipc::abi::PassageReference& reference, uint32_t used, bool& mapped, bool& fault);
+  static bool map_pages(Home& h, Receiving& r);
 
   // --- server_gone.cc ---
   bool falls_silent() const;

@@ -32,7 +32,7 @@ void Socket::stock_input(int k, Receiving& r) {
   const auto piece = r.to.piece();
   Home* h = nullptr;
   r.in_region = regions::contains(piece.data());
-  if (!r.in_region || home(k, h) != 0) return;
+  if (!r.in_region || home(k, h) != 0 || load_relaxed(h->shared->mode) == abi::kModePassing) return;
   const size_t least = h->channel->server().swap_bytes;
   if (least == 0 || piece.size() < least || !(r.patient || h->input.is_eager())) return;
   regions::announce(*h->channel, h->engine, piece.data());

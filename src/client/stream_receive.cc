@@ -145,7 +145,7 @@ long Socket::receive_pieces(int k, ReceiveRequest& request, Receiving& r) {
     const bool may_lend = passage == nullptr && urgent_position(*h) == ~uint64_t{0};
     if (r.patient && r.in_region) lend_input(*h, r, may_lend);  // also for what is there: it is copied all the same, and whole pages come of it
     size_t taken = take_stream(*h, r, fault);
-    if (passage != nullptr && to.left() > 0 && !fault && settle(*h, r)) taken += take_passage(*h, *passage, to, flags, fault);
+    if (passage != nullptr && to.left() > 0 && !fault && settle(*h, r)) taken += take_passage(*h, *passage, r, fault);
     got += taken;
     const bool at_mark = got > 0 && (flags & MSG_PEEK) == 0 && urgent_position(*h) == h->rx_bytes;
     int state = kWait;
@@ -164,6 +164,7 @@ long Socket::receive_pieces(int k, ReceiveRequest& request, Receiving& r) {
     if (unwanted) return 0;
     if (got >= target || at_mark || state == 0) return static_cast<long>(got);
     if (state < 0) return state;
+    if (r.unmapped && map_pages(*h, r)) continue;
     if (nonblocking && got > 0) return static_cast<long>(got);
     if (taken > 0) wanting = false;
     if (!wanting) {

@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 12;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 13;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -185,8 +185,9 @@ struct alignas(64) SocketShared {
   uint32_t passage;          // < kPassages
   uint32_t passage_side;     // 0 or 1: which end is ours
   uint32_t passage_limit;    // bytes that may lie in our outgoing ring, <= kPassageBytes
+  uint32_t passage_referring; // bytes that our references may make up (PassageReference); 0: none, because the other client is another user's
   uint32_t input_done;       // input pieces that the server will not write to any more, and of which nothing is unread (free-running)
-  uint32_t reserved_server[11];
+  uint32_t reserved_server[10];
 
   // --- written by the client ---
   alignas(64) uint32_t tx_lock;  // LockBit; the server sets and clears kLockRevoked
@@ -239,9 +240,9 @@ struct alignas(64) SpareRing {
 static_assert(sizeof(SpareRing) == 64 + 16 * kMaxPairs);
 // --- a region of two client processes: connections between them, past the server (docs/shm-abi.md, "Peer regions") ---
 //
-//   +-----------------------+---------------------------+-------------------------------+
-//   | PeerQueue[2][queues]  | PassageEnd[passages][2]   | ring[passages][2] of bytes    |
-//   +-----------------------+---------------------------+-------------------------------+
+//   +-----------------------+-----------+---------------------------+-------------------------------+
+//   | PeerQueue[2][queues]  | PeerHolds | PassageEnd[passages][2]   | ring[passages][2] of bytes    |
+//   +-----------------------+-----------+---------------------------+-------------------------------+
 //
 // One sealed memfd, mapped by both clients and the server, all of it writable by both clients: neither believes the other. Who may use which
 // passage, and when, is told by SocketShared only, which the other client cannot write. [side]: of the client whose end it is.
@@ -261,20 +262,48 @@ struct alignas(64) PeerQueue {
 };
 static_assert(sizeof(PeerQueue) == 64);
 
+// Pages of one client that the other one has been sent, and may have mapped in place of its own.
+inline constexpr uint32_t kPeerHolds = 64;
+struct alignas(kPageSize) PeerHolds {
+  uint32_t held[2][kPeerHolds];  // [side of the writer]: the writer stores 1 before it sends; 0, by the reader: it is done with the page
+};
+static_assert(sizeof(PeerHolds) == kPageSize);
+
+// Bytes of a passage that are not in its ring but where the writer's program has them: in one huge page of a region of its (Op::region).
+struct PassageReference {
+  uint64_t at;        // the position of the ring that they come in front of
+  uint64_t offset;    // in the region
+  uint32_t length;    // 1 … what is left of the page
+  uint32_t serial;    // counts the regions that have had this number
+  uint16_t region;    // 1 … kMaxRegions
+  uint16_t hold;      // < kPeerHolds: whose word says when the page is the writer's again
+  uint32_t reserved;
+};
+static_assert(sizeof(PassageReference) == 32);
+inline constexpr uint32_t kPassageReferences = 8;  // of one direction, not read yet; a power of two
+
 // One end of a passage. The ring behind it holds what its client writes and the other reads: the byte at position p lies at
-// (p - base) % kPassageBytes. A new passage begins with zeroes, but for event_seq and waiters, which go on.
+// (p - base) % kPassageBytes. A new passage begins with zeroes, but for event_seq, waiters and the references, of which there are none.
 struct alignas(64) PassageEnd {
-  // --- written by the end's client ---
-  uint64_t produced;           // bytes written
+  // --- written by the end's client, as the one that writes ---
+  uint64_t produced;           // bytes written to the ring
   uint64_t base;               // position at the ring's start: moved only while the ring is empty, so that small messages stay in the cache
+  uint64_t referred;           // bytes in all references so far
+  uint32_t references;         // how many (free-running): stored before any byte of the ring behind them is
+  // --- and as the one that reads ---
   alignas(64) uint64_t consumed;  // bytes read of the other end's ring
+  uint64_t dereferred;         // bytes read of its references
+  uint32_t dereferences;       // references that have been read to their end (free-running)
+  uint32_t reference_used;     // bytes read of the next one
+  uint32_t accepts;            // 1: its program receives into memory whose pages can be exchanged
   uint32_t waiters;            // threads in FUTEX_WAIT on event_seq
   uint32_t wants;              // kWantWrite: tell me when there is room; the other client clears it
   uint32_t watches[kWatches];  // as SocketShared::watches
   // --- raised by the other client with every event; futex ---
   uint32_t event_seq;
+  alignas(64) PassageReference reference[kPassageReferences];  // by the writer: the n-th at n % kPassageReferences
 };
-static_assert(sizeof(PassageEnd) == 128);
+static_assert(sizeof(PassageEnd) == 128 + 32 * kPassageReferences);
 
 struct ChannelHeader {
   // --- constant after creation, written by the server ---

@@ -44,6 +44,8 @@ enum class Op : uint32_t {
                   // number (uint32_t) of each one's pair
   engine,         // value = an engine, 1 … < ServerInfo::engines; once, of engine 0. Reply: fds {control connection, kick eventfd} to it; all
                   // about a socket goes over the connection to its engine
+  peer_memory,    // value = number of a peer region, flags = number of one of the other client's regions (Op::region), to which
+                  // abi::PassageReference refers. Reply: fd {its memfd}; error not_permitted unless both are of one user
   admin = 100,    // text command in data ("ss", "stat", "capture start", "ping ADDRESS COUNT", "version"); reply: value = length,
                   // fd {memfd with JSON}; capture start: fd {read end of a pipe carrying pcapng until it is closed}
 };

@@ -10,12 +10,13 @@
 
 namespace ferry::ipc {
 
-inline constexpr uint64_t kPeerEndsOffset = sizeof(abi::PeerQueue) * 2 * abi::kMaxQueues;
+inline constexpr uint64_t kPeerHoldsOffset = sizeof(abi::PeerQueue) * 2 * abi::kMaxQueues;
+inline constexpr uint64_t kPeerEndsOffset = kPeerHoldsOffset + sizeof(abi::PeerHolds);
 inline constexpr uint64_t kPeerRingsOffset = kPeerEndsOffset + sizeof(abi::PassageEnd) * 2 * abi::kPassages;
 inline constexpr uint64_t kPeerRegionBytes = kPeerRingsOffset + uint64_t{abi::kPassageBytes} * 2 * abi::kPassages;
-static_assert(kPeerRingsOffset % abi::kPageSize == 0);
+static_assert(kPeerHoldsOffset % abi::kPageSize == 0 && kPeerRingsOffset % abi::kPageSize == 0);
 
-// Names the parts of a mapped region. Numbers are the caller's own: passage < kPassages, side < 2, queue < kMaxQueues.
+// Names the parts of a mapped region. Numbers are the caller's own: passage < kPassages, side < 2, queue < kMaxQueues, hold < kPeerHolds.
 class PeerRegionView {
  public:
   PeerRegionView() = default;
@@ -25,6 +26,9 @@ class PeerRegionView {
   abi::PeerQueue& queue(uint32_t side, uint32_t queue) const {
     return reinterpret_cast<abi::PeerQueue*>(base_)[side * abi::kMaxQueues + queue];
   }
+  // Of a page that `side` has sent.
+  abi::PeerHolds& holds() const { return *reinterpret_cast<abi::PeerHolds*>(base_ + kPeerHoldsOffset); }
+  uint32_t& held(uint32_t side, uint32_t hold) const { return holds().held[side][hold]; }
   abi::PassageEnd& end(uint32_t passage, uint32_t side) const {
     return reinterpret_cast<abi::PassageEnd*>(base_ + kPeerEndsOffset)[passage * 2 + side];
   }

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <utility>
+
 namespace ferry::server {
 namespace abi = ipc::abi;
 namespace {
@@ -50,7 +52,8 @@ Status ClientRegions::add(uint32_t number, int memfd, uint64_t most, Channel* ch
     munmap(fresh.base, size);
     return Errc::too_many;
   }
-  region = fresh;
+  fresh.memfd.reset(fcntl(memfd, F_DUPFD_CLOEXEC, 0));
+  region = std::move(fresh);
   return {};
 }
 
@@ -69,14 +72,13 @@ ClientRegions::Region ClientRegions::map(int memfd, uint64_t size, Channel* chan
     writable = false;
     if (mmap(base, size, PROT_READ, kFlags, memfd, 0) == MAP_FAILED) return munmap(base, size), Region{};
   }
-  return {base, size, memory_.add(base, size, channel), writable};
+  return {base, size, memory_.add(base, size, channel), writable, {}};
 }
 
 Status ClientRegions::forget(uint32_t number) {
   if (number == 0 || number > abi::kMaxRegions || regions_[number - 1].base == nullptr) return Errc::invalid;
   if (forgotten_.size() >= abi::kMaxRegions) return Errc::too_many;
-  forgotten_.push_back(regions_[number - 1]);
-  regions_[number - 1] = {};
+  forgotten_.push_back(std::exchange(regions_[number - 1], {}));
   return {};
 }
 
@@ -97,6 +99,10 @@ buf::IoDesc ClientRegions::locate(const abi::Descriptor& d) const { return bytes
 buf::IoDesc ClientRegions::locate_input(const abi::InputPiece& piece) const {
   const buf::IoDesc d = bytes_of(piece.region, piece.offset, piece.length);
   return !d.empty() && regions_[piece.region - 1].writable ? d : buf::IoDesc{};
+}
+
+int ClientRegions::memfd(uint32_t number) const {
+  return number >= 1 && number <= abi::kMaxRegions && regions_[number - 1].memfd ? regions_[number - 1].memfd.get() : -1;
 }
 
 uint32_t ClientRegions::number_of(buf::RegionId id) const {

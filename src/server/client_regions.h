@@ -14,6 +14,7 @@
 #include "ipc/abi.h"
 #include "ipc/owned_fd.h"
 #include "server/memory.h"
+#include "server/unique_fd.h"
 
 namespace ferry::server {
 
@@ -37,6 +38,8 @@ class ClientRegions {
   buf::IoDesc locate(const ipc::abi::Descriptor& d) const;
   // Likewise for memory that input may be put into; empty also if the region cannot be written to.
   buf::IoDesc locate_input(const ipc::abi::InputPiece& piece) const;
+  // The memfd of a region, for another client of the same user (ipc/control.h, Op::peer_memory). -1: there is none.
+  int memfd(uint32_t number) const;
   // The client's number of a region that has not been forgotten; 0: it is none.
   uint32_t number_of(buf::RegionId id) const;
   uint64_t mapped_bytes() const;
@@ -47,6 +50,7 @@ class ClientRegions {
     uint64_t size = 0;
     buf::RegionId id = 0;
     bool writable = false;
+    UniqueFd memfd;  // may be missing
   };
   Region map(int memfd, uint64_t size, Channel* channel);
   buf::IoDesc bytes_of(uint32_t number, uint64_t offset, uint32_t length) const;

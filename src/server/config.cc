@@ -40,6 +40,7 @@ const std::vector<SettingInfo> kSettings = {
     {"reference-kib", SettingKind::number, "KIB", "Output from this size on is referred to, 0 to 1048576 (default 0: measured)"},
     {"swap-kib", SettingKind::number, "KIB", "A huge page that receives so much is exchanged, 1 to 2048 (default 0: measured)"},
     {"pass-after", SettingKind::number, "N", "Turns of a connection between two clients before these pass bytes by themselves (default 12)"},
+    {"isolate-clients", SettingKind::flag, "", "Clients of one user copy from each other like those of others: neither maps the other's large buffers"},
     {"quota-peers", SettingKind::number, "N", "Clients that one may pass bytes with by itself, 0 (never) to 16 (default 8)"},
     {"quota-staging-mib", SettingKind::number, "MIB", "Memory for data of no client yet, 1 to 4096 (default 256)"},
 };
@@ -185,6 +186,7 @@ Outcome<Config> make_config(const Settings& settings) {
   r.number("reference-kib", 0, 1 << 20, c.reference_bytes, 1 << 10);
   r.number("swap-kib", 0, 2048, c.swap_bytes, 1 << 10);
   r.number("pass-after", 0, 1000, l.pass_after);
+  l.isolate_clients = r.flag("isolate-clients");
   r.number("quota-peers", 0, ipc::abi::kMaxPeerRegions, l.peers);
   r.number("quota-staging-mib", 1, 4096, l.staging_bytes, 1 << 20);
   l.staged_per_uid = l.staging_bytes / 4;

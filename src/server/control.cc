@@ -47,7 +47,7 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     error = event_queue(client, request, fds);
   } else if (op == Op::region) {
     error = region(*client.channel(), request, received);
-  } else if (op == Op::peer_region || op == Op::peer_wake) {
+  } else if (op == Op::peer_region || op == Op::peer_wake || op == Op::peer_memory) {
     error = peers(client, request, reply, fds);
   } else if (Socket* socket = client.channel()->find(request.slot, request.generation); socket == nullptr) {
     error = Errc::bad_socket;
@@ -195,6 +195,11 @@ Errc Control::peers(Client& client, const Request& request, Reply& reply, ipc::D
   if (static_cast<Op>(request.op) == Op::peer_region) {
     reply.value = region->serial();
     fd.reset(fcntl(region->memfd(), F_DUPFD_CLOEXEC, 0));
+  } else if (static_cast<Op>(request.op) == Op::peer_memory) {
+    if (!region->passes_pages()) return Errc::not_permitted;
+    const int memfd = region->other(*client.channel())->regions().memfd(request.flags);
+    if (memfd < 0) return Errc::invalid;
+    fd.reset(fcntl(memfd, F_DUPFD_CLOEXEC, 0));
   } else if (Channel* other = region->other(*client.channel())) {
     other->wake_queue(request.flags);
     fd = other->memory()->open_wake_end(request.flags);

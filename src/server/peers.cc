@@ -33,6 +33,7 @@ Result<std::unique_ptr<PeerRegion>> PeerRegion::create(Context& context, Channel
 PeerRegion::PeerRegion(Context& context, Channel& a, Channel& b, uint32_t serial, ipc::OwnedFd memfd, ipc::PeerRegionView view)
     : ctx_(context),
       channels_{&a, &b},
+      one_user_(!context.limits.isolate_clients && a.memory()->identity().uid == b.memory()->identity().uid),
       serial_(serial),
       memfd_(std::move(memfd)),
       view_(view),
@@ -44,7 +45,9 @@ PeerRegion::PeerRegion(Context& context, Channel& a, Channel& b, uint32_t serial
 // The clients may keep it mapped; what it held is given back all the same.
 PeerRegion::~PeerRegion() {
   if (memory_ != 0) ctx_.memory.remove(memory_);
-  give_back_pages(memfd_.get(), 0, ipc::kPeerRegionBytes);
+  for (const Kept& k : kept_) ctx_.memory.remove(k.id);
+  // What is in front of the rings is little, and tells a client that goes on without us what the other one still has of its memory.
+  give_back_pages(memfd_.get(), ipc::kPeerRingsOffset, ipc::kPeerRegionBytes - ipc::kPeerRingsOffset);
   ipc::unmap_peer_region(view_);
 }
 
@@ -68,7 +71,44 @@ void PeerRegion::leave(uint32_t passage, uint64_t unread, uint64_t moved, bool s
   free_if_done(passage);
 }
 
+buf::RegionId PeerRegion::keep(uint32_t passage, uint32_t side, const abi::PassageReference& reference, uint32_t unread) {
+  Channel* writer = channels_[side];
+  if (!one_user_ || writer == nullptr) return 0;
+  const MutableByteSpan bytes = ctx_.memory.write(writer->regions().locate({reference.offset, reference.length, reference.region, 0}));
+  if (bytes.empty()) return 0;
+  const buf::RegionId id = ctx_.memory.add(bytes.data(), bytes.size(), nullptr, this);
+  if (id == 0) return 0;
+  writer->add_output_reference(reference.length);
+  kept_.push_back({id, writer, passage, side, reference.hold, unread, reference.length});
+  return id;
+}
+
+void PeerRegion::end_holds_of(uint32_t side) {
+  for (uint32_t hold = 0; hold < abi::kPeerHolds; ++hold) {
+    const bool kept = std::any_of(kept_.begin(), kept_.end(), [&](const Kept& k) { return k.side == 1 - side && k.hold == hold; });
+    if (!kept) store_release(view_.held(1 - side, hold), 0u);
+  }
+}
+
+bool PeerRegion::idle() const {
+  const abi::PeerHolds& holds = view_.holds();
+  return unused() && std::all_of(&holds.held[0][0], &holds.held[0][0] + 2 * abi::kPeerHolds, [](const uint32_t& w) { return load_acquire(w) == 0; });
+}
+
 void PeerRegion::release(const buf::IoDesc& d) {
+  if (d.region != memory_) {
+    const auto k = std::find_if(kept_.begin(), kept_.end(), [&](const Kept& kept) { return kept.id == d.region; });
+    FERRY_ASSERT(k != kept_.end() && k->unread >= d.length && uses_[k->passage].unread >= d.length);
+    const uint32_t passage = k->passage;
+    uses_[passage].unread -= d.length;
+    if ((k->unread -= d.length) == 0) {
+      ctx_.memory.remove(k->id);
+      store_release(view_.held(k->side, k->hold), 0u);
+      k->writer->drop_output_reference(k->length);
+      kept_.erase(k);
+    }
+    return free_if_done(passage);
+  }
   const auto passage = static_cast<uint32_t>((d.offset - ipc::kPeerRingsOffset) / (2 * abi::kPassageBytes));
   FERRY_ASSERT(d.offset >= ipc::kPeerRingsOffset && passage < abi::kPassages && uses_[passage].unread >= d.length);
   uses_[passage].unread -= d.length;
@@ -106,7 +146,7 @@ uint32_t Peers::free_number(Channel& channel) {
     if (made_room) return PeerRegion::kNone;
     for (uint32_t i = first; i < end; ++i) {  // one that lies idle
       PeerRegion* idle = channel.peer_region(i);
-      if (idle->unused()) {
+      if (idle->idle()) {
         discard(*idle);
         break;
       }
@@ -142,6 +182,8 @@ void Peers::on_channel_gone(Channel& channel) {
     PeerRegion* r = channel.peer_region(i);
     if (r == nullptr) continue;
     channel.set_peer_region(i, nullptr);
+    for (uint32_t side : {0u, 1u})
+      if (r->channel(side) == &channel) r->end_holds_of(side);
     r->forget(channel);
     discard_if_unused(*r);
   }

@@ -36,6 +36,8 @@ class PeerRegion {
   // The one at the other end; itself for a client with both ends.
   Channel* other(const Channel& one) const { return channels_[channels_[0] == &one ? 1 : 0]; }
   void forget(const Channel& channel);
+  // Whether pages may change hands: two processes of one user, who may look at each other's memory. Others copy.
+  bool passes_pages() const { return one_user_ && whole() && channels_[0] != channels_[1]; }
   bool whole() const { return channels_[0] != nullptr && channels_[1] != nullptr; }
 
   // A passage, its ends all zero. kNone: all are in use.
@@ -43,25 +45,41 @@ class PeerRegion {
   // Nobody uses the passage any more but for `unread` bytes in its rings, which come back by release(). `moved`: bytes that went
   // through it. A client that did not let go of it may still write there: `spoilt`, and it is not used again.
   void leave(uint32_t passage, uint64_t unread, uint64_t moved, bool spoilt);
-  // Unread bytes in a ring that are needed no more.
+  // Bytes that `side` refers to in a passage that is left, as input: stays its memory until release(). 0: there is no such memory.
+  buf::RegionId keep(uint32_t passage, uint32_t side, const ipc::abi::PassageReference& reference, uint32_t unread);
+  // Unread bytes in a ring, or of keep(), that are needed no more.
   void release(const buf::IoDesc& d);
+  // The client on that side has gone, with all that it had mapped.
+  void end_holds_of(uint32_t side);
   bool unused() const { return used_ == 0; }
+  // Neither in use nor have its clients pages of each other.
+  bool idle() const;
 
  private:
   struct Use {
     bool taken = false, spoilt = false;
     uint64_t unread = 0, moved = 0;
   };
+  // A reference whose bytes are input that waits for its reader.
+  struct Kept {
+    buf::RegionId id;    // of the bytes
+    Channel* writer;     // lives as long as output of its is referred to
+    uint32_t passage, side, hold;
+    uint32_t unread;     // bytes
+    uint32_t length;
+  };
   PeerRegion(Context& context, Channel& a, Channel& b, uint32_t serial, ipc::OwnedFd memfd, ipc::PeerRegionView view);
   void free_if_done(uint32_t passage);
 
   Context& ctx_;
   Channel* channels_[2];
+  const bool one_user_;
   uint32_t serial_;
   ipc::OwnedFd memfd_;
   ipc::PeerRegionView view_;
   buf::RegionId memory_;
   std::vector<Use> uses_;
+  std::vector<Kept> kept_;
   std::vector<uint32_t> free_;
   uint32_t used_ = 0;
 };

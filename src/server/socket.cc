@@ -116,8 +116,9 @@ Attachment* Socket::find(const Channel* channel, uint32_t slot) {
 }
 
 void Socket::detach(size_t index) {
-  ctx_.counters.swapped_in += attachments_[index].swapped_in();
-  ctx_.counters.swapped_pages += attachments_[index].swapped_pages();
+  const uint64_t passed_in = passed().in;
+  ctx_.counters.swapped_in += attachments_[index].swapped_in(passed_in);
+  ctx_.counters.swapped_pages += attachments_[index].swapped_pages(passed_in);
   attachments_[index].channel->unassign(attachments_[index].slot);
   attachments_.erase(attachments_.begin() + static_cast<std::ptrdiff_t>(index));
   if (home_ == static_cast<int>(index)) {
@@ -198,10 +199,12 @@ Errc Socket::take_error() {
 }
 
 Socket::Copied Socket::copied() const {
-  if (home_ < 0) return {0, 0, referenced_out_, 0, 0};
+  if (home_ < 0) return {0, 0, referenced_out_ + passed_.referred, 0, 0};
   const Attachment& a = attachments_[static_cast<size_t>(home_)];
   const abi::SocketShared& s = a.shared();
-  return {load_relaxed(s.copied_out), load_relaxed(s.copied_in), referenced_out_, a.swapped_in(), a.swapped_pages()};
+  const Passed by_passage = passed();
+  return {load_relaxed(s.copied_out), load_relaxed(s.copied_in), referenced_out_ + by_passage.referred, a.swapped_in(by_passage.in),
+          a.swapped_pages(by_passage.in)};
 }
 
 void Socket::mark() {

@@ -42,9 +42,9 @@ struct Attachment {
   uint64_t rx_released_bytes = 0;
   uint64_t rx_reported = 0;    // bytes the client has read, as told to the stack
   uint64_t rx_begin = 0;       // input stream position at which the ring began: what earlier homes have read
-  // Payload bytes, and pages, that the client says it has exchanged: no more than it can have.
-  uint64_t swapped_in() const { return std::min(load_relaxed(shared().swapped_in), rx_bytes); }
-  uint64_t swapped_pages() const { return std::min<uint64_t>(load_relaxed(shared().swapped_pages), rx_bytes); }
+  // Payload bytes, and pages, that the client says it has exchanged: no more than it can have; `passed`: bytes that came by passages.
+  uint64_t swapped_in(uint64_t passed) const { return std::min(load_relaxed(shared().swapped_in), rx_bytes + passed); }
+  uint64_t swapped_pages(uint64_t passed) const { return std::min<uint64_t>(load_relaxed(shared().swapped_pages), rx_bytes + passed); }
   InputPieces input;
   ipc::abi::SocketShared& shared() const { return channel->shared(slot); }
   uint32_t in_ring() const { return rx_produced - rx_released; }
@@ -182,7 +182,8 @@ class Socket final : public PollHandler,
   bool in_passage() const;
   struct Passed {
     uint64_t out = 0, in = 0;  // bytes, since the connection began
-    uint64_t unread = 0;       // of `in`, now in the passage
+    uint64_t unread = 0;       // of what the other end has written, now in the passage
+    uint64_t referred = 0;     // of `out`, pages that were not copied
   };
   Passed passed() const;
   // Payload bytes that the client at home says it has copied (of its present slot), and those of output that it referred to.
@@ -335,7 +336,8 @@ class Socket final : public PollHandler,
   void open_passage();
   void abandon_passage();
   bool finish_passage(bool forced, const char* broken = nullptr);
-  void keep_unread(uint32_t side, uint64_t base, uint64_t from, uint64_t to);
+  struct Unread;
+  uint64_t keep_unread(uint32_t side, const Unread& way);
   void break_connection(const char* why);
   void publish_passage(ipc::abi::SocketShared& s);
   void on_home_gone();

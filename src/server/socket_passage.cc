@@ -23,21 +23,66 @@ constexpr Duration kSettleTime = Duration::ms(5);
 constexpr uint8_t kMostTries = 16;
 constexpr Duration kLongCall = Duration::ms(20);  // who holds a lock for longer is not in the middle of a copy, but stands still
 constexpr uint64_t kMostPassed = uint64_t{1} << 60;  // bytes: more than a connection lives to pass, and sums of it stay numbers
+constexpr uint64_t kMostReferred = abi::kPassageReferences * abi::kHugePageSize;
 constexpr uint32_t kPiece = 64 * 1024;       // of unread bytes: what finds room in an input pool at once
 
-// The words of one direction as they are now: written at one end, read at the other.
+// The words of one direction as they are now, written at one end, read at the other; the reader's first, so that it has not read more than
+// was written.
 struct Direction {
-  uint64_t produced, base, consumed;
+  uint64_t consumed, dereferred;
+  uint32_t dereferences, used;
+  uint64_t produced, base, referred;
+  uint32_t references;
+  Direction(const abi::PassageEnd& writer, const abi::PassageEnd& reader)
+      : consumed(load_acquire(reader.consumed)),
+        dereferred(load_acquire(reader.dereferred)),
+        dereferences(load_acquire(reader.dereferences)),
+        used(load_relaxed(reader.reference_used)),
+        produced(load_acquire(writer.produced)),
+        base(load_relaxed(writer.base)),
+        referred(load_acquire(writer.referred)),
+        references(load_acquire(writer.references)) {}
   Direction(const Passage& p, uint32_t from)
-      : produced(load_acquire(p.region->view().end(p.number, from).produced)),
-        base(load_relaxed(p.region->view().end(p.number, from).base)),
-        consumed(load_acquire(p.region->view().end(p.number, 1 - from).consumed)) {}
+      : Direction(p.region->view().end(p.number, from), p.region->view().end(p.number, 1 - from)) {}
+
+  uint64_t written() const { return produced + referred; }
+  uint64_t read() const { return consumed + dereferred; }
   bool possible(uint64_t told) const {
-    return told <= consumed && consumed <= produced && produced - consumed <= abi::kPassageBytes && produced <= kMostPassed;
+    return consumed <= produced && produced - consumed <= abi::kPassageBytes && produced <= kMostPassed && dereferred <= referred &&
+           referred - dereferred <= kMostReferred && referred <= kMostPassed && told <= read();
   }
 };
 
 }  // namespace
+
+// What nobody has read of a direction, whose two clients do not change it any more.
+struct Socket::Unread {
+  Direction d;
+  abi::PassageReference references[abi::kPassageReferences];  // copies
+  uint32_t count = 0;
+  uint64_t bytes = 0;
+  bool possible = false;
+
+  Unread(const Passage& p, uint32_t from) : d(p, from) {
+    const abi::PassageEnd& writer = p.region->view().end(p.number, from);
+    count = d.references - d.dereferences;
+    if (!d.possible(p.ends[from].told) || count > abi::kPassageReferences) return;
+    bytes = d.produced - d.consumed;
+    uint64_t in_front = d.consumed;
+    for (uint32_t i = 0; i < count; ++i) {
+      abi::PassageReference& r = references[i];
+      r = writer.reference[(d.dereferences + i) % abi::kPassageReferences];
+      if (!ipc::PassageConsumer::is_possible(r) || r.at < in_front || r.at > d.produced) return;
+      bytes += r.length;
+      in_front = r.at;
+    }
+    if (count > 0 ? d.used >= references[0].length || (d.used > 0 && references[0].at != d.consumed) : d.used > 0) return;
+    bytes -= d.used;
+    possible = true;
+  }
+  // As the list of references has it: a writer that died may have counted one that it had not made yet.
+  uint64_t written() const { return d.read() + bytes; }
+};
 
 bool Socket::in_passage() const { return passage_ != nullptr && passage_->state != Passage::State::entering; }
 
@@ -171,6 +216,7 @@ void Socket::publish_passage(abi::SocketShared& s) {
   store_relaxed(s.passage, p.number);
   store_relaxed(s.passage_side, side);
   store_relaxed(s.passage_limit, static_cast<uint32_t>(limit < abi::kPassageBytes ? limit : abi::kPassageBytes));
+  store_relaxed(s.passage_referring, p.region->passes_pages() ? static_cast<uint32_t>(limit < kMostReferred ? limit : kMostReferred) : 0);
   store_release(s.passage_epoch, passage_epoch_);
 }
 
@@ -209,12 +255,12 @@ void Socket::tell_passed() {
   for (uint32_t side : {0u, 1u}) {
     Passage::End& from = passage_->ends[side];
     const Direction d(*passage_, side);
-    if (!d.possible(from.told) || d.consumed == from.told) continue;
+    if (!d.possible(from.told) || d.read() == from.told) continue;
     stack::Call call;
     call.op = stack::CallOp::pass;
     call.socket = from.socket->id_;
-    call.number = static_cast<int64_t>(d.consumed - from.told);
-    if (ctx_.protocols.call(call).error == Errc::ok) from.told = d.consumed;
+    call.number = static_cast<int64_t>(d.read() - from.told);
+    if (ctx_.protocols.call(call).error == Errc::ok) from.told = d.read();
   }
 }
 
@@ -223,10 +269,10 @@ Socket::Passed Socket::passed() const {
   if (!in_passage()) return sum;
   const uint32_t side = passage_->side_of(*this);
   const Direction out(*passage_, side), in(*passage_, 1 - side);
-  if (out.possible(0)) sum.out += out.produced;
+  if (out.possible(0)) sum.out += out.written(), sum.referred += out.referred;
   if (in.possible(0)) {
-    sum.in += in.consumed;
-    sum.unread = in.produced - in.consumed;
+    sum.in += in.read();
+    sum.unread = in.written() - in.read();
   }
   return sum;
 }
@@ -298,31 +344,37 @@ void Socket::on_home_gone() {
 // Nobody but us uses the passage now, unless `forced`. `broken`: why the connection cannot go on, if it cannot. True.
 bool Socket::finish_passage(bool forced, const char* broken) {
   Passage& p = *passage_;
-  const Direction ways[2] = {Direction(p, 0), Direction(p, 1)};
-  const bool possible = ways[0].possible(p.ends[0].told) && ways[1].possible(p.ends[1].told);
-  uint64_t unread = 0, moved = 0;
+  const Unread ways[2] = {Unread(p, 0), Unread(p, 1)};
+  const bool possible = ways[0].possible && ways[1].possible;
+  uint64_t moved = 0, unread = 0;
   for (uint32_t side : {0u, 1u}) {
     if (!possible) break;
-    const Direction& d = ways[side];
-    const auto left = static_cast<uint32_t>(d.produced - d.consumed);
+    const Unread& way = ways[side];
     Socket &from = *p.ends[side].socket, &to = *p.ends[1 - side].socket;
     stack::Call call;
     call.op = stack::CallOp::pass;
     call.socket = from.id_;
-    call.number = static_cast<int64_t>(d.produced - p.ends[side].told);
-    call.flags = left;
+    call.number = static_cast<int64_t>(way.written() - p.ends[side].told);
+    call.flags = static_cast<uint32_t>(way.bytes);
     ctx_.protocols.call(call);  // a connection that has failed meanwhile counts no more, but what was passed can be read
-    from.passed_.out += d.produced;
-    to.passed_.in += d.consumed;
-    to.read_before_ += d.consumed;
-    if (Attachment* h = to.home()) h->rx_begin += d.consumed;
-    unread += left;
-    moved += d.produced;
+    from.passed_.out += way.written();
+    from.passed_.referred += way.d.referred;
+    ctx_.counters.referenced_out += way.d.referred;
+    to.passed_.in += way.d.read();
+    to.read_before_ += way.d.read();
+    if (Attachment* h = to.home()) h->rx_begin += way.d.read();
+    moved += way.written();
+    unread += way.bytes;
   }
   ++ctx_.counters.passages_left;
   ctx_.counters.passed_bytes += moved;
-  for (uint32_t side : {0u, 1u})
-    if (possible) p.ends[1 - side].socket->keep_unread(side, ways[side].base, ways[side].consumed, ways[side].produced);
+  bool kept = true;
+  for (uint32_t side : {0u, 1u}) {
+    if (!possible) break;
+    const uint64_t found = p.ends[1 - side].socket->keep_unread(side, ways[side]);
+    kept = kept && found == ways[side].bytes;
+    unread -= ways[side].bytes - found;
+  }
   Socket& first = *p.ends[0].socket;
   for (Passage::End& e : p.ends) {
     Socket& s = *e.socket;
@@ -342,23 +394,45 @@ bool Socket::finish_passage(bool forced, const char* broken) {
   }
   ctx_.peers->close(p, unread, moved, forced);
   if (!possible) broken = "its passage holds impossible positions";
+  else if (!kept) broken = "its passage refers to memory that is not there";
   if (broken == nullptr) return true;
   ++ctx_.counters.passages_broken;
   first.break_connection(broken);
   return true;
 }
 
-// Bytes that `side` has written and this socket's program has not read become input, where they lie; the ring of the home gets copies.
-void Socket::keep_unread(uint32_t side, uint64_t base, uint64_t from, uint64_t to) {
-  while (from < to) {
-    const auto at = static_cast<uint32_t>((from - base) % abi::kPassageBytes);
-    uint64_t n = to - from;
-    if (n > kPiece) n = kPiece;
-    if (n > abi::kPassageBytes - at) n = abi::kPassageBytes - at;
-    rx_.push_back({ipc::PeerRegionView::ring_offset(passage_->number, side) + at, static_cast<uint32_t>(n), passage_->region->memory()});
-    rx_bytes_ += n;
-    from += n;
+// Bytes that `side` has written and this socket's program has not read become input, where they lie; the ring of the home gets copies. Returns
+// how many.
+uint64_t Socket::keep_unread(uint32_t side, const Unread& way) {
+  PeerRegion& region = *passage_->region;
+  uint64_t position = way.d.consumed, found = 0;
+  const auto keep = [&](buf::RegionId memory, uint64_t at, uint64_t n) {
+    for (found += n; n > 0;) {
+      const auto piece = static_cast<uint32_t>(n < kPiece ? n : kPiece);
+      rx_.push_back({at, piece, memory});
+      rx_bytes_ += piece;
+      at += piece;
+      n -= piece;
+    }
+  };
+  const auto keep_ring = [&](uint64_t to) {
+    while (position < to) {
+      const uint64_t at = (position - way.d.base) % abi::kPassageBytes;
+      const uint64_t n = to - position < abi::kPassageBytes - at ? to - position : abi::kPassageBytes - at;
+      keep(region.memory(), ipc::PeerRegionView::ring_offset(passage_->number, side) + at, n);
+      position += n;
+    }
+  };
+  for (uint32_t i = 0; i < way.count; ++i) {
+    const abi::PassageReference& r = way.references[i];
+    keep_ring(r.at);
+    const uint32_t used = i == 0 ? way.d.used : 0;
+    const buf::RegionId memory = region.keep(passage_->number, side, r, r.length - used);
+    if (memory == 0) return found;
+    keep(memory, used, r.length - used);
   }
+  keep_ring(way.d.produced);
+  return found;
 }
 
 // A client has written where it must not, or stands still in the middle of a call. The connection cannot go on.

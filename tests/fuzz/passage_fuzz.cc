@@ -49,18 +49,36 @@ void write(ipc::PassageProducer& out, uint32_t length) {
   check(out.position() == before + n);
 }
 
+void refer(ipc::PassageProducer& out, fuzz::FuzzInput& in) {
+  if (out.can_refer(uint64_t{in.u8()} << 16)) out.refer({0, in.u32(), in.u32(), in.u32(), in.u16(), in.u16(), 0});
+}
+
+// Looks some pieces ahead, and reads the first if it is one.
 void read(ipc::PassageConsumer& in, uint32_t ahead) {
-  const uint64_t before = in.position();
-  auto available = in.available();
-  if (!available || *available <= ahead) return;
-  const ByteSpan bytes = in.bytes(*available, ahead);
-  const std::byte* ring = region().ring(kPassage, 1);
-  check(bytes.data() >= ring && bytes.data() + bytes.size() <= ring + abi::kPassageBytes && !bytes.empty());
-  g_seen = bytes.front();
-  g_seen = bytes.back();
-  if (ahead > 0) return;
-  in.consume(static_cast<uint32_t>(bytes.size()));
-  check(in.position() == before + bytes.size());
+  ipc::PassageConsumer::Place place = in.place();
+  for (uint32_t i = 0; i <= ahead; ++i) {
+    const auto piece = in.at(place);
+    if (!piece || piece->empty()) return;
+    uint32_t n = static_cast<uint32_t>(piece->bytes.size());
+    if (piece->refers) {
+      const auto& r = piece->reference;
+      check(r.length > place.used && r.offset % abi::kHugePageSize + r.length <= abi::kHugePageSize && r.hold < abi::kPeerHolds &&
+            r.region >= 1 && r.region <= abi::kMaxRegions);
+      n = (r.length - place.used + 1) / 2;
+    } else {
+      const std::byte* ring = region().ring(kPassage, 1);
+      check(piece->bytes.data() >= ring && piece->bytes.data() + n <= ring + abi::kPassageBytes);
+      g_seen = piece->bytes.front();
+      g_seen = piece->bytes.back();
+    }
+    const ipc::PassageConsumer::Place before = place;
+    ipc::PassageConsumer::pass(place, *piece, n);
+    check(piece->refers ? place.position == before.position && place.references - before.references <= 1
+                        : place.position == before.position + n && place.references == before.references);
+    if (ahead > 0) continue;
+    in.consume(*piece, n);
+    check(in.place().position == place.position && in.place().references == place.references && in.place().used == place.used);
+  }
 }
 
 }  // namespace
@@ -75,10 +93,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ipc::PassageProducer out(mine, theirs, region().ring(kPassage, 0));
   ipc::PassageConsumer input(mine, theirs, region().ring(kPassage, 1));
   while (!in.empty()) {
-    switch (in.u8() % 4) {
+    switch (in.u8() % 5) {
       case 0: scribble(in); break;
       case 1: write(out, in.u16() * 8u + 1); break;
       case 2: read(input, in.u8() & 7); break;
+      case 3: refer(out, in); break;
       default:
         theirs.waiters = 0;  // no system call for every input
         ipc::signal_passage(theirs, kPassage, &region().queue(1, 0), [](uint32_t queue) { check(queue < abi::kMaxQueues); });

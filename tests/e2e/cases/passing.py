@@ -4,7 +4,7 @@ import re
 import subprocess
 import threading
 
-from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, case
+from cases import CLIENT_AND_SERVER, FERRY_FERRY, FERRY_KERNEL, LOOPBACK, SELF, case
 from cases.databases import start_redis
 from cases.load import iperf3_client, start_iperf3
 from evidence import number
@@ -42,6 +42,33 @@ def passing_large_buffers(net):
     bytes_by_reference = large(net, size, "overwrite", "free", "again", "overwrite", "fork", "exit")
     if bytes_by_reference < 6 * size << 20:
         raise Failed(f"only {bytes_by_reference} bytes went by reference")
+
+
+def hand_over(net, seconds, port, seed):
+    """Two programs that exchange pages; how many bytes they have compared."""
+    server = net.server.spawn(net.python("handed.py", "serve", str(port), seed))
+    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
+    client = net.client.spawn(net.python("handed.py", "send", net.target, str(port), seed, str(seconds)))
+    compared = 0
+    for process in (client, server):
+        if process.wait(seconds * 4 + 40).code != 0:
+            raise Failed(f"seed {seed}\n{client.tail()}\n{server.tail()}")
+        compared += int(process.output()[0].split("compared: ")[1])
+    return compared
+
+
+@case((SELF, LOOPBACK, FERRY_FERRY), timeout=150)
+def passing_hands_over(net):
+    """Pages change hands between programs of one host, which do to them what programs do; over the wire they are referred to and exchanged."""
+    net.options.scheme = "emulated"
+    before = net.server.stat()
+    compared = hand_over(net, 60 if net.options.full else 12, 9480, os.environ.get("SEED", "1"))
+    after = net.server.stat()
+    referred = number(after, "server", "referenced_out") - number(before, "server", "referenced_out")
+    swapped = after["passing"]["swapped_in"]
+    print(f"{compared} bytes compared, {referred} referred to, {swapped} exchanged")
+    if net.client.netns == net.server.netns and min(referred, swapped) < 200 << 20:
+        raise Failed(f"only {referred} bytes went by reference, and {swapped} were exchanged")
 
 
 @case((FERRY_KERNEL, FERRY_FERRY), timeout=60, needs=("iperf3",))

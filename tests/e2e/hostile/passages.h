@@ -31,10 +31,11 @@ class Passages : protected Attacker {
     auto &mine = p.region.end(p.passage, p.side), &theirs = p.region.end(p.passage, 1 - p.side);
     locked(slot, shared.rx_lock, [&] {
       ipc::PassageConsumer in(mine, theirs, p.region.ring(p.passage, 1 - p.side));
-      const auto available = in.available();
-      if (!available || *available == 0) return;
-      const auto n = static_cast<uint32_t>(in.bytes(*available).size());
-      in.consume(n);
+      const auto piece = in.at(in.place());
+      if (!piece || piece->empty()) return;
+      const auto n = piece->refers ? piece->reference.length - in.place().used : static_cast<uint32_t>(piece->bytes.size());
+      in.consume(*piece, n);
+      if (piece->refers && !one_in(8)) store_release(p.region.held(1 - p.side, piece->reference.hold), 0u);
       passed_ += n;
     });
     locked(slot, shared.tx_lock, [&] {

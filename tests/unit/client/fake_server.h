@@ -412,6 +412,8 @@ class FakeServer {
   // The only region with another client; the test plays that client, and opens and ends passages (passage_test.cc).
   ipc::OwnedFd peer_memfd;
   uint32_t peer_serial = 1;
+  ipc::OwnedFd peer_memory;  // region 1 of that client
+  std::atomic<uint32_t> peer_memory_asked{0};
 
   uint32_t send_buffer = 256 * 1024;
   std::atomic<uint32_t> violations{0}, given_back{0};
@@ -530,6 +532,11 @@ class FakeServer {
         c->regions[q.value - 1] = {static_cast<std::byte*>(p), static_cast<uint64_t>(status.st_size)};
         return Errc::ok;
       }
+      case Op::peer_memory:
+        ++peer_memory_asked;
+        if (!peer_memory.valid() || q.value != 0 || q.flags != 1) return Errc::not_permitted;
+        out.emplace_back(fcntl(peer_memory.get(), F_DUPFD_CLOEXEC, 0));
+        return Errc::ok;
       case Op::event_queue: {
         if (q.flags == control::kQueueWake) {
           [[maybe_unused]] ssize_t n = write(c->queue_pipes[q.value].get(), "x", 1);

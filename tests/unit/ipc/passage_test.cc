@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ipc/peer_region.h"
@@ -36,15 +37,27 @@ struct Way {
   std::string read(size_t most) {
     std::string text;
     while (text.size() < most) {
-      auto available = in.available();
-      if (!available || *available == 0) break;
-      ByteSpan bytes = in.bytes(*available);
-      const size_t n = std::min(bytes.size(), most - text.size());
-      text.append(reinterpret_cast<const char*>(bytes.data()), n);
-      in.consume(static_cast<uint32_t>(n));
+      const auto piece = in.at(in.place());
+      if (!piece || piece->empty()) break;
+      const uint32_t used = in.place().used;
+      const size_t n = std::min(piece->refers ? piece->reference.length - used : piece->bytes.size(), most - text.size());
+      if (piece->refers) text += page.substr(piece->reference.offset + used, n);
+      else text.append(reinterpret_cast<const char*>(piece->bytes.data()), n);
+      in.consume(*piece, static_cast<uint32_t>(n));
     }
     return text;
   }
+  // What comes next in the ring.
+  ByteSpan bytes() const { return in.at(in.place())->bytes; }
+
+  std::string page = std::string(1000, '.');  // what references refer to
+  void refer(std::string_view text) {
+    const size_t at = next_in_page;
+    page.replace(at, text.size(), text);
+    next_in_page += text.size();
+    out.refer({0, at, static_cast<uint32_t>(text.size()), 1, 1, 0, 0});
+  }
+  size_t next_in_page = 0;
 };
 
 TEST(PassageRing, CarriesBytesInOrder) {
@@ -60,7 +73,7 @@ TEST(PassageRing, AnEmptyRingBeginsAtItsStartAgain) {
   Way way;
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(way.write("message"), 7u);
-    EXPECT_EQ(way.in.bytes(7).data(), way.ring.data());
+    EXPECT_EQ(way.bytes().data(), way.ring.data());
     EXPECT_EQ(way.read(7), "message");
   }
   EXPECT_EQ(way.writer.produced, 700u);
@@ -80,9 +93,87 @@ TEST(PassageRing, PeekingAheadCrossesTheEnd) {
   way.write(std::string(abi::kPassageBytes - 2, 'x'));
   way.read(abi::kPassageBytes - 3);
   way.write("abcd");
-  EXPECT_EQ(way.in.bytes(5).size(), 3u);  // x, a, b
-  EXPECT_EQ(way.in.bytes(5, 3).size(), 2u);
-  EXPECT_EQ(way.in.bytes(5, 3).data(), way.ring.data());
+  PassageConsumer::Place ahead = way.in.place();
+  auto piece = way.in.at(ahead);
+  EXPECT_EQ(piece->bytes.size(), 3u);  // x, a, b
+  PassageConsumer::pass(ahead, *piece, 3);
+  piece = way.in.at(ahead);
+  EXPECT_EQ(piece->bytes.size(), 2u);
+  EXPECT_EQ(piece->bytes.data(), way.ring.data());
+  EXPECT_EQ(way.read(5), "xabcd");
+}
+
+TEST(PassageRing, ReferencesComeInOrderWithTheBytes) {
+  Way way;
+  way.write("a");
+  way.refer("REFERRED");
+  way.refer("TWICE");
+  way.write("b");
+  EXPECT_EQ(way.out.outstanding(), 15u);
+  EXPECT_EQ(way.in.unread(), 15u);
+  EXPECT_EQ(way.read(4), "aREF");
+  EXPECT_EQ(way.out.outstanding(), 11u);
+  PassageConsumer later(way.reader, way.writer, way.ring.data());  // goes on where the words say
+  EXPECT_EQ(later.place().used, 3u);
+  EXPECT_EQ(later.unread(), 11u);
+  EXPECT_EQ(way.read(100), "ERREDTWICEb");
+  EXPECT_EQ(way.out.outstanding(), 0u);
+  way.refer("AT THE START OF AN EMPTY RING");
+  way.write("c");
+  EXPECT_EQ(way.read(100), "AT THE START OF AN EMPTY RINGc");
+}
+
+TEST(PassageRing, NoMoreReferencesThanThereIsRoomFor) {
+  Way way;
+  for (uint32_t i = 0; i < abi::kPassageReferences; ++i) {
+    EXPECT_TRUE(way.out.can_refer(1000));
+    way.refer("x");
+  }
+  EXPECT_FALSE(way.out.can_refer(1000));
+  EXPECT_EQ(way.read(1), "x");
+  EXPECT_TRUE(way.out.can_refer(1000));
+  EXPECT_FALSE(way.out.can_refer(7));  // bytes
+}
+
+// The writer stores the reference first, the bytes behind it later, and the reader looks in between.
+TEST(PassageRing, AReferenceBehindBytesThatAreNotSeenYetWaitsForThem) {
+  Way way;
+  way.write("in front");
+  way.refer("PAGE");
+  const uint64_t produced = std::exchange(way.writer.produced, 0);
+  EXPECT_TRUE(way.in.at(way.in.place())->empty());
+  way.writer.produced = produced;
+  EXPECT_EQ(way.read(100), "in frontPAGE");
+}
+
+TEST(PassageRing, ImpossibleReferencesAreRefused) {
+  const auto error_with = [](auto change) {
+    Way way;
+    way.write("abc");
+    way.refer("PAGE");
+    change(way);
+    return way.in.at(way.in.place()).error();
+  };
+  using R = abi::PassageReference;
+  const auto reference = [&](auto change) {
+    return error_with([&](Way& way) { change(way.writer.reference[0]); });
+  };
+  EXPECT_EQ(error_with([](Way&) {}), Errc::ok);
+  EXPECT_EQ(error_with([](Way& way) { way.writer.references = abi::kPassageReferences + 1; }), Errc::protocol);
+  EXPECT_EQ(reference([](R& r) { r.at = abi::kPassageBytes + 1; }), Errc::protocol);
+  EXPECT_EQ(reference([](R& r) { r.at = UINT64_MAX; }), Errc::protocol);
+  EXPECT_EQ(reference([](R& r) { r.length = 0; }), Errc::protocol);
+  EXPECT_EQ(reference([](R& r) { r.length = static_cast<uint32_t>(abi::kHugePageSize); r.offset = 1; }), Errc::protocol);
+  EXPECT_EQ(reference([](R& r) { r.length = UINT32_MAX; }), Errc::protocol);
+  EXPECT_EQ(reference([](R& r) { r.region = 0; }), Errc::protocol);
+  EXPECT_EQ(reference([](R& r) { r.region = abi::kMaxRegions + 1; }), Errc::protocol);
+  EXPECT_EQ(reference([](R& r) { r.hold = abi::kPeerHolds; }), Errc::protocol);
+  // One that shrinks while it is being read.
+  Way way;
+  way.refer("PAGE");
+  EXPECT_EQ(way.read(3), "PAG");
+  way.writer.reference[0].length = 3;
+  EXPECT_EQ(way.in.at(way.in.place()).error(), Errc::protocol);
 }
 
 RC_GTEST_PROP(PassageRing, WhatComesOutIsWhatWentIn, ()) {
@@ -92,7 +183,12 @@ RC_GTEST_PROP(PassageRing, WhatComesOutIsWhatWentIn, ()) {
       rc::gen::pair(rc::gen::arbitrary<bool>(), rc::gen::inRange<uint32_t>(1, abi::kPassageBytes + 1000)));
   char next = 0;
   for (const auto& [writes, n] : steps) {
-    if (writes) {
+    if (writes && n % 3 == 0 && way.out.can_refer(1000) && way.next_in_page + 10 <= way.page.size()) {
+      std::string text(1 + n % 10, '\0');
+      for (char& c : text) c = next++;
+      way.refer(text);
+      wrote += text;
+    } else if (writes) {
       std::string text(n, '\0');
       for (char& c : text) c = next++;
       const size_t taken = way.write(text);
@@ -116,9 +212,9 @@ TEST(PassageRing, ImpossiblePositionsAreRefused) {
   way.reader.consumed = uint64_t{0} - abi::kPassageBytes;
   EXPECT_EQ(way.out.used().error(), Errc::protocol);
   way.writer.produced = abi::kPassageBytes + 1;
-  EXPECT_EQ(way.in.available().error(), Errc::protocol);
+  EXPECT_EQ(way.in.at(way.in.place()).error(), Errc::protocol);
   way.writer.produced = UINT64_MAX;
-  EXPECT_EQ(way.in.available().error(), Errc::protocol);
+  EXPECT_EQ(way.in.at(way.in.place()).error(), Errc::protocol);
 }
 
 TEST(PassageRing, AnyBaseStaysInTheRing) {
@@ -126,7 +222,7 @@ TEST(PassageRing, AnyBaseStaysInTheRing) {
   way.write("0123456789");
   for (uint64_t base : {uint64_t{1}, uint64_t{abi::kPassageBytes - 1}, UINT64_MAX, UINT64_MAX / 2}) {
     way.writer.base = base;
-    ByteSpan bytes = way.in.bytes(10);
+    ByteSpan bytes = way.bytes();
     EXPECT_GE(bytes.data(), way.ring.data());
     EXPECT_LE(bytes.data() + bytes.size(), way.ring.data() + way.ring.size());
   }

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <functional>
@@ -129,8 +130,8 @@ class ServerTest : public testing::Test {
       if (!c->gone()) c->drop("");
   }
 
-  // A client with a channel; our end of its control connection is in `connections`.
-  Client& connect_client(uint64_t pool_bytes = 1 << 20) {
+  // A client with a channel, of a user; our end of its control connection is in `connections`.
+  Client& connect_client(uint64_t pool_bytes = 1 << 20, uid_t uid = getuid()) {
     int ends[2];
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     int on = 1;
@@ -140,7 +141,7 @@ class ServerTest : public testing::Test {
     ipc::ChannelConfig config;
     config.max_sockets = ctx.limits.sockets;
     config.output_size = config.input_size = pool_bytes;
-    auto channel = ChannelMemory::create(config, {clients.back()->credentials().pid, clients.back()->credentials().uid});
+    auto channel = ChannelMemory::create(config, {clients.back()->credentials().pid, uid});
     EXPECT_TRUE(channel.ok());
     EXPECT_TRUE(clients.back()->open_channel(*channel, UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))).ok());
     return *clients.back();
