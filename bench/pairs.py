@@ -70,11 +70,11 @@ class Row:
     """
 
     def __init__(self, name, title, stacks, start, load, unit, work_unit, goal=None, cpu_goal=None, lower_is_better=False,
-                 reference=("kernel", "kernel"), ferryd_extra=(), offloads=True, check=None):
+                 reference=("kernel", "kernel"), ferryd_extra=(), offloads=True, check=None, scheme=None):
         self.name, self.title, self.stacks, self.start, self.load = name, title, stacks, start, load
         self.unit, self.work_unit, self.goal, self.cpu_goal = unit, work_unit, goal, cpu_goal
         self.lower_is_better, self.reference = lower_is_better, reference
-        self.ferryd_extra, self.offloads, self.check = list(ferryd_extra), offloads, check
+        self.ferryd_extra, self.offloads, self.check, self.scheme = list(ferryd_extra), offloads, check, scheme
 
 
 class RowResult:
@@ -108,6 +108,7 @@ def measure(row, options, pairs, seconds, progress):
     """Measures one row, in turn. Networks and servers are made anew now and then, because what one of them happens to get (processors, places
     in memory) stays with it: a row has differed by a third from one network to the next. The one that is not measured is idle."""
     kernel, ferry = [], []
+    options.scheme = row.scheme
     while len(kernel) < pairs:
         options.ferryd_extra = []
         with Network(*row.reference, options, offloads=row.offloads) as kernel_net:

@@ -34,9 +34,11 @@ def transfer(net, kind, size, seconds):
                                      timeout=seconds * 10 + 60).out)
 
 
-def transfer_load(net, seconds):
-    out = transfer(net, "throughput", 4 << 20, seconds)
-    return out["bytes"] * 8 / 1e9 / out["seconds"], out["bytes"] / 1e9
+def transfer_load(kind):
+    def load(net, seconds):
+        out = transfer(net, kind, 4 << 20, seconds)
+        return out["bytes"] * 8 / 1e9 / out["seconds"], out["bytes"] / 1e9
+    return load
 
 
 def sockperf_start(net):
@@ -136,7 +138,11 @@ ROWS = [
     Row("iperf3-plain-kf", "iperf3, veth without offloads, kernel → Ferry", KF, iperf3_start, iperf3(), goal=1.0, offloads=False, **BULK),
     Row("iperf3-self", "same host: iperf3 against the kernel's loopback", SELF, iperf3_start, iperf3(), goal=3.0,
         reference=KERNEL_SELF, **BULK),
-    Row("transfer-self", "same host: 4 MiB at a time, one way", SELF, transfer_start, transfer_load, goal=10.0, reference=KERNEL_SELF, **BULK),
+    Row("transfer-self", "same host: 4 MiB at a time, one way, `--scheme emulated`", SELF, transfer_start, transfer_load("throughput"), goal=10.0,
+        reference=KERNEL_SELF, scheme="emulated", **BULK),
+    Row("transfer-read-self", "the same, the receiver looks at all of it", SELF, transfer_start, transfer_load("reading"), reference=KERNEL_SELF,
+        scheme="emulated", **BULK),
+    Row("transfer-shared-self", "the same, `--scheme shared`", SELF, transfer_start, transfer_load("reading"), reference=KERNEL_SELF, **BULK),
     Row("sockperf-self", "same host: sockperf ping-pong p50", SELF, sockperf_start, sockperf_load, goal=0.3, reference=KERNEL_SELF,
         **TRIP),
     Row("redis-self", "same host: redis-benchmark -c 50 GET", SELF, redis_start, redis_load, goal=2.0, reference=KERNEL_SELF, **RATE),

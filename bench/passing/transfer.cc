@@ -1,10 +1,10 @@
 // One transfer over a TCP connection, in the manner of an ordinary program: what `ferry bench passing` runs on every stack and scheme.
 //
 //   transfer serve PORT                                          serves until it is ended
-//   transfer latency|throughput ADDRESS PORT BYTES SECONDS       prints a line of JSON
+//   transfer latency|throughput|reading ADDRESS PORT BYTES SECONDS    prints a line of JSON
 //
 // latency: BYTES there and BYTES back, again and again; half of the median round trip. throughput: sends BYTES at a time, the
-// server reads BYTES at a time (MSG_WAITALL) and answers at the end. Both ends compare the last transfer byte by byte, outside of what is timed.
+// server receives BYTES at a time (MSG_WAITALL) and answers at the end. reading: the server also looks at all that it has received. Both ends compare the last transfer byte by byte, outside of what is timed.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -26,7 +26,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
-enum Kind : uint32_t { kLatency = 1, kThroughput = 2 };
+enum Kind : uint32_t { kLatency = 1, kThroughput = 2, kReading = 3 };
 
 // What the client says first; both ends are this program on one machine.
 struct Head {
@@ -76,6 +76,15 @@ class Buffer {
   void fill() {
     for (size_t i = 0; i < size_; ++i) data_[i] = at(i);
   }
+  // Looks at every cache line.
+  uint64_t sum() const {
+    uint64_t sum = 0, word;
+    for (size_t i = 0; i + sizeof word <= size_; i += 64) {
+      memcpy(&word, data_ + i, sizeof word);
+      sum += word;
+    }
+    return sum;
+  }
   void check() const {
     for (size_t i = 0; i < size_; ++i) {
       if (data_[i] == at(i)) continue;
@@ -104,8 +113,15 @@ void serve_one(int fd) {
   }
   if (head.kind == kLatency) no_delay(fd);
   Buffer buffer(head.bytes);
-  while (receive_all(fd, buffer.data(), buffer.size()))
+  uint64_t expected = 0;
+  for (uint64_t n = 0; receive_all(fd, buffer.data(), buffer.size()); ++n) {
+    if (head.kind == kReading) {
+      const uint64_t sum = buffer.sum();
+      if (n == 0) expected = sum;
+      else if (sum != expected) fail("a transfer differs from the first");
+    }
     if (head.kind == kLatency && !send_all(fd, buffer.data(), buffer.size())) fail("send");
+  }
   const uint8_t done = 1;
   if (!send_all(fd, &done, 1)) fail("send");
   buffer.check();
@@ -196,7 +212,7 @@ bool parse(std::string_view text, Number& number) {
 }
 
 int usage() {
-  fprintf(stderr, "usage: transfer serve PORT | transfer latency|throughput ADDRESS PORT BYTES SECONDS\n");
+  fprintf(stderr, "usage: transfer serve PORT | transfer latency|throughput|reading ADDRESS PORT BYTES SECONDS\n");
   return 2;
 }
 
@@ -208,12 +224,12 @@ int main(int argc, char** argv) {
   if (what == "serve" && argc == 3 && parse(argv[2], port)) return serve(port);
   uint64_t bytes = 0;
   double seconds = 0;
-  if ((what != "latency" && what != "throughput") || argc != 6 || !parse(argv[3], port) || !parse(argv[4], bytes) || bytes == 0 ||
+  if ((what != "latency" && what != "throughput" && what != "reading") || argc != 6 || !parse(argv[3], port) || !parse(argv[4], bytes) || bytes == 0 ||
       bytes > kMaxBytes || !parse(argv[5], seconds)) {
     return usage();
   }
   const bool latency = what == "latency";
-  const int fd = connect_to(argv[2], port, {latency ? kLatency : kThroughput, 0, bytes});
+  const int fd = connect_to(argv[2], port, {latency ? kLatency : what == "reading" ? kReading : kThroughput, 0, bytes});
   Buffer buffer(bytes);
   buffer.fill();
   latency ? measure_latency(fd, buffer, seconds) : measure_throughput(fd, buffer, seconds);

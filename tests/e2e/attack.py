@@ -43,7 +43,7 @@ def check_ferryd(side):
 
 
 def start_neighbour(net, side):
-    echo = side.spawn(net.python("echo_anyone.py", "9101", "plain"))
+    echo = side.spawn(net.python("echo_anyone.py", "9101", "large" if net.options.scheme == "emulated" else "plain"))
     eventually(lambda: "ready" in echo.output()[0] or not echo.running(), 15, "the neighbour listens\n" + echo.tail())
     return echo
 

@@ -102,7 +102,7 @@ class Hostile : public hostile::Offers {
     if (slots_.empty() || one_in(10)) open_one();
     if (!slots_.empty() && one_in(2)) {
       const uint32_t at = own_slot();
-      if (!pass_properly(at)) use_properly(at);
+      if (!pass_properly(at, region_)) use_properly(at);
     }
     if (is_neighbour_ && one_in(8)) usleep(200);  // the other one is to have its turn
     const auto vice = static_cast<Vice>(below(kVices));

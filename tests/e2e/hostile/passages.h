@@ -23,8 +23,8 @@ class Passages : protected Attacker {
 
   bool is_passing(uint32_t slot) const { return load_acquire(map_.socket(slot).mode) == ipc::abi::kModePassing; }
 
-  // Reads what is there, sends something, tells the other one. False: not in a passage.
-  bool pass_properly(uint32_t slot) {
+  // Reads what is there, sends something, tells the other one; `region`: one of our regions, of two pages, 0: there is none. False: not in a passage.
+  bool pass_properly(uint32_t slot, uint16_t region) {
     Place p;
     if (!is_passing(slot) || !find(slot, p)) return false;
     auto& shared = map_.socket(slot);
@@ -38,8 +38,18 @@ class Passages : protected Attacker {
       if (piece->refers && !one_in(8)) store_release(p.region.held(1 - p.side, piece->reference.hold), 0u);
       passed_ += n;
     });
+    if (one_in(4)) store_relaxed(mine.accepts, 1u);
     locked(slot, shared.tx_lock, [&] {
       ipc::PassageProducer out(mine, theirs, p.region.ring(p.passage, p.side));
+      if (region != 0 && one_in(3) && out.can_refer(~uint64_t{0})) {
+        constexpr uint32_t kPage = ipc::abi::kHugePageSize;
+        const uint32_t offset = below(2) * kPage + (one_in(4) ? below(kPage) : 0), length = kPage - offset % kPage;
+        const auto hold = static_cast<uint16_t>(below(ipc::abi::kPeerHolds));
+        store_relaxed(p.region.held(p.side, hold), 1u);
+        out.refer({0, offset, one_in(4) ? 1 + below(length) : length, 1 + below(2), region, hold, 0});
+        passed_ += length;
+        return;
+      }
       const auto used = out.used();
       if (!used || *used == ipc::abi::kPassageBytes) return;
       const auto room = static_cast<uint32_t>(out.room(*used).size());
@@ -57,7 +67,7 @@ class Passages : protected Attacker {
     if (one_in(12)) return misuse_requests();
     if (!find(slot, p)) return;
     auto &mine = p.region.end(p.passage, p.side), &theirs = p.region.end(p.passage, 1 - p.side);
-    switch (below(10)) {
+    switch (below(12)) {
       case 0: lie(one_in(2) ? mine : theirs); break;
       case 1:  // while the other one is in the middle of a call
         for (uint32_t i = below(2000); i > 0; --i) {
@@ -81,6 +91,8 @@ class Passages : protected Attacker {
         break;
       case 6: scribble(&p.region.end(0, 0), sizeof(ipc::abi::PassageEnd) * 2 * ipc::abi::kPassages, 1 + below(500)); break;
       case 7: misuse_memory(p.number); break;
+      case 9: scribble(&mine.reference, sizeof mine.reference, 1 + below(200)); break;
+      case 10: scribble(&p.region.holds(), sizeof(ipc::abi::PeerHolds), 1 + below(200)); break;
       case 8:  // never to let go, and now and then to stand still with it
         if (!one_in(20)) break;
         store_release(one_in(2) ? map_.socket(slot).tx_lock : map_.socket(slot).rx_lock, uint32_t{ipc::abi::kLockHeld});
@@ -156,15 +168,21 @@ class Passages : protected Attacker {
   }
 
   void lie(ipc::abi::PassageEnd& end) {
-    uint64_t* const words[] = {&end.produced, &end.base, &end.consumed};
-    uint64_t& word = *words[below(3)];
+    if (one_in(3)) {
+      uint32_t* const counts[] = {&end.references, &end.dereferences, &end.reference_used, &end.accepts};
+      uint32_t& count = *counts[below(4)];
+      store_release(count, one_in(2) ? static_cast<uint32_t>(number()) : load_relaxed(count) + below(4) - 1);
+      return;
+    }
+    uint64_t* const words[] = {&end.produced, &end.base, &end.consumed, &end.referred, &end.dereferred};
+    uint64_t& word = *words[below(5)];
     store_release(word, one_in(2) ? number() : load_relaxed(word) + below(2 * ipc::abi::kPassageBytes) - ipc::abi::kPassageBytes);
   }
 
   // Regions and queues of nobody, a pipe that is filled, or made to block.
   void misuse_requests() {
     ipc::control::Request request;
-    request.op = static_cast<uint32_t>(one_in(2) ? Op::peer_region : Op::peer_wake);
+    request.op = static_cast<uint32_t>(one_in(3) ? Op::peer_memory : one_in(2) ? Op::peer_region : Op::peer_wake);
     request.value = one_in(2) ? below(ipc::abi::kMaxPeerRegions) : static_cast<uint32_t>(number());
     request.flags = one_in(2) ? below(8) : static_cast<uint32_t>(number());
     ipc::DescriptorList fds;
