@@ -34,6 +34,7 @@ void LwipServer::destroy(stack::Socket& any, bool) {
   LwipSocket& s = mine(any);
   services().forget(s);
   let_go(s);
+  drop_late(s);
   if (s.listener != nullptr) {
     tcp_arg(s.listener, nullptr);
     tcp_close(s.listener);
@@ -131,6 +132,7 @@ void LwipServer::disconnect(LwipSocket& s) {
     let_go(s);
     tcp_abort(pcb);
   }
+  drop_late(s);
   uint32_t dropped = 0;
   for (const buf::IoDesc& d : s.output) dropped += d.length;
   s.output.clear();

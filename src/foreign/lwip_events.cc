@@ -55,7 +55,11 @@ void LwipServer::pump(LwipSocket& s) {
   }
   if (taken > 0) up().on_completed(s.owner, taken);
   if (s.pcb == nullptr) return;
-  if (s.output.empty() && s.closing) return finish_close(s);
+  if (s.output.empty() && s.closing) {
+    // lwIP would lose what came in the segment that it is looking at.
+    if (in_input_) close_waits_ = true;
+    else return finish_close(s);
+  }
   if (s.output.empty() && s.write_shut && (s.pcb->flags & TF_FIN) == 0) (void)tcp_shutdown(s.pcb, 0, 1);  // again with the next tick if it fails
   tcp_output(s.pcb);
 }
@@ -146,28 +150,49 @@ err_t LwipServer::receive_callback(void* arg, tcp_pcb* pcb, pbuf* p, err_t) {
   return of(*static_cast<LwipSocket*>(arg)).on_receive(*static_cast<LwipSocket*>(arg), p);
 }
 
-// Each piece is placed, then all are delivered; one that finds no room makes lwIP keep the whole and offer it again.
+namespace {
+// lwIP has nothing more to do with the connection than to wait.
+bool is_over(const tcp_pcb& pcb) { return pcb.state == TIME_WAIT || pcb.state == CLOSING; }
+}  // namespace
+
+// What finds no room lwIP keeps, and offers it again; but not if the FIN came with it and was the end of both ways, so then we do.
 err_t LwipServer::on_receive(LwipSocket& s, pbuf* p) {
-  if (p == nullptr) {
-    const bool over = s.pcb->state == TIME_WAIT || s.pcb->state == CLOSING;
-    if (over) let_go(s);
-    if (over && s.closing) return std::erase(closing_, &s), end(s, 0), services().doom(s), ERR_OK;
-    if (over) end(s, bit(Event::peer_closed));
-    else if (s.owner != 0) up().on_events(s.owner, bit(Event::peer_closed));
-    return ERR_OK;
-  }
+  if (p == nullptr) return on_fin(s), ERR_OK;
   if (s.read_shut || s.closing) {
     tcp_recved(s.pcb, p->tot_len);
     pbuf_free(p);
     return ERR_OK;
   }
+  if (deliver(s, p)) return ERR_OK;
+  if (!is_over(*s.pcb)) return ERR_MEM;
+  s.late = p;
+  late_.push_back(&s);
+  return ERR_OK;
+}
+
+void LwipServer::on_fin(LwipSocket& s) {
+  const bool over = is_over(*s.pcb);
+  if (over) let_go(s);
+  if (over && s.closing) {
+    std::erase(closing_, &s);
+    end(s, 0);
+    services().doom(s);
+  } else if (over && s.late == nullptr) {
+    end(s, bit(Event::peer_closed));
+  } else if (!over && s.owner != 0) {
+    up().on_events(s.owner, bit(Event::peer_closed));
+  }
+}
+
+// Each piece is placed, then all are delivered. False: no room, and nothing has changed.
+bool LwipServer::deliver(LwipSocket& s, pbuf* p) {
   std::vector<buf::IoDesc> placed;
   for (pbuf* q = p; q != nullptr; q = q->next) {
     if (q->len == 0) continue;
     auto d = up().place(s.owner, ByteSpan(static_cast<const std::byte*>(q->payload), q->len));
     if (!d) {
       for (const buf::IoDesc& earlier : placed) up().discard(s.owner, earlier);
-      return ERR_MEM;
+      return false;
     }
     placed.push_back(*d);
   }
@@ -175,7 +200,21 @@ err_t LwipServer::on_receive(LwipSocket& s, pbuf* p) {
   s.unread += p->tot_len;
   pbuf_free(p);
   up().on_events(s.owner, bit(Event::readable));
-  return ERR_OK;
+  return true;
+}
+
+void LwipServer::offer_late(LwipSocket& s) {
+  if (s.read_shut) pbuf_free(s.late);
+  else if (!deliver(s, s.late)) return;
+  s.late = nullptr;
+  std::erase(late_, &s);
+  end(s, bit(Event::peer_closed));
+}
+
+void LwipServer::drop_late(LwipSocket& s) {
+  if (s.late != nullptr) pbuf_free(s.late);
+  s.late = nullptr;
+  std::erase(late_, &s);
 }
 
 void LwipServer::error_callback(void* arg, err_t error) {

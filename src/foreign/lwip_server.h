@@ -30,6 +30,7 @@ struct LwipSocket : stack::Socket {
   uint32_t backlog = 0;
   wire::Endpoint local, remote;
   std::deque<buf::IoDesc> output;   // not yet taken by lwIP, which copies
+  pbuf* late = nullptr;             // the last input, in front of the FIN, until there is room for it
   uint32_t unread = 0;              // bytes delivered and not consumed
   bool established = false, failed = false;
   bool read_shut = false, write_shut = false;  // asked for; the FIN follows the output
@@ -84,11 +85,16 @@ class LwipServer final : public stack::ProtocolServer {
   // lwip_events.cc
   void pump(LwipSocket& socket);
   void finish_close(LwipSocket& socket);
+  void pump_closing();
   void let_go(LwipSocket& socket);
   void end(LwipSocket& socket, uint32_t events);
   void watch(LwipSocket& socket);
   err_t on_accept(LwipSocket& listener, tcp_pcb* pcb);
   err_t on_receive(LwipSocket& socket, pbuf* p);
+  void on_fin(LwipSocket& socket);
+  bool deliver(LwipSocket& socket, pbuf* p);
+  void offer_late(LwipSocket& socket);
+  void drop_late(LwipSocket& socket);
   void on_connected(LwipSocket& socket);
   void on_error(LwipSocket& socket, err_t error);
   static err_t receive_callback(void* arg, tcp_pcb* pcb, pbuf* p, err_t error);
@@ -109,6 +115,9 @@ class LwipServer final : public stack::ProtocolServer {
   netif exit_{};                                  // where all of lwIP's packets leave
   std::vector<std::unique_ptr<netif>> addresses_; // one for each address of ours, so that lwIP takes what comes for it
   std::vector<LwipSocket*> closing_;              // waiting for lwIP to take their output or their end
+  std::vector<LwipSocket*> late_;                 // those with LwipSocket::late
+  bool in_input_ = false;                         // lwIP has a segment, and calls back
+  bool close_waits_ = false;                      // until it has done with that
   uint32_t sockets_ = 0;
   Instant tick_ = Instant::never();               // of lwIP's timers
 };

@@ -6,6 +6,7 @@
 #include <lwip/priv/tcp_priv.h>
 
 #include <algorithm>
+#include <utility>
 #include <cstdlib>
 
 #include "foreign/lwip_server.h"
@@ -123,7 +124,10 @@ bool LwipServer::on_datagram(const net::Datagram& d) {
   }
   services().counters().payload_bytes_copied += segment.size();
   if (tick_.is_never()) tick_ = services().now() + kTick;
+  in_input_ = true;
   if (ip4_input(p, &exit_) != ERR_OK) pbuf_free(p);
+  in_input_ = false;
+  if (std::exchange(close_waits_, false)) pump_closing();
   return true;
 }
 
@@ -153,13 +157,20 @@ void LwipServer::send_down(pbuf* p) {
 
 Instant LwipServer::next_deadline() const { return tick_; }
 
-// lwIP counts in ticks: they come as long as it has a connection, and only then.
-void LwipServer::on_timer() {
-  tcp_tmr();
+void LwipServer::pump_closing() {
   const std::vector<LwipSocket*> waiting = closing_;
   for (LwipSocket* s : waiting)
     if (std::find(closing_.begin(), closing_.end(), s) != closing_.end()) pump(*s);
-  tick_ = tcp_active_pcbs != nullptr || tcp_tw_pcbs != nullptr ? services().now() + kTick : Instant::never();
+}
+
+// lwIP counts in ticks: they come as long as it has a connection, and only then.
+void LwipServer::on_timer() {
+  tcp_tmr();
+  pump_closing();
+  const std::vector<LwipSocket*> late = late_;
+  for (LwipSocket* s : late)
+    if (std::find(late_.begin(), late_.end(), s) != late_.end()) offer_late(*s);
+  tick_ = !late_.empty() || tcp_active_pcbs != nullptr || tcp_tw_pcbs != nullptr ? services().now() + kTick : Instant::never();
 }
 
 }  // namespace ferry::foreign

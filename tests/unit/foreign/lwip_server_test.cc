@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <utility>
 
 #include "support/stack_pair.h"
 
@@ -74,6 +75,27 @@ TEST_F(LwipServers, AcceptWhatItsPeerHasResetAlready) {
   EXPECT_EQ(pair_->info(kLwip, accepted.socket).error, Errc::reset);
   EXPECT_EQ(pair_->close(kLwip, accepted.socket), Errc::ok);
   EXPECT_NE(pair_->events_of(kLwip, accepted.socket) & bit(Event::closed), 0u);
+}
+
+// Its last bytes come with the FIN, and there is no room for them: lwIP has no place for them any more, nor offers them again.
+TEST_F(LwipServers, KeepTheLastBytesUntilThereIsRoom) {
+  const SocketId listener = pair_->listener(kOwn, 80);
+  const auto c = pair_->connected(kLwip, listener, 80);
+  EXPECT_EQ(pair_->shutdown(kLwip, c.client, 2), Errc::ok);
+  pair_->run();
+  bool full = true, lost = false;
+  pair_->host(kLwip).refuse_place = [&] { return full; };
+  pair_->filter = [&](int side, std::vector<std::byte>&) { return side != kOwn || std::exchange(lost, true); };  // the FIN overtakes them
+  EXPECT_EQ(pair_->send(kOwn, c.server, "last"), Errc::ok);
+  EXPECT_EQ(pair_->close(kOwn, c.server), Errc::ok);
+  pair_->run(Duration::seconds(3));
+  EXPECT_TRUE(lost);
+  EXPECT_EQ(pair_->receive(kLwip, c.client), "");
+  EXPECT_EQ(pair_->events_of(kLwip, c.client) & bit(Event::peer_closed), 0u);
+  full = false;
+  pair_->run(Duration::seconds(1));
+  EXPECT_EQ(pair_->receive(kLwip, c.client), "last");
+  EXPECT_NE(pair_->events_of(kLwip, c.client) & bit(Event::peer_closed), 0u);
 }
 
 // Whatever programs and the wire do, in any order: nothing is used after its end, and no payload memory twice.

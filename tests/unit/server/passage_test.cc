@@ -598,6 +598,9 @@ TEST_F(PassagePagesTest, StayWhileTheyAreInput) {
   EXPECT_EQ(word, 1u);
   first->drop("");  // its memory stays as long as somebody reads it
   run();
+  const auto reap = [this] { std::erase_if(handler.orphans, [](const auto& orphan) { return orphan->unreferenced(); }); };
+  reap();
+  EXPECT_EQ(handler.orphans.size(), 1u);
   EXPECT_EQ(word, 1u);
   size_t got = 0;
   for (int i = 0; i < 100 && got < 264'000; ++i) {
@@ -607,6 +610,8 @@ TEST_F(PassagePagesTest, StayWhileTheyAreInput) {
   }
   EXPECT_EQ(got, 264'000u);
   EXPECT_EQ(small.channel()->peer_region(0), nullptr);
+  reap();
+  EXPECT_TRUE(handler.orphans.empty());
 }
 
 TEST_F(PassagePagesTest, OfADeadReaderAreTheWritersAgain) {
