@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "e2e"))
 
-from harness import Network  # noqa: E402  pylint: disable=wrong-import-position
+from harness import Failed, Network  # noqa: E402  pylint: disable=wrong-import-position
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -21,6 +21,7 @@ class Options:
     def __init__(self, programs, folder):
         self.bin, self.logs, self.scheme, self.full, self.ferryd_extra = os.path.abspath(programs), folder, None, False, []
         self.libferry = None
+        self.watch_every = None  # it would be measured, too
 
     def program(self, name):
         return os.path.join(self.bin, name)
@@ -60,6 +61,15 @@ def measured(load):
     before = busy_seconds()
     value, work = load()
     return Sample(value, work, busy_seconds() - before)
+
+
+def insist_on_ferry(net):
+    """Nothing of what is going to be measured, or was, went over the kernel's stack."""
+    for side in net.sides:
+        if side.watch:
+            side.watch.look()
+            if seen := side.watch.unexpected(True):
+                raise Failed(f"sockets of the kernel's stack on the {side.name} side: {seen[0]}")
 
 
 class Row:
@@ -117,6 +127,7 @@ def measure(row, options, pairs, seconds, progress):
                 for net in (kernel_net, ferry_net):
                     row.start(net)
                     row.load(net, min(1, seconds))  # warm: caches, pools, autotuned buffers
+                    insist_on_ferry(net)
                 for _ in range(min(PAIRS_OF_A_NETWORK, pairs - len(kernel))):
                     progress(row, len(kernel))
                     for net, samples in ((kernel_net, kernel), (ferry_net, ferry)):

@@ -43,22 +43,30 @@ def readable(pair):
 
 
 class KernelTableWatch:
-    """Looks at the kernel's tables all the time a test runs; remembers what should not be there."""
+    """Looks at the kernel's tables all the time a test runs; remembers what should not be there. `every`: seconds; None: only when it is told to, for
+    what is measured (a look walks through the kernel's whole hash tables, which takes milliseconds)."""
 
-    def __init__(self, pid):
-        self.pid, self.seen, self.looks = pid, set(), 0
+    def __init__(self, pid, every=0.1):
+        self.pid, self.every, self.seen = pid, every, set()
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
-        self.thread.start()
+        if every:
+            self.thread.start()
 
     def watch(self):
-        while not self.ending.wait(0.1):
-            self.seen.update(kernel_sockets(self.pid))
-            self.looks += 1
+        while not self.ending.wait(self.every):
+            self.look()
+
+    def look(self):
+        self.seen.update(kernel_sockets(self.pid))
+
+    def unexpected(self, v6_wildcards):
+        return sorted(row for row in self.seen if not (v6_wildcards and V6_WILDCARD.match(row)))
 
     def stop(self):
         self.ending.set()
-        self.thread.join(5)
+        if self.every:
+            self.thread.join(5)
 
 
 def number(document, *path):
@@ -80,9 +88,8 @@ def check_side(side):
         raise Failed(f"ferryd of the {side.name} side ended with {side.ferryd.popen.returncode}\n{side.ferryd.tail()}")
     side.watch.stop()
     if not side.kernel_use_expected:
-        seen = {row for row in side.watch.seen if not (side.v6_wildcards_expected and V6_WILDCARD.match(row))}
-        if seen:
-            raise Failed(f"sockets of the kernel's stack on the {side.name} side:\n  " + "\n  ".join(sorted(seen)[:20]))
+        if seen := side.watch.unexpected(side.v6_wildcards_expected):
+            raise Failed(f"sockets of the kernel's stack on the {side.name} side:\n  " + "\n  ".join(seen[:20]))
         moved = number(side.stat(), "tier2", "bytes_to_client"), number(side.stat(), "tier2", "bytes_from_client")
         if side.net.options.scheme != "copy" and not side.tier2_expected and moved != (0, 0):
             raise Failed(f"bytes went by tier 2 on the {side.name} side (to, from the client): {moved}")

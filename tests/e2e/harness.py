@@ -154,7 +154,7 @@ class Side:
             if "was built without" in self.ferryd.tail():
                 raise Skipped(self.ferryd.tail().strip().splitlines()[-1].strip())
             raise Failed(f"ferryd ended at once\n{self.ferryd.tail()}")
-        self.watch = KernelTableWatch(self.ferryd.pid)
+        self.watch = KernelTableWatch(self.ferryd.pid, self.net.options.watch_every)
 
     def ferry(self, command, *words, timeout=20):
         """The ferry command, asking this side's ferryd."""

@@ -41,6 +41,7 @@ class Options:
         self.ferryd = arguments.ferryd
         self.libferry = arguments.libferry and os.path.abspath(arguments.libferry)
         self.copied = None
+        self.watch_every = 0.1
         self.copies = []
 
     def program(self, name):
