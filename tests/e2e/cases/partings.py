@@ -18,7 +18,8 @@ PORT = 9500
 class Pair:
     """Two flow.py, in a passage. `ways`: what the first does, "send", "receive" or "both"; the second the contrary."""
 
-    def __init__(self, net, ways, turn):
+    def __init__(self, net, ways, turn, large):
+        self.large = large
         self.net, self.ways = net, (ways, {"send": "receive", "receive": "send", "both": "both"}[ways])
         self.notes = [net.file(f"note-{turn}-{end}", bytes(8)) for end in range(2)]
         port = str(PORT + turn % 100)
@@ -28,7 +29,8 @@ class Pair:
         eventually(self.is_passing, 20, f"a passage for {ways}\n{server.tail()}{self.ends[1].tail()}")
 
     def start(self, role, port, end):
-        return self.net.client.spawn(self.net.python("flow.py", role, self.net.target, port, self.ways[end], self.notes[end]))
+        return self.net.client.spawn(self.net.python("flow.py", role, self.net.target, port, self.ways[end], self.notes[end]),
+                                     env={"LARGE": "1"} if self.large else None)
 
     def is_passing(self):
         pids = [end.pid for end in self.ends]
@@ -75,19 +77,21 @@ def stop_and_continue(pair, end, dice):
 
 def kept(net):
     """What ferryd has of its clients: descriptors, mappings of passages, and what it says itself."""
-    pid, stat = net.client.ferryd.pid, net.client.stat()
+    pid, descriptors = net.client.ferryd.pid, len(os.listdir(f"/proc/{net.client.ferryd.pid}/fd"))
+    stat = net.client.stat()
     with open(f"/proc/{pid}/maps") as maps:
-        regions = maps.read().count("memfd:ferry-peers")
+        mapped = maps.read()
+    regions = mapped.count("memfd:ferry-peers") + mapped.count("memfd:ferry-region")
     memory = stat["memory"]
-    return {"descriptors": len(os.listdir(f"/proc/{pid}/fd")), "regions": regions, "clients": stat["clients"],
+    return {"descriptors": descriptors, "regions": regions, "clients": stat["clients"],
             "channels": memory["channels"], "staging": memory["staging_bytes"], "input": memory["input_bytes"],
             "sockets": len([s for s in net.client.sockets() if s.get("pid")]),
             "passages": number(stat, "server", "passages_entered") - number(stat, "server", "passages_left")}
 
 
-@case((SELF,), timeout=200)
-def parted_same_host(net):
-    dice, rounds = random.Random(int(os.environ.get("SEED", "1"))), 400 if net.options.full else 9
+def part(net, rounds, large):
+    dice = random.Random(int(os.environ.get("SEED", "1")))
+    time.sleep(0.3)  # ferryd closes its end of what asked it last
     before, problems, over = kept(net), [], threading.Event()
 
     def go_on():
@@ -103,7 +107,7 @@ def parted_same_host(net):
         for turn in range(rounds):
             # Every way of dying with every direction, and either end.
             die, ways, end = (kill, stop_and_kill, stop_and_continue)[turn % 3], ("send", "receive", "both")[turn // 3 % 3], dice.randrange(2)
-            pair = Pair(net, ways, turn)
+            pair = Pair(net, ways, turn, large)
             die(pair, end, dice)
             pair.check_survivor(end)
             if problems:
@@ -114,6 +118,21 @@ def parted_same_host(net):
     if problems:
         raise problems[0]
     eventually(lambda: kept(net) == before, 20, f"ferryd forgets all of them: {before} before, {kept(net)} after")
+
+
+@case((SELF,), timeout=200)
+def parted_same_host(net):
+    part(net, 400 if net.options.full else 9, large=False)
+
+
+@case((SELF,), timeout=200)
+def parted_same_host_pages(net):
+    """Some of the bytes in the passage are pages of the one that dies, or of the one that lives on."""
+    net.options.scheme = "emulated"
+    before = net.client.stat()["server"]["referenced_out"]
+    part(net, 400 if net.options.full else 9, large=True)
+    if net.client.stat()["server"]["referenced_out"] - before < 64 << 20:
+        raise Failed("hardly any page was referred to")
 
 
 @case((FERRY_FERRY, KERNEL_FERRY, SELF))

@@ -66,7 +66,7 @@ def passing_hands_over(net):
     def exchanged():  # not ferryd's sums, to which the attacker adds what it likes
         ends = [s for s in net.server.sockets() if s["local"].endswith(":9480") and "referenced_out" in s]
         seen[:] = max([seen, *([s["referenced_out"], s["swapped_in"]] for s in ends)])
-        return seen and min(seen) > 100 << 20
+        return seen and min(seen) > 16 << 20
     with hostile_client(net, net.server):
         watch = threading.Thread(target=eventually, args=(exchanged, seconds * 3, "pages change hands"))
         if net.client.netns == net.server.netns:
@@ -74,7 +74,7 @@ def passing_hands_over(net):
         compared = hand_over(net, seconds, 9480, os.environ.get("SEED", "1"))
     if watch.ident:
         watch.join()
-        if min(seen) < 100 << 20:
+        if min(seen) < 16 << 20:
             raise Failed(f"hardly any page changed hands: {seen}")
     print(f"{compared} bytes compared; {seen} bytes referred to and exchanged at the server's end")
 

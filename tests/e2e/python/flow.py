@@ -1,9 +1,11 @@
 """flow.py serve|connect HOST PORT send|receive|both NOTE: one connection on which bytes flow until the other end is gone, every one checked.
 
 Of what it sends, the number of bytes that send(2) has taken is in the file NOTE (8 bytes) at any time, whatever becomes of us. Prints, at
-the end, how many bytes came and how the connection ended, as in "123456 eof" or "0 reset".
+the end, how many bytes came and how the connection ended, as in "123456 eof" or "0 reset". With LARGE in the environment it sends and
+receives large buffers, whose pages can change hands.
 """
 import mmap
+import os
 import random
 import socket
 import struct
@@ -13,7 +15,8 @@ import time
 
 ROLE, HOST, PORT, WAYS, NOTE = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
 PERIOD = 999_983
-TABLE = random.Random(7).randbytes(PERIOD) * 2
+TABLE = random.Random(7).randbytes(PERIOD) * 10
+LARGE = os.environ.get("LARGE") == "1"
 
 
 def expected(position, length):
@@ -21,19 +24,32 @@ def expected(position, length):
     return TABLE[at:at + length]
 
 
+def buffer_of(size):
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def piece(position, dice):
+    """The next bytes to send."""
+    if not LARGE:
+        return expected(position, dice.choice((1, 100, 4096, 70_000, 600_000)))
+    fresh = buffer_of(dice.choice((2, 4, 8)) << 20)
+    fresh[:] = expected(position, len(fresh))
+    return fresh
+
+
 def send(sock):
     dice, position = random.Random(), 0
     with open(NOTE, "r+b") as file, mmap.mmap(file.fileno(), 8) as note:
         try:
             while True:
-                position += sock.send(expected(position, dice.choice((1, 100, 4096, 70_000, 600_000))))
+                position += sock.send(piece(position, dice))
                 note[:] = struct.pack("=Q", position)
         except (ConnectionResetError, BrokenPipeError):
             return
 
 
 def receive(sock):
-    position, buffer, dice = 0, bytearray(200_000), random.Random()
+    position, buffer, dice = 0, buffer_of(8 << 20) if LARGE else bytearray(200_000), random.Random()
     try:
         while got := sock.recv_into(buffer):
             time.sleep(dice.choice((0, 0, 0.003)))  # so that there is mostly something unread
