@@ -1,5 +1,6 @@
 #include "client/guarded_copy.h"
 
+#include <emmintrin.h>
 #include <ucontext.h>
 
 #include <cstring>
@@ -68,6 +69,21 @@ static bool touch_pages(const void* p, size_t n, void (*touch)(void*, const void
 
 bool guarded_copy(void* to, const void* from, size_t n) {
   return ferry_guarded_call(to, from, n, reinterpret_cast<const void*>(&memcpy));
+}
+
+// Sanitizers would see the bad address before the processor does.
+[[gnu::no_sanitize("address", "undefined")]] static void stream(void* to, const void* from, size_t n) {
+  auto* out = static_cast<char*>(to);
+  const auto* in = static_cast<const char*>(from);
+  for (; n > 0 && reinterpret_cast<uintptr_t>(out) % sizeof(__m128i) != 0; --n) *out++ = *in++;
+  for (; n >= sizeof(__m128i); out += sizeof(__m128i), in += sizeof(__m128i), n -= sizeof(__m128i))
+    _mm_stream_si128(reinterpret_cast<__m128i*>(out), _mm_loadu_si128(reinterpret_cast<const __m128i*>(in)));
+  for (; n > 0; --n) *out++ = *in++;
+  _mm_sfence();
+}
+
+bool guarded_stream(void* to, const void* from, size_t n) {
+  return ferry_guarded_call(to, from, n, reinterpret_cast<const void*>(&stream));
 }
 
 // Sanitizers would see the bad address before the processor does.

@@ -15,6 +15,8 @@ namespace ferry::client {
 
 // memcpy. False: some of it is not there; what lies in front of that may have been copied.
 [[nodiscard]] bool guarded_copy(void* to, const void* from, size_t n);
+// The same by stores that go past the caches; visible to other processors when it returns. For large n.
+[[nodiscard]] bool guarded_stream(void* to, const void* from, size_t n);
 // Whether all bytes can be read / read and written now (one byte a page is touched; nothing changes).
 [[nodiscard]] bool is_readable(const void* p, size_t n);
 [[nodiscard]] bool is_writable(void* p, size_t n);

@@ -24,10 +24,11 @@ class IovCursor {
 
   size_t left() const { return left_; }  // bytes not yet walked over
 
-  // Copies the next n bytes of the list to `to`; n <= left(). Returns how many: fewer when the next piece is not there.
-  [[nodiscard]] size_t copy_out(std::byte* to, size_t n) {
-    return walk(n, [&to](std::byte* at, size_t part) {
-      const bool good = guarded_copy(to, at, part);
+  // Copies the next n bytes of the list to `to`; n <= left(). Returns how many: fewer when the next piece is not there. `copy`: guarded_copy or
+  // guarded_stream.
+  [[nodiscard]] size_t copy_out(std::byte* to, size_t n, bool (*copy)(void*, const void*, size_t) = guarded_copy) {
+    return walk(n, [&to, copy](std::byte* at, size_t part) {
+      const bool good = copy(to, at, part);
       to += part;
       return good;
     });

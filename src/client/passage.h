@@ -5,6 +5,7 @@
 
 #include "client/channel.h"
 #include "client/peer_pages.h"
+#include "client/store_choice.h"
 #include "ipc/passage.h"
 
 namespace ferry::client {
@@ -61,6 +62,7 @@ struct Passage {
   ipc::PassageProducer out;  // under tx_lock
   ipc::PassageConsumer in;   // under rx_lock
   PageInvitation invitation; // likewise
+  StoreChoice stores;        // under tx_lock
   Passage* older = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -44,6 +45,24 @@ TEST_F(GuardedCopy, GoodMemoryIsCopied) {
   EXPECT_TRUE(guarded_copy(to, text, sizeof text));
   EXPECT_STREQ(to, text);
   EXPECT_TRUE(guarded_copy(nullptr, text, 0));
+}
+
+TEST_F(GuardedCopy, StreamingCopiesTheSame) {
+  std::vector<char> from(600), to(600), plain(600);
+  for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<char>(i * 7 + 1);
+  for (size_t at = 0; at < 32; ++at) {
+    for (size_t other : {0u, 1u, 13u}) {
+      for (size_t n : {0u, 1u, 15u, 16u, 17u, 63u, 64u, 200u, 555u}) {
+        std::fill(to.begin(), to.end(), 'x');
+        std::fill(plain.begin(), plain.end(), 'x');
+        EXPECT_TRUE(guarded_stream(to.data() + at, from.data() + other, n));
+        std::memcpy(plain.data() + at, from.data() + other, n);
+        ASSERT_EQ(to, plain) << at << " " << other << " " << n;
+      }
+    }
+  }
+  EXPECT_FALSE(guarded_stream(to.data(), area_ + kPage - 100, 200));
+  EXPECT_FALSE(guarded_stream(area_ + kPage - 100, from.data(), 200));
 }
 
 TEST_F(GuardedCopy, EverySizeAtTheEdge) {
