@@ -357,6 +357,7 @@ class Socket final : public PollHandler,
   Errc error_ = Errc::ok;       // not yet taken by the client
   stack::Endpoint local_, remote_;
   uint32_t send_buffer_ = 0, receive_buffer_ = 0;  // bytes
+  bool fixed_buffers_ = false;  // the program has chosen one of them
   uint32_t accept_count_ = 0;
   std::unique_ptr<Offers> offers_;
   Errc accept_error_ = Errc::ok;  // of the last look at the queue

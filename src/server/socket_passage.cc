@@ -24,6 +24,7 @@ constexpr uint8_t kMostTries = 16;
 constexpr Duration kLongCall = Duration::ms(20);  // who holds a lock for longer is not in the middle of a copy, but stands still
 constexpr uint64_t kMostPassed = uint64_t{1} << 60;  // bytes: more than a connection lives to pass, and sums of it stay numbers
 constexpr uint64_t kMostReferred = abi::kPassageReferences * abi::kHugePageSize;
+constexpr uint64_t kTunedReferring = 4 * abi::kHugePageSize;
 constexpr uint32_t kPiece = 64 * 1024;       // of unread bytes: what finds room in an input pool at once
 
 // The words of one direction as they are now, written at one end, read at the other; the reader's first, so that it has not read more than
@@ -216,11 +217,15 @@ void Socket::publish_passage(abi::SocketShared& s) {
   store_relaxed(s.passage, p.number);
   store_relaxed(s.passage_side, side);
   store_relaxed(s.passage_limit, static_cast<uint32_t>(limit < abi::kPassageBytes ? limit : abi::kPassageBytes));
-  store_relaxed(s.passage_referring, p.region->passes_pages() ? static_cast<uint32_t>(limit < kMostReferred ? limit : kMostReferred) : 0);
+  // Sizes that are tuned by the traffic stand still while the stack sees none: what they may grow to is allowed at once.
+  const bool fixed = fixed_buffers_ || other_end()->fixed_buffers_;
+  const uint64_t referring = fixed || limit > kTunedReferring ? limit : kTunedReferring;
+  store_relaxed(s.passage_referring, p.region->passes_pages() ? static_cast<uint32_t>(referring < kMostReferred ? referring : kMostReferred) : 0);
   store_release(s.passage_epoch, passage_epoch_);
 }
 
 void Socket::refresh_buffers() {
+  fixed_buffers_ = true;
   state_changed_ = true;
   mark();
   if (!in_passage()) return;
