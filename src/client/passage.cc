@@ -18,7 +18,7 @@ namespace ferry::client {
 namespace abi = ipc::abi;
 
 namespace {
-constexpr uint32_t kChunk = 32 * 1024;  // bytes published at a time: the reader works on one while the next is copied
+constexpr uint32_t kChunk = Passage::kChunk;
 constexpr uint64_t kLeast = 4096;       // room that is worth using when more is to be sent, bytes
 
 // As IovCursor::copy_out.

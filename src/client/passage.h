@@ -26,12 +26,15 @@ class PageInvitation {
     pause_ = next_pause_;
     if (next_pause_ < kLongestPause) next_pause_ *= 2;
   }
+
  private:
   static constexpr uint32_t kFailures = 4, kFirstPause = 64, kLongestPause = 1 << 16;
   uint32_t failures_ = 0, pause_ = 0, next_pause_ = kFirstPause;  // pauses: in receives
 };
 
 struct Passage {
+  static constexpr uint32_t kChunk = 32 * 1024;  // bytes copied at a time: the reader works on one while the next is copied
+
   Passage(uint32_t epoch_, uint32_t number_, uint32_t passage_, uint32_t side_, ipc::PeerRegionView region_, PeerPages& pages_)
       : epoch(epoch_),
         number(number_),

@@ -14,11 +14,8 @@ namespace abi = ipc::abi;
 
 namespace {
 constexpr size_t kPage = abi::kHugePageSize;
-constexpr size_t kChunk = 32 * 1024;  // bytes copied at a time
 
 bool is_page_start(const void* p) { return reinterpret_cast<uintptr_t>(p) % kPage == 0; }
-
-void add(uint64_t& ours, uint64_t& shared, uint64_t n) { store_relaxed(shared, atomic_add(ours, n) + n); }
 }  // namespace
 
 // Refers to the next page of the program's, if that is what comes next. Returns its bytes, or 0: `ahead` becomes how many bytes are to be
@@ -37,12 +34,8 @@ uint32_t Socket::put_page(Home& h, Passage& p, IovCursor& data, uint64_t& ahead)
   const uint32_t hold = p.pages.take(p.side);
   if (hold == PeerPages::kNone) return 0;
   const regions::Reference r = regions::refer(*h.channel, h.engine, piece.data(), piece.size(), kPage);
-  if (r.length != 0) p.pages.hold(p.side, hold, r.token);
-  if (r.length < kPage) {
-    if (r.length != 0) regions::unrefer(r.token);
-    p.pages.give_back(p.side, hold);
-    return 0;
-  }
+  if (r.length == 0) return p.pages.give_back(p.side, hold), 0;
+  p.pages.hold(p.side, hold, r.token);
   p.out.refer({0, r.offset, r.length, r.serial, r.region, static_cast<uint16_t>(hold), 0});
   data.skip(r.length);
   store_relaxed(h.referenced_out, h.referenced_out + r.length);
@@ -74,12 +67,11 @@ size_t Socket::take_page(Home& h, Passage& p, Receiving& r, const abi::PassageRe
       mapped = true;
       p.invitation.on_page(!written);
       r.to.skip(kPage);
-      add(h.swapped_in, h.shared->swapped_in, kPage);
-      store_relaxed(h.shared->swapped_pages, atomic_add(h.swapped_pages, 1u) + 1);
+      count_swapped(h, kPage, 1);
       return kPage;
     }
   }
-  const size_t n = std::min({size_t{reference.length - used}, r.to.left(), kChunk});
+  const size_t n = std::min({size_t{reference.length - used}, r.to.left(), size_t{Passage::kChunk}});
   if ((r.flags & MSG_TRUNC) != 0) {
     r.to.skip(n);
   } else if (r.to.copy_in(memory.base + reference.offset + used, n) < n) {

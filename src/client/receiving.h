@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "client/home.h"
 #include "client/input_window.h"
 #include "client/iov_cursor.h"
 #include "client/socket.h"
@@ -26,5 +27,13 @@ struct Socket::Receiving {
   uint32_t mappings = 0;   // that this receive has asked for
   bool refused = false;    // one of them was
 };
+
+// Bytes and pages that were exchanged instead of copied, for copy accounting.
+inline void count_swapped(Home& h, size_t bytes, size_t pages) {
+  if (bytes == 0 && pages == 0) return;
+  store_relaxed(h.shared->swapped_in, atomic_add(h.swapped_in, uint64_t{bytes}) + bytes);
+  const auto n = static_cast<uint32_t>(pages);
+  store_relaxed(h.shared->swapped_pages, atomic_add(h.swapped_pages, n) + n);
+}
 
 }  // namespace ferry::client

@@ -79,8 +79,7 @@ bool Socket::settle(Home& h, Receiving& r) {
   r.missing += done.missing;
   r.missed += done.copied;
   add(h.copied_in, h.shared->copied_in, done.copied);
-  add(h.swapped_in, h.shared->swapped_in, done.swapped);
-  store_relaxed(h.shared->swapped_pages, atomic_add(h.swapped_pages, static_cast<uint32_t>(done.pages)) + static_cast<uint32_t>(done.pages));
+  count_swapped(h, done.swapped, done.pages);
   return done.missing == 0;
 }
 
