@@ -44,6 +44,16 @@ class PassageTest : public ServerTest {
     abi::PassageEnd& e = end(c, s);
     for (char byte : text) ring[(e.produced++ - e.base) % abi::kPassageBytes] = static_cast<std::byte>(byte);
   }
+  // Bytes that came, up to `most`, through a pool that has room for some of them only.
+  size_t read_in_parts(Client& client, Socket& socket, size_t most) {
+    size_t got = 0;
+    for (int i = 0; i < 100 && got < most; ++i) {
+      got += read(client, socket).size();
+      while (Socket* s = ctx.starved.pop_front()) s->mark();
+      ring(socket);
+    }
+    return got;
+  }
   const stack::Call* last(CallOp op, const Socket& s) {
     const stack::Call* found = nullptr;
     for (const stack::Call& c : protocols.calls)
@@ -351,13 +361,7 @@ TEST_F(PassageTest, TheRegionOfADeadClientGoesWhenNothingIsUnread) {
   first->drop("");
   run();
   EXPECT_NE(small.channel()->peer_region(0), nullptr);  // more than is free in the input pool
-  size_t got = 0;
-  for (int i = 0; i < 100 && got < 300'000; ++i) {
-    got += read(small, c).size();
-    while (Socket* s = ctx.starved.pop_front()) s->mark();
-    ring(c);
-  }
-  EXPECT_EQ(got, 300'000u);
+  EXPECT_EQ(read_in_parts(small, c, 300'000), 300'000u);
   EXPECT_EQ(small.channel()->peer_region(0), nullptr);
 }
 
@@ -605,13 +609,7 @@ TEST_F(PassagePagesTest, StayWhileTheyAreInput) {
   reap();
   EXPECT_EQ(handler.orphans.size(), 1u);
   EXPECT_EQ(word, 1u);
-  size_t got = 0;
-  for (int i = 0; i < 100 && got < 264'000; ++i) {
-    got += read(small, c).size();
-    while (Socket* s = ctx.starved.pop_front()) s->mark();
-    ring(c);
-  }
-  EXPECT_EQ(got, 264'000u);
+  EXPECT_EQ(read_in_parts(small, c, 264'000), 264'000u);
   EXPECT_EQ(small.channel()->peer_region(0), nullptr);
   reap();
   EXPECT_TRUE(handler.orphans.empty());
