@@ -21,6 +21,7 @@ using ipc::raw_syscall;
 
 constexpr size_t kSmallPage = 4096;
 constexpr size_t kLeastAnonymous = size_t{2} << 20;  // bytes: smaller ones are mostly arenas of allocators, not buffers
+constexpr size_t kLeastFile = size_t{64} << 10;      // of an empty file: has no other use than as a buffer
 
 size_t whole_pages(size_t n) { return (n + kSmallPage - 1) / kSmallPage * kSmallPage; }
 bool is_page_start(const void* p) { return reinterpret_cast<uintptr_t>(p) % kSmallPage == 0; }
@@ -46,7 +47,7 @@ bool is_empty_unlinked_file(int fd, size_t n, off_t offset) {
 bool is_plain(void* at, size_t n, int protection, int flags, int fd, off_t offset) {
   if (at != nullptr || protection != (PROT_READ | PROT_WRITE)) return false;
   if ((flags & ~(MAP_POPULATE | MAP_NORESERVE)) == (MAP_PRIVATE | MAP_ANONYMOUS)) return n >= kLeastAnonymous;
-  return flags == MAP_PRIVATE && n >= regions::kLeastAllocation && is_empty_unlinked_file(fd, n, offset);
+  return flags == MAP_PRIVATE && n >= kLeastFile && is_empty_unlinked_file(fd, n, offset);
 }
 
 void* map(void* at, size_t n, int protection, int flags, int fd, off_t offset) {

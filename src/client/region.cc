@@ -30,6 +30,7 @@ using ipc::raw_syscall;
 constexpr size_t kSmallPage = 4096;
 constexpr size_t kSmallPages = Region::kPage / kSmallPage;  // in a huge page
 constexpr size_t kHoleWords = kSmallPages / 64;             // of a huge page
+constexpr size_t kMostCounted = size_t{1} << 31;            // of what was copied from a page, bytes
 
 bool failed(long r) { return r < 0 && r > -4096; }
 
@@ -128,6 +129,11 @@ void Region::reserve(size_t first, size_t count) {
   map_at(base_ + first * kPage, count * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }
 
+void Region::make_owned(size_t page) {
+  pages_[page].state = kOwned;
+  pages_[page].copied = 0;
+}
+
 bool Region::is_free(size_t page) const { return pages_[page].state == kFree && load_acquire(file_of(page).references) == 0; }
 
 // The first run of `count` pages that nobody uses; the region's size / kPage: none.
@@ -178,7 +184,7 @@ std::byte* Region::allocate(size_t count, bool zeroed, bool& busy) {
     return nullptr;
   }
   if (zeroed && used_before) std::memset(start, 0, count * kPage);
-  for (size_t i = first; i < first + count; ++i) pages_[i].state = kOwned;
+  for (size_t i = first; i < first + count; ++i) make_owned(i);
   pages_[first].extent = static_cast<uint32_t>(count);
   allocated_ += count;
   return start;
@@ -263,7 +269,7 @@ bool Region::renew(size_t first, size_t end) {
   if (!map(first, end - first, MAP_SHARED)) return false;
   for (size_t i = first; i < end; ++i) {
     end_hold(i);
-    pages_[i].state = kOwned;
+    make_owned(i);
     file_of(i).resident = true;  // soon perhaps, and then not zero
   }
   return true;
@@ -298,12 +304,13 @@ void Region::trim() {
   }
 }
 
-size_t Region::refer(const std::byte* p, size_t n, size_t most, const WrittenPages& written) {
+size_t Region::refer(const std::byte* p, size_t n, size_t most, size_t least, const WrittenPages& written) {
   if (!in_service()) return 0;
   const size_t i = index_of(p);
   const size_t here = std::min(most, kPage - static_cast<size_t>(p - base_) % kPage);
   Page& page = pages_[i];
   if (page.state == kOwned) {
+    if (n < least && page.copied < least) return 0;
     // What follows in the same call comes at once: one system call for all of it.
     size_t end = i;
     const size_t last = std::min(index_of(p + n - 1), count() - 1);
@@ -318,6 +325,14 @@ size_t Region::refer(const std::byte* p, size_t n, size_t most, const WrittenPag
   }
   atomic_add(file_of(i).references, 1u);
   return here;
+}
+
+void Region::count_copied(const std::byte* p, size_t n) {
+  for (size_t i = index_of(p), from = static_cast<size_t>(p - base_) % kPage; n > 0 && i < count(); ++i, from = 0) {
+    const size_t here = std::min(n, kPage - from);
+    pages_[i].copied = static_cast<uint32_t>(std::min(pages_[i].copied + here, kMostCounted));
+    n -= here;
+  }
 }
 
 void Region::unrefer(uint64_t offset) { atomic_add(files_[offset / kPage].references, ~0u); }
@@ -365,7 +380,7 @@ bool Region::swap(std::byte* program, std::byte* input, size_t count) {
   if (!map(first, count, MAP_SHARED)) return exchange(), false;
   for (size_t i = first; i < first + count; ++i) {
     end_hold(i);
-    pages_[i].state = kOwned;
+    make_owned(i);
   }
   free_pages(other, other + count);
   return true;

@@ -79,8 +79,11 @@ class Region {
   void make_mapping(std::byte* start) { pages_[index_of(start)].extent = 0; }
 
   // Makes the bytes at `p` safe to refer to, as many of `most` as are in one huge page, and counts a reference. `n` >= `most` bytes are
-  // going to be referred to in this call of the program's. 0: they have to be copied.
-  size_t refer(const std::byte* p, size_t n, size_t most, const WrittenPages& written);
+  // going to be referred to in this call of the program's. 0: they have to be copied, for one because a page that was not lent yet is only for
+  // `least` bytes: of this call, or copied from there before.
+  size_t refer(const std::byte* p, size_t n, size_t most, size_t least, const WrittenPages& written);
+  // `n` bytes at `p` were copied as output.
+  void count_copied(const std::byte* p, size_t n);
   // Of a reference to the byte at this offset of the memfd.
   void unrefer(uint64_t offset);
 
@@ -130,6 +133,7 @@ class Region {
   struct Page {
     uint32_t extent;  // pages of the allocation that begins here, 0: none does, or it is a mapping
     uint32_t file;    // number of its page in the memfd: a permutation
+    uint32_t copied;  // bytes, as output, since it became kOwned; does not go on for ever
     State state;
     bool has_holes;   // some of its small pages have been unmapped: bits in holes_
   };
@@ -143,6 +147,7 @@ class Region {
     uint64_t id;
   };
   FilePage& file_of(size_t page) const { return files_[pages_[page].file]; }
+  void make_owned(size_t page);
   bool is_free(size_t page) const;
   size_t row(size_t first, size_t most) const;
   size_t index_of(const std::byte* p) const { return static_cast<size_t>(p - base_) / kPage; }

@@ -177,7 +177,7 @@ void disable(const char* why) {
 namespace {
 
 void* allocate_for(size_t n, bool zeroed, Purpose purpose) {
-  if (n < kLeastAllocation || !load_acquire(g_enabled)) return nullptr;
+  if (n == 0 || !load_acquire(g_enabled)) return nullptr;
   Channel* channel = Channel::existing();
   if (channel == nullptr) return nullptr;
   State& s = g_state;
@@ -202,7 +202,7 @@ void* allocate_for(size_t n, bool zeroed, Purpose purpose) {
 
 }  // namespace
 
-void* allocate(size_t n, bool zeroed) { return allocate_for(n, zeroed, Purpose::allocation); }
+void* allocate(size_t n, bool zeroed) { return n < kLeastAllocation ? nullptr : allocate_for(n, zeroed, Purpose::allocation); }
 void* map(size_t n) { return allocate_for(n, true, Purpose::mapping); }
 
 void release(void* p) {
@@ -274,11 +274,17 @@ Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n
   const uint32_t number = number_of(s, slot);
   if (!slot.region.in_service() || !channel.knows_region(engine, number, slot.serial)) return {};
   const auto* at = static_cast<const std::byte*>(p);
-  const size_t length = slot.region.refer(at, n, most, WrittenPages(pagemap(s)));
+  const size_t length = slot.region.refer(at, n, most, channel.server().reference_bytes, WrittenPages(pagemap(s)));
   if (length == 0) return {};
   const uint64_t offset = slot.region.offset_of(at);
   return {offset, static_cast<uint32_t>(length), static_cast<uint16_t>(number), slot.serial,
           reinterpret_cast<uint64_t>(slot.region.base()) + offset};
+}
+
+void count_copied(const void* p, size_t n) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  slot_of(s, p).region.count_copied(static_cast<const std::byte*>(p), n);
 }
 
 // Without the mutex: a region is open for as long as anything refers to it.

@@ -18,7 +18,7 @@ struct ForeignPage;
 
 namespace regions {
 
-// Allocations of fewer bytes are not served.
+// Allocations of fewer bytes are not served; mappings are, each in huge pages of its own.
 inline constexpr size_t kLeastAllocation = size_t{1} << 20;
 
 // The address space of all regions; empty until the first allocation. Read without a lock: it is set once.
@@ -64,9 +64,12 @@ struct Reference {
 // Lets the server of `channel` have the region that holds `p`, if it has not. Blocks for one control call at the first time.
 void announce(Channel& channel, uint32_t engine, const void* p);
 // As many of the `most` bytes at `p` as are in one page, not to change any more in what the server sees. `n` bytes, `most` at least, are
-// to follow in this call of the program's.
+// to follow in this call of the program's. A page is got ready for that when what was copied of it as output would have paid for it (or
+// when as much follows in this call).
 Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n, size_t most);
 void unrefer(uint64_t token);
+// `n` bytes at `p` were copied that refer() did not refer to.
+void count_copied(const void* p, size_t n);
 
 // --- input (client/input_window.h) ---
 // Huge pages in a row, for the server to fill; they lie in a row in the region, too.

@@ -25,6 +25,9 @@ constexpr uint64_t kLeast = 4096;         // room that is worth a descriptor whe
 bool is_worth(uint64_t room, const Home& h, const IovCursor& data) {
   return room > 0 && (room >= std::min<uint64_t>(data.left(), kLeast) || h.output.outstanding() == 0);
 }
+
+// Whether a piece of the program's list is in a region, and not too small to be referred to there.
+bool is_referable(const void* piece, size_t length) { return regions::contains(piece) && length >= ipc::control::kLeastReference; }
 }  // namespace
 
 // Bytes of output that may be outstanding and are not.
@@ -57,7 +60,6 @@ int Socket::stream_send_state(Home& h) {
 // The next bytes of the program's as a descriptor that refers to them, at most `window`. Length 0: they have to be copied.
 abi::Descriptor Socket::refer_piece(Home& h, IovCursor& data, uint64_t window) {
   const auto piece = data.piece();
-  if (!regions::contains(piece.data()) || data.piece_length() < h.channel->server().reference_bytes) return {};
   if (!is_worth(window, h, data)) return {};
   const regions::Reference r = regions::refer(*h.channel, h.engine, piece.data(), piece.size(), std::min<uint64_t>(piece.size(), window));
   if (r.length == 0) return {};
@@ -90,10 +92,13 @@ size_t Socket::put_stream(Home& h, IovCursor& data, int flags, bool& fault) {
   uint32_t entries = h.tx.space(s.tx_taken);
   size_t put = 0;
   while (data.left() > 0 && entries > 0) {
-    abi::Descriptor d = refer_piece(h, data, window);
+    const auto piece = data.piece();
+    const bool referable = is_referable(piece.data(), data.piece_length());
+    abi::Descriptor d = referable ? refer_piece(h, data, window) : abi::Descriptor{};
     if (d.length == 0) {
       d = copy_piece(h, data, space, fault);
       space -= d.length;
+      if (referable) regions::count_copied(piece.data(), std::min<size_t>(piece.size(), d.length));
     }
     if (d.length == 0) break;
     window -= d.length;
@@ -114,10 +119,9 @@ size_t Socket::put_stream(Home& h, IovCursor& data, int flags, bool& fault) {
 // The server has to have a region before output refers to it.
 void Socket::announce_regions(int k, std::span<const iovec> list) {
   for (const iovec& v : list) {
-    if (!regions::contains(v.iov_base)) continue;
+    if (!is_referable(v.iov_base, v.iov_len)) continue;
     Home* h = nullptr;
     if (kernel_mode_ || home(k, h) != 0) return;
-    if (v.iov_len < h->channel->server().reference_bytes) continue;
     regions::announce(*h->channel, h->engine, v.iov_base);
   }
 }

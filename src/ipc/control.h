@@ -90,6 +90,9 @@ struct Reply {
 };
 static_assert(sizeof(Request) == 312 && sizeof(Reply) == 324);
 
+// Smaller pieces of output are never referred to, bytes: to ask whether their page was written to costs as much as to copy them.
+inline constexpr uint64_t kLeastReference = 64 << 10;
+
 // data of the hello reply.
 struct ServerInfo {
   uint64_t instance;          // random per start of ferryd
@@ -102,7 +105,7 @@ struct ServerInfo {
   uint32_t has_gateway;       // everything unicast has a route
   uint32_t engines;           // each has sockets of its own; 0 has all but TCP
   uint64_t region_bytes;      // largest region of a client, 0: none are taken
-  uint64_t reference_bytes;   // pieces of output from this size on are worth referring to
+  uint64_t reference_bytes;   // so many bytes of output pay for making a page ready to be referred to, kLeastReference at least
   uint64_t swap_bytes;        // a page into which so many bytes were received is worth exchanging; 0: none is
   char version[32];           // "0.1.0"
 };

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "ipc/control.h"
+
 namespace ferry::server {
 
 struct Calibration {
@@ -15,13 +17,13 @@ struct Calibration {
   uint64_t look_ns = 0;       // asking /proc/self/pagemap whether 2 MiB have been written to
   uint64_t swap_ns = 0;       // exchanging a huge page of a memfd for another, with its next fault, and getting the old one ready to be filled
   uint64_t wake_ns = 0;       // waking a thread that sleeps in read(2), one way
-  uint64_t reference_bytes = 0;  // a result: smaller pieces of output are copied
+  uint64_t reference_bytes = 0;  // a result: output that pays for getting a page ready to be referred to
   uint64_t swap_bytes = 0;       // a result: a page into which less is received is copied to; 0: all are
   bool cached = false;        // read, not measured
 };
 
-// Pieces that are referred to for sure or never, whatever was measured, bytes.
-inline constexpr uint64_t kLeastReference = 64 << 10, kMostReference = 2 << 20;
+// What reference_bytes is between, whatever was measured.
+inline constexpr uint64_t kLeastReference = ipc::control::kLeastReference, kMostReference = 2 << 20;
 
 // The size from which two mappings and looks are cheaper than the copy.
 uint64_t reference_bytes_of(const Calibration& c);

@@ -37,7 +37,7 @@ const std::vector<SettingInfo> kSettings = {
     {"quota-output-mib", SettingKind::number, "MIB", "Output memory of one client, 1 to 4096 (default 64)"},
     {"quota-input-mib", SettingKind::number, "MIB", "Input memory of one client, 1 to 4096 (default 64)"},
     {"quota-region-mib", SettingKind::number, "MIB", "Size of one of a client's 16 regions for output by reference, 0 to 65536 (default 1024)"},
-    {"reference-kib", SettingKind::number, "KIB", "Output from this size on is referred to, 0 to 1048576 (default 0: measured)"},
+    {"reference-kib", SettingKind::number, "KIB", "Output that is referred to: sent at once, or in pieces from one page, 0 to 1048576 (default 0: measured)"},
     {"swap-kib", SettingKind::number, "KIB", "A huge page that receives so much is exchanged, 1 to 2048 (default 0: measured)"},
     {"pass-after", SettingKind::number, "N", "Turns of a connection between two clients before these pass bytes by themselves (default 12)"},
     {"isolate-clients", SettingKind::flag, "", "Clients of one user copy from each other like those of others: neither maps the other's large buffers"},

@@ -47,7 +47,7 @@ class RegionTest : public testing::Test {
   }
   void release(char* p) { region_.release(reinterpret_cast<std::byte*>(p)); }
   size_t refer(const char* p, size_t n) {
-    return region_.refer(reinterpret_cast<const std::byte*>(p), n, n, WrittenPages(pagemap_));
+    return region_.refer(reinterpret_cast<const std::byte*>(p), n, n, least_, WrittenPages(pagemap_));
   }
   void unrefer(const char* p) { region_.unrefer(region_.offset_of(reinterpret_cast<const std::byte*>(p))); }
   // What the server sees of it.
@@ -63,6 +63,7 @@ class RegionTest : public testing::Test {
   std::byte* base_ = nullptr;
   Region region_;
   int view_fd_ = -1, pagemap_ = -1;
+  size_t least_ = 0;  // of refer()
   const char* view_ = nullptr;
 };
 
@@ -125,10 +126,35 @@ TEST_F(RegionTest, UnwrittenMemoryIsReferredToAgainAndWrittenMemoryIsNot) {
   EXPECT_EQ(refer(p + kPage, kPage), 0u);
 }
 
+// Until what was copied from it would have paid for it, or as much is sent at once.
+TEST_F(RegionTest, APageIsLentWhenItPays) {
+  least_ = 300'000;
+  char* p = allocate(3);
+  const auto copy = [&](char* at, size_t n) { region_.count_copied(reinterpret_cast<std::byte*>(at), n); };
+  EXPECT_EQ(refer(p, 100'000), 0u);
+  EXPECT_EQ(refer(p, 100'000), 0u) << "asking does not pay";
+  copy(p, 199'999);
+  copy(p + kPage - 100'000, 199'999);  // beyond, 99,999 of them in the next page
+  EXPECT_EQ(refer(p, 100'000), 0u);
+  copy(p + kPage - 1, 1);
+  EXPECT_EQ(refer(p, 100'000), 100'000u);
+  EXPECT_EQ(refer(p + kPage, 100'000), 0u) << "its neighbour is counted by itself";
+  EXPECT_EQ(refer(p + kPage + 1, 300'000), 300'000u);
+  EXPECT_EQ(refer(p + kPage + 1, 1), 1u) << "it is ready";
+  for (int i = 0; i < 2100; ++i) copy(p + 2 * kPage, kPage);
+  least_ = size_t{1} << 30;
+  EXPECT_EQ(refer(p + 2 * kPage, 1), 1u) << "counting ends, it does not begin anew";
+  release(p);
+  least_ = 300'000;
+  for (char* at : {p, p + kPage, p + kPage, p + 2 * kPage}) unrefer(at);
+  ASSERT_EQ(allocate(1), p);
+  EXPECT_EQ(refer(p, 100'000), 0u) << "what it paid was for what had been there";
+}
+
 TEST_F(RegionTest, WithoutPagemapMemoryIsReferredToOnce) {
   char* p = allocate(1);
-  EXPECT_EQ(region_.refer(reinterpret_cast<std::byte*>(p), 100, 100, WrittenPages(-1)), 100u);
-  EXPECT_EQ(region_.refer(reinterpret_cast<std::byte*>(p), 100, 100, WrittenPages(-1)), 0u);
+  EXPECT_EQ(region_.refer(reinterpret_cast<std::byte*>(p), 100, 100, 0, WrittenPages(-1)), 100u);
+  EXPECT_EQ(region_.refer(reinterpret_cast<std::byte*>(p), 100, 100, 0, WrittenPages(-1)), 0u);
 }
 
 TEST_F(RegionTest, Property8MemoryIsNotUsedAgainWhileItIsReferredTo) {

@@ -165,6 +165,29 @@ TEST_F(Regions, SmallSendsAndOrdinaryMemoryAreCopied) {
   regions::release(p);
 }
 
+// What was copied pays for the first reference; pieces below the least size never are.
+TEST_F(Regions, ABufferThatIsSentAgainAndAgainIsReferredTo) {
+  constexpr size_t kPiece = 128 * 1024;  // half of what the server of these tests finds worth it
+  char* p = allocate(kPage, 'a');
+  take(false);
+  for (int i = 0; i < 6; ++i) ASSERT_EQ(send(p + 100, kPiece), static_cast<long>(kPiece));
+  std::memset(p, 'b', kPiece / 2);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(send(p + 100, kPiece), static_cast<long>(kPiece));
+  take(true);
+  EXPECT_EQ(received(8 * kPiece), std::string(6 * kPiece, 'a') + std::string(kPiece / 2 - 100, 'b') + std::string(kPiece / 2 + 100, 'a') +
+                                      std::string(kPiece / 2 - 100, 'b') + std::string(kPiece / 2 + 100, 'a'));
+  EXPECT_EQ(referenced(), 4 * kPiece);
+  char* other = allocate(kPage, 'c');
+  const size_t small = ipc::control::kLeastReference - 1;
+  for (int i = 1; i <= 20; ++i) {
+    ASSERT_EQ(send(other, small), static_cast<long>(small));
+    received(8 * kPiece + static_cast<size_t>(i) * small);
+  }
+  EXPECT_EQ(referenced(), 4 * kPiece);
+  regions::release(p);
+  regions::release(other);
+}
+
 TEST_F(Regions, Property8SafeLifetimeAllMemoryComesBack) {
   // Far more than a region holds, most of it never seen completed by a call of ours.
   for (int round = 0; round < 40; ++round) {
