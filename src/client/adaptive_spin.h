@@ -5,6 +5,8 @@
 //
 //   run() true: it came while spinning          run() false, sleep, slept()
 //
+// Whoever else wants this CPU gets it meanwhile: ferryd itself, perhaps, or the peer's program.
+//
 // One per place that waits. Several threads may use one: what they learn may be lost, nothing else.
 #pragma once
 
@@ -19,14 +21,10 @@ namespace ferry::client {
 
 class AdaptiveSpin {
  public:
-  struct Limit {
-    uint32_t most;  // ns; 0: do not spin
-    bool yields;    // gives the CPU to whoever else wants it: with a ferryd that keeps one busy, those are on this one
-  };
-  // Spins until `ready()`, the budget is used up, or `awake()`, whether who is waited for runs, is no longer true.
+  // Spins until `ready()`, the budget or `most` ns are used up, or `awake()`, whether who is waited for runs, is no longer true.
   // True: ready() was. Otherwise slept() must follow the sleep.
   template <typename Awake, typename Ready>
-  bool run(Limit limit, Awake&& awake, Ready&& ready);
+  bool run(uint32_t most, Awake&& awake, Ready&& ready);
   void slept(uint32_t most) { learn(clock() - load_relaxed(began_), most); }
   // Forgets what it has learned.
   void reset() { store_relaxed(budget_, kFirst); }
@@ -38,6 +36,7 @@ class AdaptiveSpin {
  private:
   static constexpr uint32_t kFirst = 2'000;  // ns; what it starts with, and starts again with
   static constexpr uint32_t kLeast = 250;    // below it, nothing
+  static constexpr uint32_t kAlone = 1'000;  // what comes so soon is not worth a system call
 
   // Nanoseconds of time stamp counter; only the scale matters.
   static uint64_t clock() { return __rdtsc() >> 1; }
@@ -50,19 +49,19 @@ class AdaptiveSpin {
 bool has_cpus_to_spin();
 
 template <typename Awake, typename Ready>
-bool AdaptiveSpin::run(Limit limit, Awake&& awake, Ready&& ready) {
+bool AdaptiveSpin::run(uint32_t most, Awake&& awake, Ready&& ready) {
   const uint64_t began = clock();
   store_relaxed(began_, began);
-  const uint32_t left = budget() < limit.most ? budget() : limit.most;
+  const uint32_t left = budget() < most ? budget() : most;
   if (left == 0 || !has_cpus_to_spin()) return false;
   for (uint32_t i = 0;; ++i) {
     const uint64_t took = clock() - began;
     if (ready()) {
-      learn(took, limit.most);
+      learn(took, most);
       return true;
     }
     if (took > left || ((i & 15) == 0 && !awake())) return false;
-    if (limit.yields && (i & 7) == 7) sched_yield();
+    if (took > kAlone && (i & 7) == 7) sched_yield();
     cpu_relax();
   }
 }

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "base/atomics.h"
-#include "client/adaptive_spin.h"
 #include "client/mutex.h"
 #include "client/peers.h"
 #include "client/stock.h"
@@ -148,7 +147,7 @@ class Channel final : public ipc::BlockFifo::Source {
   bool check_alive();
   void mark_dead();
   const ipc::control::ServerInfo& server() const { return info_; }
-  AdaptiveSpin::Limit spin_limit() const { return {info_.client_spin_ns, info_.busy_poll != 0}; }
+  uint32_t longest_spin() const { return info_.client_spin_ns; }  // ns
 
   // Interface `index` of the server. 0, -EINVAL past the last, -errno.
   int interface(uint32_t index, ipc::control::InterfaceInfo& out);

@@ -113,7 +113,7 @@ void EventQueue::repost(uint32_t slot) { ipc::set_slot(shared().ready, slot); }
 
 bool EventQueue::spin(bool allowed) {
   // The other clients that we share memory with tell nobody whether they are awake.
-  return spin_.run(allowed ? channel_->spin_limit() : AdaptiveSpin::Limit{},
+  return spin_.run(allowed ? channel_->longest_spin() : 0,
                    [this] { return channel_->any_awake() || channel_->peers().any_region(); }, [this] { return any(); });
 }
 
@@ -136,7 +136,7 @@ void EventQueue::wake_sleepers() {
 }
 
 void EventQueue::finish_sleep() {
-  spin_.slept(channel_->spin_limit().most);
+  spin_.slept(channel_->longest_spin());
   Guard guard(mutex_);
   store_relaxed(sleepers_, sleepers_ - 1);
   ipc::end_sleep(shared());

@@ -66,9 +66,9 @@ int Socket::wait_for_event(Home& h, const Seen& seen, Deadline& deadline) {
   if (has_news(h, seen)) return 0;
   // In a passage nobody tells whether the other client is awake; what spinning has been worth has to do.
   const auto awake = [&] { return seen.passage != nullptr || h.channel->server_awake(h.engine); };
-  if (spin_.run(h.channel->spin_limit(), awake, [&] { return has_news(h, seen); })) return 0;
+  if (spin_.run(h.channel->longest_spin(), awake, [&] { return has_news(h, seen); })) return 0;
   const int error = sleep_for_event(h, seen, deadline);
-  spin_.slept(h.channel->spin_limit().most);
+  spin_.slept(h.channel->longest_spin());
   return error;
 }
 

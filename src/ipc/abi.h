@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 13;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 14;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread

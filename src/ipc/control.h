@@ -100,10 +100,10 @@ struct ServerInfo {
   uint32_t server_pid;
   uint32_t interface_count;
   uint32_t serves_loopback;   // --loopback
-  uint32_t busy_poll;         // --busy-poll: ferryd never sleeps
   uint32_t client_spin_ns;    // the longest that a client may spin before it sleeps; 0: never
   uint32_t has_gateway;       // everything unicast has a route
   uint32_t engines;           // each has sockets of its own; 0 has all but TCP
+  uint32_t reserved;
   uint64_t region_bytes;      // largest region of a client, 0: none are taken
   uint64_t reference_bytes;   // so many bytes of output pay for making a page ready to be referred to, kLeastReference at least
   uint64_t swap_bytes;        // a page into which so many bytes were received is worth exchanging; 0: none is

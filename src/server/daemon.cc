@@ -113,7 +113,6 @@ ServerIdentity make_identity(const Config& config) {
   who.info.has_gateway = config.gateway ? 1 : 0;
   who.info.server_pid = static_cast<uint32_t>(getpid());
   who.info.serves_loopback = config.loopback;
-  who.info.busy_poll = config.engine.busy_poll;
   who.info.client_spin_ns = config.client_spin_us * 1000;
   who.info.engines = config.engine.count;
   who.info.region_bytes = config.engine.limits.region_bytes;

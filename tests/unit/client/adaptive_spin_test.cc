@@ -2,6 +2,10 @@
 #include "client/adaptive_spin.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+
+#include <atomic>
+#include <thread>
 
 namespace ferry::client {
 namespace {
@@ -40,14 +44,14 @@ TEST(AdaptiveSpin, FindsWhatIsThereAtTheFirstLook) {
   if (!has_cpus_to_spin()) GTEST_SKIP() << "on one CPU nothing spins";
   AdaptiveSpin spin;
   int looks = 0;
-  EXPECT_TRUE(spin.run({kMost, false}, kAwake, [&] { return ++looks > 0; }));
+  EXPECT_TRUE(spin.run(kMost, kAwake, [&] { return ++looks > 0; }));
   EXPECT_EQ(looks, 1);
 }
 
 TEST(AdaptiveSpin, EndsWithNothingAndThenLearnsFromTheSleep) {
   AdaptiveSpin spin;
   const uint32_t before = spin.budget();
-  EXPECT_FALSE(spin.run({kMost, false}, kAwake, [] { return false; }));
+  EXPECT_FALSE(spin.run(kMost, kAwake, [] { return false; }));
   EXPECT_EQ(spin.budget(), before);  // the sleep has not ended
   spin.slept(0);
   EXPECT_EQ(spin.budget(), before / 2);
@@ -57,16 +61,45 @@ TEST(AdaptiveSpin, StopsWhenTheOtherFallsAsleep) {
   AdaptiveSpin spin;
   for (int i = 0; i < 30; ++i) spin.learn(1, 1'000'000'000);
   int asked = 0;
-  EXPECT_FALSE(spin.run({1'000'000'000, true}, [&] { return ++asked < 3; }, [] { return false; }));
+  EXPECT_FALSE(spin.run(1'000'000'000, [&] { return ++asked < 3; }, [] { return false; }));
   EXPECT_EQ(asked, has_cpus_to_spin() ? 3 : 0);
+}
+
+// Two threads on one CPU wait for each other in turn: each gets it when the other has nothing to do, not when its time slice has ended, which
+// is tens of thousands of looks later.
+TEST(AdaptiveSpin, WhoeverElseWantsTheCpuGetsIt) {
+  if (!has_cpus_to_spin()) GTEST_SKIP() << "on one CPU nothing spins";
+  constexpr int kTurns = 200;
+  constexpr uint32_t kLong = 1'000'000'000;
+  const int cpu = sched_getcpu();
+  std::atomic<int> turn{0};
+  std::atomic<long> looks{0};
+  const auto play = [&](int mine) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    AdaptiveSpin spin;
+    while (spin.budget() < kLong) spin.learn(1, kLong);
+    for (int i = mine; i < kTurns; i += 2) {
+      while (!spin.run(kLong, kAwake, [&] { return ++looks, turn.load() == i; }))
+        while (spin.budget() < kLong) spin.learn(1, kLong);
+      turn = i + 1;
+    }
+  };
+  std::thread other(play, 1);
+  std::thread(play, 0).join();
+  other.join();
+  EXPECT_EQ(turn, kTurns);
+  EXPECT_LT(looks, kTurns * 2'000);
 }
 
 TEST(AdaptiveSpin, LooksNotAtAllWithoutABudget) {
   AdaptiveSpin spin;
   int looks = 0;
-  EXPECT_FALSE(spin.run({0, false}, kAwake, [&] { return ++looks > 0; }));
+  EXPECT_FALSE(spin.run(0, kAwake, [&] { return ++looks > 0; }));
   while (spin.budget() != 0) spin.learn(kMost + 1, kMost);
-  EXPECT_FALSE(spin.run({kMost, false}, kAwake, [&] { return ++looks > 0; }));
+  EXPECT_FALSE(spin.run(kMost, kAwake, [&] { return ++looks > 0; }));
   EXPECT_EQ(looks, 0);
 }
 
