@@ -2,6 +2,7 @@
 
 CPU is that of everything on the machine (all processes, the kernel, interrupts), from /proc/stat, while the load ran.
 """
+import contextlib
 import os
 import signal
 import statistics
@@ -72,6 +73,19 @@ def insist_on_ferry(net):
                 raise Failed(f"sockets of the kernel's stack on the {side.name} side: {seen[0]}")
 
 
+@contextlib.contextmanager
+def at_rest(net):
+    """This network's ferryds stand still, also one that would never sleep (--busy-poll)."""
+    ferryds = [side.ferryd.popen for side in net.sides if side.ferryd]
+    for ferryd in ferryds:
+        ferryd.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for ferryd in ferryds:
+            ferryd.send_signal(signal.SIGCONT)
+
+
 class Row:
     """One line of the table: the same load over the kernel's stack and over Ferry.
 
@@ -116,7 +130,7 @@ class RowResult:
 
 def measure(row, options, pairs, seconds, progress):
     """Measures one row, in turn. Networks and servers are made anew now and then, because what one of them happens to get (processors, places
-    in memory) stays with it: a row has differed by a third from one network to the next. The one that is not measured is idle."""
+    in memory) stays with it: a row has differed by a third from one network to the next. The one that is not measured is at rest."""
     kernel, ferry = [], []
     options.scheme = row.scheme
     while len(kernel) < pairs:
@@ -130,8 +144,9 @@ def measure(row, options, pairs, seconds, progress):
                     insist_on_ferry(net)
                 for _ in range(min(PAIRS_OF_A_NETWORK, pairs - len(kernel))):
                     progress(row, len(kernel))
-                    for net, samples in ((kernel_net, kernel), (ferry_net, ferry)):
-                        samples.append(measured(lambda net=net: row.load(net, seconds)))
+                    for net, other, samples in ((kernel_net, ferry_net, kernel), (ferry_net, kernel_net, ferry)):
+                        with at_rest(other):
+                            samples.append(measured(lambda net=net: row.load(net, seconds)))
                         if row.check:
                             row.check(net)
                         time.sleep(0.2)

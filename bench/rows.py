@@ -118,6 +118,7 @@ RATE = {"unit": "k/s", "work_unit": "CPU-µs/request"}
 
 ROWS = [
     Row("iperf3-ff", "iperf3, one stream, Ferry ↔ Ferry", FF, iperf3_start, iperf3(), goal=2.0, cpu_goal=0.6, **BULK),
+    Row("iperf3-emulated-ff", "the same, `--scheme emulated`", FF, iperf3_start, iperf3(), goal=2.0, cpu_goal=0.6, scheme="emulated", **BULK),
     Row("iperf3-fk", "iperf3, one stream, Ferry → kernel", FK, iperf3_start, iperf3(), goal=1.4, cpu_goal=0.9, **BULK),
     Row("iperf3-kf", "iperf3, one stream, kernel → Ferry", KF, iperf3_start, iperf3(), goal=1.0, cpu_goal=0.9, **BULK),
     Row("iperf3-cubic-ff", "iperf3 with cubic at both ends, Ferry ↔ Ferry", FF, iperf3_start, iperf3("-C", "cubic"), **BULK),
