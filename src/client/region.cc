@@ -328,6 +328,7 @@ size_t Region::refer(const std::byte* p, size_t n, size_t most, size_t least, co
 }
 
 void Region::count_copied(const std::byte* p, size_t n) {
+  if (!in_service()) return;
   for (size_t i = index_of(p), from = static_cast<size_t>(p - base_) % kPage; n > 0 && i < count(); ++i, from = 0) {
     const size_t here = std::min(n, kPage - from);
     pages_[i].copied = static_cast<uint32_t>(std::min(pages_[i].copied + here, kMostCounted));
