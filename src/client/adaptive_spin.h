@@ -48,6 +48,10 @@ class AdaptiveSpin {
 // Whether this process may run on more than one CPU: spinning on the only one keeps the server from answering.
 bool has_cpus_to_spin();
 
+// Whether spinning gives way at all: not in a process whose seccomp filter may kill for it.
+void set_yielding(bool on);
+bool is_yielding();
+
 template <typename Awake, typename Ready>
 bool AdaptiveSpin::run(uint32_t most, Awake&& awake, Ready&& ready) {
   const uint64_t began = clock();
@@ -61,7 +65,7 @@ bool AdaptiveSpin::run(uint32_t most, Awake&& awake, Ready&& ready) {
       return true;
     }
     if (took > left || ((i & 15) == 0 && !awake())) return false;
-    if (took > kAlone && (i & 7) == 7) sched_yield();
+    if (took > kAlone && (i & 7) == 7 && is_yielding()) sched_yield();
     cpu_relax();
   }
 }

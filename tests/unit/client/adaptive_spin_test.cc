@@ -2,9 +2,18 @@
 #include "client/adaptive_spin.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <csignal>
+#include <cstddef>
+#include <iterator>
 #include <thread>
 
 namespace ferry::client {
@@ -92,6 +101,31 @@ TEST(AdaptiveSpin, WhoeverElseWantsTheCpuGetsIt) {
   other.join();
   EXPECT_EQ(turn, kTurns);
   EXPECT_LT(looks, kTurns * 2'000);
+}
+
+// How a child ends (wait(2)) that spins for long under a filter that kills for sched_yield.
+int spin_confined(bool yielding) {
+  const pid_t child = fork();
+  if (child == 0) {
+    sock_filter lines[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_yield, 0, 1),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog program{static_cast<unsigned short>(std::size(lines)), lines};
+    set_yielding(yielding);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) _exit(1);
+    AdaptiveSpin spin;
+    while (spin.budget() < 1'000'000) spin.learn(1, 1'000'000);
+    _exit(spin.run(1'000'000, kAwake, [] { return false; }) ? 2 : 0);
+  }
+  int status = 0;
+  return waitpid(child, &status, 0) == child ? status : -1;
+}
+
+TEST(AdaptiveSpin, AConfinedProcessMakesNoSystemCallForIt) {
+  if (!has_cpus_to_spin()) GTEST_SKIP() << "on one CPU nothing spins";
+  EXPECT_EQ(spin_confined(false), 0);
+  const int status = spin_confined(true);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) << "it would: " << status;
 }
 
 TEST(AdaptiveSpin, LooksNotAtAllWithoutABudget) {
