@@ -50,6 +50,7 @@ void lend(fuzz::FuzzInput& in, abi::SocketShared& s, uint64_t position) {
 // What the server has taken, and where it has put payload.
 struct Model {
   abi::InputPiece pieces[abi::kInputPieces];
+  bool withdrawn[abi::kInputPieces];  // when the server looked: a client cannot take that back
   uint16_t taken = 0, done = 0;
   struct Put {
     uint64_t offset, end;  // in the region; position of the stream behind it
@@ -58,14 +59,21 @@ struct Model {
 
   static bool holds(const abi::InputPiece& p, uint64_t offset) { return offset >= p.offset && offset - p.offset < p.length; }
   void take(const abi::SocketShared& s) {
-    for (; taken != s.input_produced; ++taken) pieces[taken % abi::kInputPieces] = s.input[taken % abi::kInputPieces];
+    for (; taken != s.input_produced; ++taken) {
+      pieces[taken % abi::kInputPieces] = s.input[taken % abi::kInputPieces];
+      withdrawn[taken % abi::kInputPieces] = false;
+    }
   }
   // Pieces before `now` are the client's again.
   void finish(const abi::SocketShared& s, uint16_t now, uint64_t delivered, uint64_t read) {
     check(static_cast<uint16_t>(now - done) <= static_cast<uint16_t>(taken - done));
+    for (uint16_t i = done; i != taken; ++i) {  // as far as the server has looked
+      withdrawn[i % abi::kInputPieces] |= static_cast<int16_t>(s.input_withdrawn - i) > 0;
+      if (i == now) break;
+    }
     for (; done != now; ++done) {
       const abi::InputPiece& p = pieces[done % abi::kInputPieces];
-      check(delivered >= p.position + p.length || static_cast<int16_t>(s.input_withdrawn - done) > 0);
+      check(delivered >= p.position + p.length || withdrawn[done % abi::kInputPieces]);
       for (const Put& each : put) {
         const auto others = std::count_if(std::begin(pieces), std::end(pieces), [&](const auto& q) { return holds(q, each.offset); });
         if (holds(p, each.offset) && others == 1) check(each.end <= read);
