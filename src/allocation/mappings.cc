@@ -8,6 +8,7 @@
 #include "allocation/next.h"
 #include "client/guarded_copy.h"
 #include "client/regions.h"
+#include "ipc/control.h"
 #include "ipc/syscall.h"
 #include "preload/descriptor.h"
 #include "preload/real.h"
@@ -21,7 +22,7 @@ using ipc::raw_syscall;
 
 constexpr size_t kSmallPage = 4096;
 constexpr size_t kLeastAnonymous = size_t{2} << 20;  // bytes: smaller ones are mostly arenas of allocators, not buffers
-constexpr size_t kLeastFile = size_t{64} << 10;      // of an empty file: has no other use than as a buffer
+constexpr size_t kLeastFile = ipc::control::kLeastReference;  // of an empty file: has no other use than as a buffer
 
 size_t whole_pages(size_t n) { return (n + kSmallPage - 1) / kSmallPage * kSmallPage; }
 bool is_page_start(const void* p) { return reinterpret_cast<uintptr_t>(p) % kSmallPage == 0; }

@@ -73,46 +73,49 @@ struct World {
   server::Memory memory{1 << 20};
   server::ClientRegions regions{memory};
   std::array<std::optional<size_t>, abi::kMaxRegions> numbered{};  // files, by number - 1
-  std::vector<size_t> forgotten;
+  struct Forgotten {
+    size_t file;
+    buf::RegionId id;
+  };
+  std::vector<Forgotten> forgotten;
   std::vector<buf::RegionId> gone;  // names of regions that were unmapped
-  std::vector<buf::RegionId> waiting;
 
   buf::RegionId id_of(uint32_t number) { return regions.locate({0, 1, static_cast<uint16_t>(number), 0}).region; }
 
+  static bool is_number(uint32_t number) { return number >= 1 && number <= abi::kMaxRegions; }
+  bool is_there(uint32_t number) const { return is_number(number) && numbered[number - 1]; }
+
   void add(uint32_t number, size_t file, uint64_t most) {
     const File& f = files()[file];
-    const bool named = number >= 1 && number <= abi::kMaxRegions;
-    const buf::RegionId before = named && numbered[number - 1] ? id_of(number) : 0;
+    const buf::RegionId before = is_there(number) ? id_of(number) : 0;
     const bool room = before == 0 || forgotten.size() < abi::kMaxRegions;
     const Status done = regions.add(number, f.fd, most, nullptr);
-    check(done.ok() == (named && f.fits && f.size <= most && room));
+    check(done.ok() == (is_number(number) && f.fits && f.size <= most && room));
     if (!done) return;
     if (before != 0) put_aside(number, before);
     numbered[number - 1] = file;
     check(id_of(number) != 0 && id_of(number) != before);
   }
   void put_aside(uint32_t number, buf::RegionId id) {
-    forgotten.push_back(*numbered[number - 1]);
-    waiting.push_back(id);
+    forgotten.push_back({*numbered[number - 1], id});
     numbered[number - 1].reset();
   }
   void forget(uint32_t number) {
-    const bool there = number >= 1 && number <= abi::kMaxRegions && numbered[number - 1];
+    const bool there = is_there(number);
     const buf::RegionId id = there ? id_of(number) : 0;
     const Status done = regions.forget(number);
     check(done.ok() == (there && forgotten.size() < abi::kMaxRegions));
     if (done) put_aside(number, id);
-    check((regions.memfd(number) >= 0) == (number >= 1 && number <= abi::kMaxRegions && numbered[number - 1]));
+    check((regions.memfd(number) >= 0) == is_there(number));
   }
   void release() {
     regions.release_forgotten();
-    gone.insert(gone.end(), waiting.begin(), waiting.end());
-    waiting.clear();
+    for (const Forgotten& each : forgotten) gone.push_back(each.id);
     forgotten.clear();
   }
   // The file of a number whose bytes [offset, offset + length) there are.
   const File* holder(uint32_t number, uint64_t offset, uint32_t length) const {
-    if (number == 0 || number > abi::kMaxRegions || !numbered[number - 1]) return nullptr;
+    if (!is_there(number)) return nullptr;
     const File& f = files()[*numbered[number - 1]];
     return offset <= f.size && length <= f.size - offset ? &f : nullptr;
   }
@@ -144,10 +147,12 @@ struct World {
   void check_all() {
     uint64_t sum = 0;
     for (const auto& file : numbered) sum += file ? files()[*file].size : 0;
-    for (const size_t file : forgotten) sum += files()[file].size;
+    for (const Forgotten& each : forgotten) {
+      sum += files()[each.file].size;
+      check(memory.read({0, 1, each.id}).size() == 1 && regions.number_of(each.id) == 0);
+    }
     check(regions.mapped_bytes() == sum);
     for (const buf::RegionId id : gone) check(memory.read({0, 1, id}).empty() && regions.number_of(id) == 0);
-    for (const buf::RegionId id : waiting) check(memory.read({0, 1, id}).size() == 1 && regions.number_of(id) == 0);
   }
 };
 

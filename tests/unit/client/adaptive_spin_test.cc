@@ -22,6 +22,13 @@ namespace {
 constexpr uint32_t kMost = 20'000;
 constexpr auto kAwake = [] { return true; };
 
+// One that has learned to spin for so long.
+AdaptiveSpin patient(uint32_t ns) {
+  AdaptiveSpin spin;
+  while (spin.budget() < ns) spin.learn(1, ns);
+  return spin;
+}
+
 TEST(AdaptiveSpin, ShortWaitsAllowMoreUpToTheLimit) {
   AdaptiveSpin spin;
   uint32_t before = spin.budget();
@@ -67,8 +74,7 @@ TEST(AdaptiveSpin, EndsWithNothingAndThenLearnsFromTheSleep) {
 }
 
 TEST(AdaptiveSpin, StopsWhenTheOtherFallsAsleep) {
-  AdaptiveSpin spin;
-  for (int i = 0; i < 30; ++i) spin.learn(1, 1'000'000'000);
+  AdaptiveSpin spin = patient(1'000'000'000);
   int asked = 0;
   EXPECT_FALSE(spin.run(1'000'000'000, [&] { return ++asked < 3; }, [] { return false; }));
   EXPECT_EQ(asked, has_cpus_to_spin() ? 3 : 0);
@@ -88,11 +94,10 @@ TEST(AdaptiveSpin, WhoeverElseWantsTheCpuGetsIt) {
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
     ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
-    AdaptiveSpin spin;
-    while (spin.budget() < kLong) spin.learn(1, kLong);
+    AdaptiveSpin spin = patient(kLong);
     for (int i = mine; i < kTurns; i += 2) {
-      while (!spin.run(kLong, kAwake, [&] { return ++looks, turn.load() == i; }))
-        while (spin.budget() < kLong) spin.learn(1, kLong);
+      while (!spin.run(kLong, kAwake, [&] { return ++looks, turn.load() == i; })) {
+      }
       turn = i + 1;
     }
   };
@@ -113,8 +118,7 @@ int spin_confined(bool yielding) {
     const sock_fprog program{static_cast<unsigned short>(std::size(lines)), lines};
     set_yielding(yielding);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) _exit(1);
-    AdaptiveSpin spin;
-    while (spin.budget() < 1'000'000) spin.learn(1, 1'000'000);
+    AdaptiveSpin spin = patient(1'000'000);
     _exit(spin.run(1'000'000, kAwake, [] { return false; }) ? 2 : 0);
   }
   int status = 0;
