@@ -5,7 +5,8 @@ import re
 
 from pairs import Row
 
-from cases.databases import start_redis  # tests/e2e; pairs.py has set the path
+from cases.bulk import BIG_TCP  # tests/e2e; pairs.py has set the path
+from cases.databases import start_redis
 from cases.http import random_file, sha256_of, start_nginx
 from cases.load import IPERF_PORT, start_iperf3
 from harness import Failed
@@ -119,8 +120,18 @@ RATE = {"unit": "k/s", "work_unit": "CPU-µs/request"}
 ROWS = [
     Row("iperf3-ff", "iperf3, one stream, Ferry ↔ Ferry", FF, iperf3_start, iperf3(), goal=2.0, cpu_goal=0.6, **BULK),
     Row("iperf3-emulated-ff", "the same, `--scheme emulated`", FF, iperf3_start, iperf3(), goal=2.0, cpu_goal=0.6, scheme="emulated", **BULK),
+    Row("iperf3-big-ff", "iperf3, one stream, Ferry ↔ Ferry, `--gso-max-size 196608`", FF, iperf3_start, iperf3(), goal=2.0, cpu_goal=0.6,
+        gso_max_size=BIG_TCP, **BULK),
+    Row("iperf3-big-emulated-ff", "the same, `--scheme emulated`", FF, iperf3_start, iperf3(), goal=2.0, cpu_goal=0.6, scheme="emulated",
+        gso_max_size=BIG_TCP, **BULK),
+    Row("iperf3-big-all-ff", "the same, against a kernel with packets as large", FF, iperf3_start, iperf3(), scheme="emulated",
+        gso_max_size=BIG_TCP, kernel_gso_max_size=BIG_TCP, **BULK),
     Row("iperf3-fk", "iperf3, one stream, Ferry → kernel", FK, iperf3_start, iperf3(), goal=1.4, cpu_goal=0.9, **BULK),
     Row("iperf3-kf", "iperf3, one stream, kernel → Ferry", KF, iperf3_start, iperf3(), goal=1.0, cpu_goal=0.9, **BULK),
+    Row("iperf3-big-fk", "iperf3, one stream, Ferry → kernel, packets of 192 KiB everywhere", FK, iperf3_start, iperf3(), gso_max_size=BIG_TCP,
+        kernel_gso_max_size=BIG_TCP, **BULK),
+    Row("iperf3-big-kf", "iperf3, one stream, kernel → Ferry, packets of 192 KiB everywhere", KF, iperf3_start, iperf3(), gso_max_size=BIG_TCP,
+        kernel_gso_max_size=BIG_TCP, **BULK),
     Row("iperf3-cubic-ff", "iperf3 with cubic at both ends, Ferry ↔ Ferry", FF, iperf3_start, iperf3("-C", "cubic"), **BULK),
     Row("iperf3-cubic-kf", "iperf3 with cubic at both ends, kernel → Ferry", KF, iperf3_start, iperf3("-C", "cubic"), **BULK),
     Row("sockperf-fk", "sockperf ping-pong 64 B, p50, Ferry ↔ kernel", FK, sockperf_start, sockperf_load, goal=1.0, **TRIP),

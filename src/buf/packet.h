@@ -1,5 +1,5 @@
-// Packets between the stack and a link: an outgoing Packet is headers by value plus payload by reference, up to 64 KiB
-// with segmentation left to the link (GSO); an incoming Frame is bytes plus what the link knows of them (GRO).
+// Packets between the stack and a link: an outgoing Packet is headers by value plus payload by reference, up to 64 KiB, or more where
+// the link takes it, with segmentation left to the link (GSO); an incoming Frame is bytes plus what the link knows of them (GRO).
 //
 // Lifetimes: everything a Packet or Frame refers to is valid until the call it was passed to returns. A link that keeps a
 // packet longer copies it. Offload fields have the meaning of struct virtio_net_hdr (virtio 1.2, section 5.1.6).
@@ -16,6 +16,9 @@ enum class GsoType : uint8_t { none, tcp_v4, tcp_v6, udp_l4 };
 
 // Largest IP packet, and with an Ethernet header the largest frame, that crosses a link interface.
 inline constexpr uint32_t kMaxIpPacket = 65535;
+// The same for what is cut into segments before it reaches a wire (Linux: GSO_MAX_SIZE, "BIG TCP"). Beyond kMaxIpPacket its header says
+// that the total length is 0.
+inline constexpr uint32_t kMaxSuperPacket = 8 * 65535;
 
 struct Offload {
   bool needs_checksum = false;  // out: link must finish the checksum; in: checksum is partial but trusted (same host)
@@ -25,6 +28,9 @@ struct Offload {
   GsoType gso_type = GsoType::none;
   uint16_t gso_size = 0;        // payload bytes per segment on the wire; 0: not segmented
   bool ecn = false;             // the segments carry CWR (virtio VIRTIO_NET_HDR_GSO_ECN)
+
+  // An IPv4 packet that is still to be cut into segments: may be as long as kMaxSuperPacket.
+  bool uncut_v4() const { return gso_type == GsoType::tcp_v4; }
 };
 
 struct Packet {

@@ -108,6 +108,7 @@ class LwipServer final : public stack::ProtocolServer {
   static err_t output_callback(netif* exit, pbuf* p, const ip4_addr_t* destination);
   void send_down(pbuf* p);
   static void end_time_wait(const net::Datagram& datagram);
+  void give_to_lwip(const net::Datagram& datagram, ByteSpan segment);
 
   static LwipServer& of(LwipSocket& socket) { return *static_cast<LwipServer*>(socket.server); }
   stack::Host& up() const { return services().host(); }

@@ -17,6 +17,7 @@
 namespace ferry::foreign {
 namespace {
 
+constexpr size_t kPartBytes = 32 * 1024, kPartHeaderRoom = 60;
 constexpr Duration kTick = Duration::ms(TCP_TMR_INTERVAL);
 // Of the netif that packets leave by: of the reserved class E, so that no destination is lwIP's own (its loopback needs a thread).
 constexpr uint32_t kExitAddress = 0xf0000001;
@@ -92,14 +93,34 @@ void LwipServer::end_time_wait(const net::Datagram& d) {
   }
 }
 
-// A copy for lwIP, which changes headers in place. Whoever below us has trusted a checksum has left it out: it is made here.
+// lwIP counts a packet's bytes by 16 bits: what is longer (and still to be cut into segments) comes in parts.
 bool LwipServer::on_datagram(const net::Datagram& d) {
   ++services().counters().tcp_segments_in;
   const ByteSpan segment = d.payload();
   if (d.broadcast) return services().counters().drop(Drop::tcp_broadcast), true;
-  if (segment.size() < TCP_HLEN) return services().counters().drop(Drop::tcp_malformed), true;
+  auto tcp = wire::TcpView::parse(segment);
+  if (!tcp) return services().counters().drop(Drop::tcp_malformed), true;
   if (serve_address(d.ip.destination()) != Errc::ok) return services().counters().drop(Drop::tcp_no_socket), true;
   end_time_wait(d);
+  if (wire::kIpv4HeaderBytes + segment.size() <= UINT16_MAX) return give_to_lwip(d, segment), true;
+  std::vector<std::byte> part(kPartHeaderRoom + kPartBytes);
+  const ByteSpan headers = segment.first(tcp->header_length());
+  for (ByteSpan left = tcp->payload(); !left.empty();) {
+    const ByteSpan now = left.first(std::min<size_t>(left.size(), kPartBytes));
+    left = left.subspan(now.size());
+    const MutableByteSpan bytes = MutableByteSpan(part).first(headers.size() + now.size());
+    copy_bytes(bytes, headers);
+    copy_bytes(bytes.subspan(headers.size()), now);
+    const auto offset = static_cast<uint32_t>(now.data() - tcp->payload().data());
+    store_be32(bytes, 4, load_be32(headers, 4) + offset);
+    if (!left.empty()) store_u8(bytes, 13, static_cast<uint8_t>(load_u8(headers, 13) & ~(TCP_FIN | TCP_PSH)));
+    give_to_lwip(d, bytes);
+  }
+  return true;
+}
+
+// A copy for lwIP, which changes headers in place. Whoever below us has trusted a checksum has left it out: it is made here.
+void LwipServer::give_to_lwip(const net::Datagram& d, ByteSpan segment) {
   wire::Ipv4Fields ip;
   ip.tos = d.ip.tos();
   ip.ttl = d.ip.ttl();
@@ -107,10 +128,9 @@ bool LwipServer::on_datagram(const net::Datagram& d) {
   ip.source = d.ip.source();
   ip.destination = d.ip.destination();
   const size_t total = wire::kIpv4HeaderBytes + segment.size();
-  if (total > UINT16_MAX) return services().counters().drop(Drop::tcp_malformed), true;
   ip.total_length = static_cast<uint16_t>(total);
   pbuf* p = pbuf_alloc(PBUF_LINK, ip.total_length, PBUF_RAM);
-  if (p == nullptr) return services().counters().drop(Drop::tcp_no_memory), true;
+  if (p == nullptr) return services().counters().drop(Drop::tcp_no_memory);
   MutableByteSpan out(static_cast<std::byte*>(p->payload), total);
   ip.emit(out);
   copy_bytes(out.subspan(wire::kIpv4HeaderBytes), segment);
@@ -128,7 +148,6 @@ bool LwipServer::on_datagram(const net::Datagram& d) {
   if (ip4_input(p, &exit_) != ERR_OK) pbuf_free(p);
   in_input_ = false;
   if (std::exchange(close_waits_, false)) pump_closing();
-  return true;
 }
 
 err_t LwipServer::output_callback(netif* exit, pbuf* p, const ip4_addr_t*) {

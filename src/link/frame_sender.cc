@@ -52,7 +52,9 @@ Status FrameSender::send_now(Gathered& g, const buf::Offload& offload) {
     counters_.tx_bytes += g.bytes;
     return {};
   }
-  if (errno == EINVAL && offload.gso_type != buf::GsoType::none) return send_cut(g, offload);
+  // Of more than 64 KiB the kernel may have no pages in pieces large enough, while it has plenty of small ones.
+  const bool too_large = errno == ENOBUFS && g.bytes > buf::kMaxIpPacket;
+  if ((errno == EINVAL || too_large) && offload.gso_type != buf::GsoType::none) return send_cut(g, offload);
   return refused(errno);
 }
 
@@ -76,16 +78,10 @@ Errc FrameSender::refused(int error) {
 
 // UDP segmentation, for one, is unknown to packet sockets before Linux 6.2.
 Status FrameSender::send_cut(const Gathered& g, const buf::Offload& offload) {
-  if (cut_frame_.empty()) {
-    cut_frame_.resize(kSegmentScratch);
-    cut_scratch_.resize(kSegmentScratch);
-  }
-  uint32_t cut = 0;
-  if (g.bytes <= cut_frame_.size()) {
-    copy_gathered(g, cut_frame_);
-    cut = cut_segments({ByteSpan(cut_frame_).first(g.bytes), offload}, cut_scratch_, *this);
-  }
-  if (cut == 0) {
+  if (cut_frame_.size() < g.bytes) cut_frame_.resize(g.bytes);
+  cut_scratch_.resize(kSegmentScratch);
+  copy_gathered(g, cut_frame_);
+  if (cut_segments({ByteSpan(cut_frame_).first(g.bytes), offload}, cut_scratch_, *this) == 0) {
     ++counters_.tx_errors;
     return Errc::malformed;
   }

@@ -90,7 +90,8 @@ class MemoryLink final : public Link {
     if (packet.offload.needs_checksum && !options_.checksums) return false;
     const size_t ip_length = packet.frame_length() - wire::kEthernetHeaderBytes;
     if (packet.offload.gso_type == buf::GsoType::none) return ip_length <= options_.mtu;
-    return options_.max_gso != 0 && ip_length <= buf::kMaxIpPacket && packet.offload.gso_size > 0 &&
+    const bool big = packet.offload.uncut_v4() && packet.payload_length <= options_.max_gso;
+    return options_.max_gso != 0 && ip_length <= (big ? buf::kMaxSuperPacket : buf::kMaxIpPacket) && packet.offload.gso_size > 0 &&
            packet.offload.gso_size < options_.mtu && packet.offload.needs_checksum;
   }
 

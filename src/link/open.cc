@@ -17,6 +17,7 @@ Outcome<std::unique_ptr<Link>> open(std::string_view spec, const Options& option
   const std::string_view kind = spec.substr(0, colon);
   const std::string interface(spec.substr(colon + 1));
   if (kind == "packet") return open_packet(interface, options);
+  if (options.gso_max_size != 0) return Fail::failure("a size of segments left to the interface (gso-max-size) is for packet links");
   if (kind == "tap") {
     if (options.interface_mac) return Fail::failure("a tap link has no second address to use: --mac interface is for packet links");
     return open_tap(interface, options);

@@ -13,6 +13,10 @@
 
 namespace ferry::link {
 
+// Bytes of a frame that an interface is left to cut into segments.
+inline constexpr uint32_t kUsualGsoLimit = 65536;  // of an interface that nobody has changed (Linux: GSO_LEGACY_MAX_SIZE)
+inline constexpr uint32_t kMostGsoLimit = 262144;  // what Ferry makes use of
+
 struct Options {
   // Ferry's own address on the link; unset: one derived from the interface's, always the same for it.
   std::optional<wire::MacAddress> mac;
@@ -26,6 +30,9 @@ struct Options {
   // Ring slots for received frames and bytes of large frames that may wait (packet links).
   uint32_t receive_slots = 2048;
   uint32_t receive_bytes = 32u << 20;
+  // Largest packet that is left to the interface to be cut into segments, bytes (kUsualGsoLimit … kMostGsoLimit); the interface's own limit is
+  // raised to it. 0: as the interface says. Packet links only.
+  uint32_t gso_max_size = 0;
   // Receive by one system call a frame instead of through the mapped ring (packet links; for comparison).
   bool plain_receive = false;
 };

@@ -7,11 +7,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
 
 #include "link/frame_sender.h"
+#include "link/gso_limit.h"
 #include "link/interface.h"
 #include "link/packet_ring.h"
 #include "port/api/log.h"
@@ -20,7 +22,6 @@
 namespace ferry::link {
 namespace {
 
-constexpr uint32_t kMaxGso = 65000;              // leaves room for every header within 65,535 bytes of IP packet
 constexpr uint32_t kEmptyTurnsBeforeCheck = 256;  // of receive() in a row, before asking for a pending socket error
 
 template <typename T>
@@ -54,11 +55,11 @@ bool attach_filter(int fd, const wire::MacAddress& mac, bool all_frames) {
 
 class PacketLink final : public Link {
  public:
-  PacketLink(int fd, const Interface& interface, const wire::MacAddress& mac)
+  PacketLink(int fd, const Interface& interface, const wire::MacAddress& mac, uint32_t max_gso)
       : fd_(fd), name_("packet:" + interface.name), staging_(kStagingBytes), sender_(fd, interface.mtu, counters_) {
     capabilities_.mac = mac;
     capabilities_.mtu = interface.mtu;
-    capabilities_.max_gso = kMaxGso;
+    capabilities_.max_gso = max_gso;
     capabilities_.checksum_tx = capabilities_.checksum_rx = true;
     capabilities_.hardware_segmentation = interface.tso;
     capabilities_.hardware_checksum = interface.tx_checksum;
@@ -100,7 +101,7 @@ class PacketLink final : public Link {
   }
 
  private:
-  static constexpr size_t kStagingBytes = buf::kMaxIpPacket + 64;
+  static constexpr size_t kStagingBytes = buf::kMaxSuperPacket + 64;
 
   bool receive_from_ring(FrameSink& sink) {
     PacketRing::Slot slot;
@@ -238,6 +239,15 @@ std::string configure(int fd, const Interface& interface, const wire::MacAddress
   return {};
 }
 
+// How long a frame may be that the interface cuts.
+Outcome<uint32_t> settle_gso_limit(const Interface& interface, uint32_t wanted) {
+  auto limit = gso_limit(interface);
+  if (!limit || wanted == 0) return limit;
+  if (wanted > *limit)
+    if (auto error = raise_gso_limit(interface, wanted); !error.empty()) return Outcome<uint32_t>::failure(error);
+  return Outcome<uint32_t>(wanted);
+}
+
 }  // namespace
 
 Outcome<std::unique_ptr<Link>> open_packet(const std::string& interface_name, const Options& options) {
@@ -245,11 +255,13 @@ Outcome<std::unique_ptr<Link>> open_packet(const std::string& interface_name, co
   wire::MacAddress mac;
   auto interface = choose_interface(interface_name, options, mac);
   if (!interface) return Fail::failure(interface.error());
+  auto limit = settle_gso_limit(*interface, options.gso_max_size);
+  if (!limit) return Fail::failure(limit.error());
 
   // Protocol 0: nothing arrives before everything is set and bind() says so.
   const int fd = ::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return Fail::failure(open_error(interface_name));
-  auto link = std::make_unique<PacketLink>(fd, *interface, mac);
+  auto link = std::make_unique<PacketLink>(fd, *interface, mac, gso_payload(std::min(*limit, kMostGsoLimit)));
   if (auto error = configure(fd, *interface, mac, options); !error.empty()) return Fail::failure(error);
   if (!options.plain_receive) {
     auto ring = PacketRing::map(fd, options.receive_slots);

@@ -37,7 +37,9 @@ bool look_at_network(ByteSpan f, Layout& l, uint8_t& protocol) {
     if (header < wire::kIpv4HeaderBytes || (load_be16(f, l.network + 6) & 0x3fff) != 0) return false;
     protocol = load_u8(f, l.network + 9);
     l.transport = l.network + header;
-    l.end = l.network + load_be16(f, l.network + 2);
+    const size_t total = load_be16(f, l.network + 2);
+    const bool big = total == 0 && f.size() - l.network > buf::kMaxIpPacket;  // see buf::kMaxSuperPacket
+    l.end = big ? f.size() : l.network + total;
   }
   return l.end <= f.size();
 }

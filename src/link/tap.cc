@@ -25,7 +25,7 @@ constexpr unsigned kUso4 = 0x20, kUso6 = 0x40;  // TUN_F_USO4, TUN_F_USO6, Linux
 class TapLink final : public Link {
  public:
   TapLink(int fd, std::string name, const Capabilities& capabilities, bool all_frames)
-      : fd_(fd), all_frames_(all_frames), name_(std::move(name)), capabilities_(capabilities), staging_(buf::kMaxIpPacket + 64) {}
+      : fd_(fd), all_frames_(all_frames), name_(std::move(name)), capabilities_(capabilities), staging_(buf::kMaxSuperPacket + 64) {}
   ~TapLink() override { ::close(fd_); }
 
   const Capabilities& capabilities() const override { return capabilities_; }

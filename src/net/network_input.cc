@@ -46,7 +46,8 @@ bool Network::accepts_destination(const Interface& in, wire::Ipv4Address destina
 void Network::on_ip(Instant now, const Interface& in, ByteSpan bytes, const buf::Frame& frame, bool link_broadcast,
                     bool from_loopback) {
   ++counters_.ip_in;
-  auto ip = frame.detached.empty() ? wire::Ipv4View::parse(bytes) : wire::Ipv4View::parse_detached(bytes, frame.detached.size());
+  const bool uncut = frame.offload.uncut_v4();
+  auto ip = frame.detached.empty() ? wire::Ipv4View::parse(bytes, uncut) : wire::Ipv4View::parse_detached(bytes, frame.detached.size(), uncut);
   if (!ip) return counters_.drop(Drop::ip_malformed);
   if (!ip->checksum_ok()) return counters_.drop(Drop::ip_checksum);
   const wire::Ipv4Address destination = ip->destination();

@@ -46,10 +46,11 @@ uint16_t Network::next_identification(const Ipv4Header& header) {
 Status Network::send(Instant now, const Path& path, const Ipv4Header& header, buf::Packet& packet) {
   const Interface& out = interfaces_[path.link];
   const uint32_t length = packet.frame_length() - static_cast<uint32_t>(wire::kEthernetHeaderBytes);
-  if (length > buf::kMaxIpPacket) return refuse(Drop::ip_too_big, Errc::message_size);
+  const bool uncut = packet.offload.uncut_v4() && !path.local && packet.payload_length <= out.max_gso;
+  if (length > (uncut ? buf::kMaxSuperPacket : buf::kMaxIpPacket)) return refuse(Drop::ip_too_big, Errc::message_size);
   wire::Ipv4Fields ip;
   ip.tos = header.tos;
-  ip.total_length = static_cast<uint16_t>(length);
+  ip.total_length = length <= buf::kMaxIpPacket ? static_cast<uint16_t>(length) : 0;  // see kMaxSuperPacket
   ip.identification = next_identification(header);
   ip.dont_fragment = header.dont_fragment;
   ip.ttl = header.ttl;

@@ -26,6 +26,7 @@ const std::vector<SettingInfo> kSettings = {
     {"record", SettingKind::text, "FILE", "Record every input of the stack, for ferry replay"},
     {"user", SettingKind::text, "NAME", "User to become once the links are open"},
     {"group", SettingKind::text, "NAME", "Group to become (default: the user's)"},
+    {"gso-max-size", SettingKind::number, "BYTES", "Size to which a packet link's interface is to take segments uncut, 65536 to 262144 (default: what it takes now)"},
     {"log-level", SettingKind::text, "LEVEL", "debug, info, warning or error"},
     {"busy-poll", SettingKind::flag, "", "Never sleep: lowest latency, one CPU always busy"},
     {"spin-us", SettingKind::number, "MICROSECONDS", "Longest spin before sleeping, 0 to 1000 (default 50)"},
@@ -77,8 +78,8 @@ struct Reader {
 void read_addresses(Reader& r, Config& c) {
   const std::string* address = r.text("address");
   if (!c.link.empty() && address == nullptr) return r.fail("a link needs an address, as --address 10.9.0.1/24");
-  if (c.link.empty() && (address != nullptr || r.text("gateway") != nullptr || r.text("mac") != nullptr))
-    return r.fail("address, gateway and mac belong to a link, but no link is given");
+  if (c.link.empty() && (address != nullptr || r.text("gateway") != nullptr || r.text("mac") != nullptr || r.text("gso-max-size") != nullptr))
+    return r.fail("address, gateway, mac and gso-max-size belong to a link, but no link is given");
   if (c.link.empty()) return;
   auto prefix = parse_prefix(*address);
   if (!prefix) return r.fail("'" + *address + "' is not an IPv4 address with a prefix length, as 10.9.0.1/24");
@@ -175,6 +176,7 @@ Outcome<Config> make_config(const Settings& settings) {
   c.engine.spin_max = Duration::us(static_cast<int64_t>(spin_us));
   if (c.engine.busy_poll) c.client_spin_us = 100;
   r.number("client-spin-us", 0, 1000, c.client_spin_us);
+  r.number("gso-max-size", link::kUsualGsoLimit, link::kMostGsoLimit, c.gso_max_size);
   Limits& l = c.engine.limits;
   r.number("quota-clients", 1, 30000, l.clients);
   r.number("quota-clients-per-user", 1, 30000, l.clients_per_uid);

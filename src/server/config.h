@@ -23,6 +23,7 @@ struct Config {
   std::optional<wire::Ipv4Address> gateway;
   std::optional<wire::MacAddress> mac;
   bool interface_mac = false;                 // --mac interface
+  uint32_t gso_max_size = 0;                  // of a packet link's interface; 0: as it is
   bool loopback = false;
   std::vector<std::string> servers;           // foreign protocol servers, by name (foreign.h)
   uint32_t client_spin_us = 35;               // longest spin of clients before they sleep

@@ -139,6 +139,7 @@ int serve(const Config& config) {
     options.mac = config.mac;
     options.interface_mac = config.interface_mac;
     options.address = config.prefix.address;
+    options.gso_max_size = config.gso_max_size;
     auto opened = link::open_spread(config.link, options, config.engine.count);
     if (!opened) return fail(opened.error());
     links = std::move(*opened);

@@ -34,11 +34,11 @@ void StrayFlows::remove(uint16_t local_port, const stack::Endpoint& remote) {
   store_release(count_, static_cast<uint32_t>(flows_.size()));
 }
 
-uint32_t StrayFlows::find(ByteSpan frame) const {
+uint32_t StrayFlows::find(const buf::Frame& frame) const {
   if (load_acquire(count_) == 0) return kNone;
-  auto ethernet = wire::EthernetView::parse(frame);
+  auto ethernet = wire::EthernetView::parse(frame.bytes);
   if (!ethernet || ethernet->type() != wire::kEtherIpv4) return kNone;
-  auto ip = wire::Ipv4View::parse_quoted(ethernet->payload());
+  auto ip = wire::Ipv4View::parse(ethernet->payload(), frame.offload.uncut_v4());
   if (!ip || ip->protocol() != wire::kProtocolTcp || ip->is_fragment()) return kNone;
   const ByteSpan segment = ip->payload();
   if (segment.size() < 4) return kNone;

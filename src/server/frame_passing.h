@@ -25,7 +25,7 @@ class StrayFlows {
   void add(uint16_t local_port, const stack::Endpoint& remote, uint32_t engine);
   void remove(uint16_t local_port, const stack::Endpoint& remote);
   // Which engine has the connection of that frame; kNone: it is none of these.
-  uint32_t find(ByteSpan frame) const;
+  uint32_t find(const buf::Frame& frame) const;
 
  private:
   using Key = std::tuple<uint16_t, uint32_t, uint16_t>;  // local port, remote address and port

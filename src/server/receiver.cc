@@ -29,7 +29,7 @@ void Receiver::on_lasting_frame(const buf::Frame& frame) {
 bool Receiver::pass_on(const buf::Frame& frame) {
   if (!frame.detached.empty()) return false;  // of a connection that is here
   Engines& engines = *ctx_.engines;
-  const uint32_t other = engines.strays().find(frame.bytes);
+  const uint32_t other = engines.strays().find(frame);
   if (other != StrayFlows::kNone) {
     if (other == ctx_.engine) return false;
     if (!engines.pass_frame(other, index_, frame)) ++ctx_.counters.drop_frames_passing;

@@ -8,6 +8,7 @@ namespace ferry::server {
 namespace abi = ipc::abi;
 
 Result<buf::IoDesc> Socket::place(ByteSpan payload) {
+  if (payload.size() > InputPool::kBlockSize) payload = payload.first(InputPool::kBlockSize);
   auto length = static_cast<uint32_t>(payload.size());
   auto d = allocate_input(length);
   if (d.error() == Errc::no_buffers) {

@@ -54,7 +54,7 @@ void Connection::update_mss() {
   if (options_.max_segment != 0 && options_.max_segment < mss) mss = options_.max_segment;
   if (ts_enabled_) mss -= kTimestampOptionBytes;
   mss_ = static_cast<uint16_t>(mss);
-  uint32_t most = max_gso_ < kMaxSegmentPayload ? max_gso_ : kMaxSegmentPayload;
+  uint32_t most = max_gso_ < kMaxBurst ? max_gso_ : kMaxBurst;
   burst_ = most > mss ? most - most % mss : mss;
 }
 

@@ -60,24 +60,28 @@ void Connection::on_data(const InputSegment& s) {
   if (peer_fin_known_ && peer_fin_ == rcv_nxt_) on_fin(peer_fin_);
 }
 
-// Nothing is missing before it: straight through. False: the owner has no memory; as if it had been lost.
+// Nothing is missing before it: straight through. False: the owner has no memory for any of it; as if it had been lost.
 bool Connection::take_in_order(ByteSpan payload) {
   if (read_shut_) {
     rcv_nxt_ = rcv_nxt_ + static_cast<uint32_t>(payload.size());
     bytes_received_ += payload.size();
     return true;
   }
-  Result<buf::IoDesc> placed = host_.place(*this, payload);
-  if (!placed && !reassembly_.empty()) {
-    // What waits behind the gap may be all that the owner has room for: then the gap would stay open for ever. It goes;
-    // RFC 2018 section 8 lets a receiver take back what it has announced.
-    discard_reassembly();
-    sack_.clear();
-    placed = host_.place(*this, payload);
+  const SeqNum start = rcv_nxt_;
+  while (!payload.empty()) {
+    Result<buf::IoDesc> placed = host_.place(*this, payload);
+    if (!placed && !reassembly_.empty()) {
+      // What waits behind the gap may be all that the owner has room for: then the gap would stay open for ever. It goes;
+      // RFC 2018 section 8 lets a receiver take back what it has announced.
+      discard_reassembly();
+      sack_.clear();
+      placed = host_.place(*this, payload);
+    }
+    if (!placed) break;
+    deliver(*placed);
+    payload = payload.subspan(placed->length);
   }
-  if (!placed) return false;
-  deliver(*placed);
-  return true;
+  return rcv_nxt_ != start;
 }
 
 void Connection::deliver(const buf::IoDesc& d) {
@@ -112,6 +116,7 @@ void Connection::take_out_of_order(SeqNum start, ByteSpan payload) {
       if (!reassembly_.reserve()) break;
       Result<buf::IoDesc> placed = host_.place(*this, part);
       if (!placed) break;
+      from = gap.end = gap.start + placed->length;
       reassembly_.insert(gap, *placed);
       if (sack_enabled_) sack_.add(gap.start, gap.end);
     }

@@ -10,7 +10,7 @@ namespace ferry::tcp {
 inline constexpr uint16_t kMinMss = 88;                        // Linux's TCP_MIN_MSS: smaller segments are an attack
 inline constexpr uint16_t kDefaultMss = 536;                   // RFC 9293 section 3.7.1
 inline constexpr uint32_t kTimestampOptionBytes = 12;          // RFC 7323 appendix A: two NOPs in front
-inline constexpr uint32_t kMaxSegmentPayload = 65535 - 20 - 60; // an IPv4 packet with a full TCP header
+inline constexpr uint32_t kMaxBurst = 256u << 10;             // payload of a super-segment: what a receiving Ferry places in one piece
 
 inline constexpr uint32_t kInitialReceiveBuffer = 65536;       // a full unscaled window in the SYN
 inline constexpr uint32_t kMaxReceiveBuffer = 6u << 20;        // Linux's tcp_rmem[2]

@@ -8,30 +8,34 @@ namespace {
 
 constexpr uint8_t kOptionEnd = 0, kOptionNop = 1, kOptionLooseRoute = 131, kOptionStrictRoute = 137;
 
-// Version and header length of a header that lies within `bytes`.
-bool header_fits(ByteSpan bytes) {
-  if (bytes.size() < kIpv4HeaderBytes || load_u8(bytes, 0) >> 4 != 4) return false;
+// The total length of a packet whose header lies within `bytes`, with a version and a header length that can be; 0: it is malformed.
+// `available`: bytes of the packet that there are, here or elsewhere.
+size_t packet_length(ByteSpan bytes, size_t available, bool uncut) {
+  if (bytes.size() < kIpv4HeaderBytes || load_u8(bytes, 0) >> 4 != 4) return 0;
   const size_t header = size_t{load_u8(bytes, 0)} % 16 * 4;
-  return header >= kIpv4HeaderBytes && header <= bytes.size() && load_be16(bytes, 2) >= header;
+  if (header < kIpv4HeaderBytes || header > bytes.size()) return 0;
+  const size_t total = load_be16(bytes, 2);
+  if (total == 0 && uncut && available > UINT16_MAX) return available;
+  return total >= header ? total : 0;
 }
 
 }  // namespace
 
-Result<Ipv4View> Ipv4View::parse(ByteSpan bytes) {
-  if (!header_fits(bytes)) return Errc::malformed;
-  const size_t total = load_be16(bytes, 2);
-  if (total > bytes.size()) return Errc::malformed;
+Result<Ipv4View> Ipv4View::parse(ByteSpan bytes, bool uncut) {
+  const size_t total = packet_length(bytes, bytes.size(), uncut);
+  if (total == 0 || total > bytes.size()) return Errc::malformed;
   return Ipv4View(bytes.first(total));
 }
 
-Result<Ipv4View> Ipv4View::parse_detached(ByteSpan bytes, size_t detached) {
-  if (!header_fits(bytes) || load_be16(bytes, 2) != bytes.size() + detached) return Errc::malformed;
+Result<Ipv4View> Ipv4View::parse_detached(ByteSpan bytes, size_t detached, bool uncut) {
+  const size_t total = packet_length(bytes, bytes.size() + detached, uncut);
+  if (total == 0 || total != bytes.size() + detached) return Errc::malformed;
   return Ipv4View(bytes);
 }
 
 Result<Ipv4View> Ipv4View::parse_quoted(ByteSpan bytes) {
-  if (!header_fits(bytes)) return Errc::malformed;
-  const size_t total = load_be16(bytes, 2);
+  const size_t total = packet_length(bytes, bytes.size(), false);
+  if (total == 0) return Errc::malformed;
   return Ipv4View(total < bytes.size() ? bytes.first(total) : bytes);
 }
 

@@ -22,16 +22,18 @@ enum EcnField : uint8_t { kNotEct = 0, kEct1 = 1, kEct0 = 2, kCongestionExperien
 class Ipv4View {
  public:
   // `bytes` starts at the header. Errc::malformed: version not 4, header below 20 bytes, or lengths beyond `bytes`.
-  static Result<Ipv4View> parse(ByteSpan bytes);
+  // `uncut`: the packet is still to be cut into segments. Then, with more than 65,535 bytes, its total length is 0 and it ends with `bytes`
+  // (as Linux does, "BIG TCP").
+  static Result<Ipv4View> parse(ByteSpan bytes, bool uncut = false);
   // As parse, for a datagram whose last `detached` bytes are elsewhere: with nothing behind it, and the view ends before them.
-  static Result<Ipv4View> parse_detached(ByteSpan bytes, size_t detached);
+  static Result<Ipv4View> parse_detached(ByteSpan bytes, size_t detached, bool uncut = false);
   // As parse, for the datagram that an ICMP error quotes: only the header must be complete, the payload may be cut short.
   static Result<Ipv4View> parse_quoted(ByteSpan bytes);
 
   size_t header_length() const { return size_t{load_u8(bytes_, 0)} % 16 * 4; }
   uint8_t tos() const { return load_u8(bytes_, 1); }
   uint8_t ecn() const { return load_u8(bytes_, 1) & 3; }
-  uint16_t total_length() const { return load_be16(bytes_, 2); }
+  uint16_t total_length() const { return load_be16(bytes_, 2); }  // 0: see parse
   uint16_t identification() const { return load_be16(bytes_, 4); }
   bool dont_fragment() const { return (load_be16(bytes_, 6) & 0x4000) != 0; }
   bool more_fragments() const { return (load_be16(bytes_, 6) & 0x2000) != 0; }

@@ -29,6 +29,7 @@ from evidence import KernelTableWatch, check_side
 from sanitized import REPORT, Reports, behind_libferry
 
 PREFIX = "ferry-"
+HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENT_ADDRESS, SERVER_ADDRESS = "10.9.0.1", "10.9.0.2"
 
 
@@ -140,12 +141,16 @@ class Side:
         else:
             self.inside("ip", "address", "add", f"{self.address}/24", "dev", interface)
             self.inside("ip", "link", "set", interface, "up")
+            if self.net.gso_max_size:
+                self.inside("/usr/bin/python3", "-B", os.path.join(HERE, "gso_limit.py"), interface, str(self.net.gso_max_size))
 
     def start_ferryd(self, interface, extra=()):
         words = [self.net.options.program("ferryd"), "--link", f"{self.net.link}:{interface}", "--address", f"{self.address}/24",
                  "--socket", self.socket, *self.net.options.ferryd_extra, *extra]
         if self.stack == "loopback":
             words.append("--loopback")
+        if self.net.gso_max_size:
+            words += ["--gso-max-size", str(self.net.gso_max_size)]
         self.ferryd = Process(["ip", "netns", "exec", self.netns, *words], self.net.log_path(f"ferryd-{self.name}"))
         # It listens, it answers: then it serves.
         eventually(lambda: not self.ferryd.running() or self.ferry("version").out.count("ferryd ") == 1
@@ -247,11 +252,13 @@ class Side:
 
 class Network:
     """The sides of one test. `relay` is a list of options of `ferry relay`, or None for a plain veth; without `offloads` the veth is
-    like a card that neither segments nor joins segments; `link`: the kind that Ferry's sides use."""
+    like a card that neither segments nor joins segments; `link`: the kind that Ferry's sides use; `gso_max_size`: bytes of an IPv4 packet
+    that every side may leave to its interface to be cut (BIG TCP), 0: the usual 64 KiB."""
     made = 0
 
-    def __init__(self, client, server, options, relay=None, offloads=True, link="packet"):
+    def __init__(self, client, server, options, relay=None, offloads=True, link="packet", gso_max_size=0):
         self.options, self.relay_options, self.offloads, self.link = options, relay, offloads, link
+        self.gso_max_size = gso_max_size
         self.stacks = client, server
         Network.made += 1
         self.number = Network.made
@@ -347,7 +354,7 @@ class Network:
 
     def python(self, script, *words):
         """The words that start one of tests/e2e/python with Debian's Python."""
-        return ["/usr/bin/python3", "-B", os.path.join(os.path.dirname(os.path.abspath(__file__)), "python", script), *words]
+        return ["/usr/bin/python3", "-B", os.path.join(HERE, "python", script), *words]
 
     def system(self, line, timeout=60, cwd=None):
         """A command that prepares the test, outside of all namespaces."""

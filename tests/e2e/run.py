@@ -119,7 +119,7 @@ def run_case(case, stacks, options):
             case.function(options)
             return
         with Network(client, server, options, relay=case.relay, offloads=case.offloads,
-                     link=case.link) as net:
+                     link=case.link, gso_max_size=case.gso_max_size) as net:
             try:
                 case.function(net)
                 net.check()

@@ -31,8 +31,7 @@ unsigned touch(ByteSpan s) {
 volatile unsigned g_sink;
 
 void ipv4(ByteSpan bytes) {
-  for (auto* parse : {&wire::Ipv4View::parse, &wire::Ipv4View::parse_quoted}) {
-    auto view = parse(bytes);
+  for (const auto& view : {wire::Ipv4View::parse(bytes), wire::Ipv4View::parse(bytes, true), wire::Ipv4View::parse_quoted(bytes)}) {
     if (!view) continue;
     check(view->header_length() >= 20 && view->header_length() <= 60);
     check(view->header_length() + view->payload().size() == view->bytes().size());

@@ -99,6 +99,7 @@ void TcpEndpoint::emit(Connection&, const OutputSegment& s) {
 
 Result<buf::IoDesc> TcpEndpoint::place(Connection&, ByteSpan payload) {
   if (payload.empty()) contract_error = "placed nothing";
+  if (payload.size() > place_piece) payload = payload.first(place_piece);
   if (held + payload.size() > place_limit) return Errc::no_buffers;
   buf::IoDesc d{next_placement_, static_cast<uint32_t>(payload.size()), kInput};
   next_placement_ += payload.size();

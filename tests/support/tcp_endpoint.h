@@ -59,6 +59,7 @@ class TcpEndpoint : public Host {
   uint64_t queued = 0;          // bytes that send() took
   uint32_t deadline_changes = 0;
   uint64_t place_limit = UINT64_MAX;  // bytes held at most; beyond it place() refuses
+  uint64_t place_piece = UINT64_MAX;  // bytes placed at once at most
   uint64_t held = 0;            // bytes placed, neither delivered nor discarded
   uint64_t discarded = 0;
   std::string contract_error;   // empty: kept

@@ -309,6 +309,7 @@ bool TcpScript::owner_call(const Words& w) {
   else if (w[0] == "close") end_->close(now_);
   else if (w[0] == "abort") end_->abort(now_);
   else if (w[0] == "place-limit") end_.place_limit = std::stoull(w.at(1));
+  else if (w[0] == "place-piece") end_.place_piece = std::stoull(w.at(1));
   else if (w[0] == "path-mss") end_->on_path_mss(now_, static_cast<uint16_t>(std::stoul(w.at(1))), setup_.iss + static_cast<uint32_t>(end_.completed) + 1);
   else if (w[0] == "option") {
     Status s = end_->set_option(now_, kOptions.at(w.at(1)), std::stoll(w.at(2)));

@@ -40,6 +40,7 @@ TransferResult transfer(const TransferConfig& config) {
   while (!(done(sides[0]) && done(sides[1])) && path.step(limit)) {
     for (int i = 0; i < 2; ++i) {
       Side& s = sides[i];
+      s.end.place_piece = config.place_piece;
       s.end.place_limit = rng.below(1000) < config.place_refusal_permille ? 0 : config.place_limit;
       if (!s.end.saw(Event::established) || !alive(s.end, *s.end)) continue;
       State state = s.end->state();

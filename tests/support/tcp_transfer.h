@@ -15,6 +15,7 @@ struct TransferConfig {
   uint32_t rebuild_permille = 0;     // per step: one side is destroyed and restored from its record
   uint32_t place_refusal_permille = 0;
   uint64_t place_limit = UINT64_MAX; // bytes that an owner has room for, whatever window is announced
+  uint64_t place_piece = UINT64_MAX; // bytes that it takes in one piece
   Duration limit = Duration::seconds(3000);
 };
 

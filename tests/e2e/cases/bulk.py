@@ -3,7 +3,8 @@ import os
 import subprocess
 import time
 
-from cases import EVERYWHERE, case
+from cases import EVERYWHERE, FERRY_FERRY, FERRY_KERNEL, case
+from cases.load import iperf3_client, start_iperf3
 from evidence import number, reports_of
 from harness import Failed, eventually
 
@@ -42,6 +43,34 @@ def transfer_xdp(net):
     transfer(net, 64, 4, 70)
     if net.server.on_ferry() and net.server.stat()["server"]["joined_frames"] < 1000:
         raise Failed(f"few frames were joined: {net.server.stat()['server']}")
+
+
+BIG_TCP = 196608
+
+
+def check_big_frames(net):
+    """One stream of iperf3: what it sends goes in frames that are longer than an IPv4 packet can say."""
+    start_iperf3(net.server)
+    links = {side: side.stat()["links"][0] for side in net.sides if side.on_ferry()}
+    iperf3_client(net)
+    for side, before in links.items():
+        way = "tx" if side is net.client else "rx"
+        after = side.stat()["links"][0]
+        frames, size = (after[f"{way}_{what}"] - before[f"{way}_{what}"] for what in ("frames", "bytes"))
+        if size < 70000 * frames:
+            raise Failed(f"{side.name}: {frames} frames of {size / max(frames, 1):.0f} bytes")
+
+
+@case(timeout=120, needs=("iperf3",), gso_max_size=BIG_TCP)
+def transfer_big_tcp(net):
+    """Every byte right where segments may be of more than 64 KiB until the interface cuts them, and they are."""
+    transfer(net, 128, 4, 70)
+    check_big_frames(net)
+
+
+@case((FERRY_KERNEL, FERRY_FERRY), timeout=150, relay=BAD_PATH, gso_max_size=BIG_TCP)
+def transfer_big_tcp_bad_path(net):
+    transfer(net, 24, 4, 130)
 
 
 @case(timeout=150, relay=BAD_PATH)

@@ -4,7 +4,7 @@ import os
 import subprocess
 
 from cases import FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, LOOPBACK, SELF, case
-from cases.bulk import BAD_PATH, idle, killed_clients, many_connections, transfer_bad_path, transfer_clean
+from cases.bulk import BAD_PATH, BIG_TCP, idle, killed_clients, many_connections, transfer_bad_path, transfer_big_tcp, transfer_clean
 from cases.databases import postgres, redis
 from cases.hostile import attacked_by_client, hostile_frames
 from cases.http import nginx
@@ -26,6 +26,7 @@ for function, stacks, timeout, needs in (
 case((FERRY_KERNEL,), timeout=150, engines=3, name="engines-hostile-client")(attacked_by_client)
 case((FERRY_FERRY,), timeout=150, relay=BAD_PATH, engines=3, name="engines-bad-path")(transfer_bad_path)
 case((KERNEL_FERRY,), timeout=60, serial=True, engines=3, name="engines-idle")(idle)
+case((KERNEL_FERRY, FERRY_FERRY), timeout=120, needs=("iperf3",), engines=3, gso_max_size=BIG_TCP, name="engines-transfer-big-tcp")(transfer_big_tcp)
 
 PORT = "7700"
 

@@ -54,7 +54,8 @@ inline void put_network(buf::Packet& p, const Path& path, uint8_t protocol, size
   p.offload = {};
   wire::EthernetFields{path.their_mac, path.our_mac, wire::kEtherIpv4}.emit(p.append_header(wire::kEthernetHeaderBytes));
   wire::Ipv4Fields ip;
-  ip.total_length = static_cast<uint16_t>(wire::kIpv4HeaderBytes + transport_bytes);
+  const size_t total = wire::kIpv4HeaderBytes + transport_bytes;
+  ip.total_length = total <= buf::kMaxIpPacket ? static_cast<uint16_t>(total) : 0;
   ip.identification = 77;
   ip.protocol = protocol;
   ip.source = path.ours;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 
+#include "link/gso_limit.h"
 #include "link/interface.h"
 #include "link/open.h"
 #include "unit/link/frames.h"
@@ -44,6 +45,7 @@ struct LinkKind {
   Options options;
   std::string ethtool;  // switches, for veth
   std::string kind = "packet";  // of the link on the veth
+  uint32_t kernel_gso = 0;      // gso_ipv4_max_size of the kernel's end, 0: as it is
 };
 
 class KernelPeer {
@@ -63,6 +65,7 @@ class KernelPeer {
     path.our_mac = link().capabilities().mac;
     auto k0 = kernel_->run([] { return find_interface("k0"); });
     if (k0.ok()) path.their_mac = k0->mac;
+    if (k0.ok() && kind.kernel_gso != 0 && !kernel_->run([&] { return raise_gso_limit(*k0, kind.kernel_gso); }).empty()) return;
     ready_ = k0.ok() && kernel_->shell("ip neigh replace 10.77.0.2 lladdr " + to_string(path.our_mac) + " dev k0 nud permanent");
   }
 
@@ -122,6 +125,7 @@ class MiniTcp final : public FrameSink, public PayloadPlacer {
     wire::TcpFields syn;
     syn.flags = kSyn;
     syn.options.mss = 1460;
+    syn.options.window_scale = 4;
     transmit(syn, {}, 0);
     sent_ = sent_ + 1;
     return peer_.receive_until(*this, [this] { return established_; });
@@ -140,6 +144,7 @@ class MiniTcp final : public FrameSink, public PayloadPlacer {
   }
 
   Bytes received;
+  uint32_t largest = 0;  // frame, bytes
   uint32_t super_frames = 0, plain_frames = 0, placed_frames = 0, bad_checksums = 0;
   uint32_t abandoned = 0;
 
@@ -186,7 +191,8 @@ class MiniTcp final : public FrameSink, public PayloadPlacer {
     whole.insert(whole.end(), rest.begin(), rest.end());
     if (whole.size() != frame_length) ++bad_checksums;
     if (!f.offload.needs_checksum && !f.offload.checksum_valid && !checksums_right(whole)) ++bad_checksums;
-    const auto ip = wire::Ipv4View::parse(ByteSpan(whole).subspan(14));
+    if (frame_length > largest) largest = frame_length;
+    const auto ip = wire::Ipv4View::parse(ByteSpan(whole).subspan(14), f.offload.uncut_v4());
     const auto tcp = wire::TcpView::parse(ip->payload());
     if (tcp->destination_port() != peer_.path.our_port) return;
     ++(f.offload.gso_type == buf::GsoType::none ? plain_frames : super_frames);

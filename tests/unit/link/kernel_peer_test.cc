@@ -16,6 +16,14 @@ Options plain() {
   return o;
 }
 
+constexpr uint32_t kBig = 196'608;
+
+Options big() {
+  Options o;
+  o.gso_max_size = kBig;
+  return o;
+}
+
 class AgainstKernel : public ::testing::TestWithParam<LinkKind> {
  protected:
   void SetUp() override {
@@ -96,8 +104,9 @@ TEST_P(AgainstKernel, ItTakesTcpSuperSegments) {
   ASSERT_GE(s.fd(), 0);
   const OneRegion data(random_bytes(200000, 5));
   uint32_t at = 0;
-  for (const uint32_t length : {1u, 1460u, 1461u, 20000u, 40000u}) {
-    if (length > 1460 && !segments()) continue;
+  const uint32_t most = peer->link().capabilities().max_gso;
+  for (const uint32_t length : {1u, 1460u, 1461u, 20000u, 40000u, 120000u}) {
+    if (length > 1460 && length > most) continue;
     ASSERT_TRUE(tcp.send(data, at, length, 1460)) << length;
     Bytes got(length);
     ASSERT_EQ(::recv(s.fd(), got.data(), length, MSG_WAITALL), static_cast<ssize_t>(length));
@@ -111,7 +120,7 @@ void receive_stream(KernelPeer& peer, MiniTcp& tcp) {
   ASSERT_TRUE(tcp.connect());
   const KernelSocket s(::accept(listener.fd(), nullptr, nullptr));
   ASSERT_GE(s.fd(), 0);
-  const Bytes data = random_bytes(500000, 6);
+  const Bytes data = random_bytes(3'000'000, 6);
   std::thread writer([&] { EXPECT_EQ(::send(s.fd(), data.data(), data.size(), MSG_NOSIGNAL), static_cast<ssize_t>(data.size())); });
   EXPECT_TRUE(tcp.receive(data.size()));
   writer.join();
@@ -127,6 +136,7 @@ TEST_P(AgainstKernel, WeReceiveWhatItStreams) {
   } else {
     EXPECT_EQ(tcp.super_frames, 0u);
   }
+  EXPECT_EQ(tcp.largest > buf::kMaxIpPacket + wire::kEthernetHeaderBytes, GetParam().kernel_gso != 0) << tcp.largest;
 }
 
 TEST_P(AgainstKernel, PayloadIsPlacedWhereTheOwnerWants) {
@@ -171,7 +181,7 @@ TEST_P(AgainstKernel, AFrameThatNoWireCarriesIsRefused) {
 INSTANTIATE_TEST_SUITE_P(Links, AgainstKernel,
                          ::testing::Values(LinkKind{"PacketRing", false, {}, ""}, LinkKind{"PacketPlain", false, plain(), ""},
                                            LinkKind{"PacketWithoutOffloads", false, {}, "tx off rx off tso off gso off gro off"},
-                                           LinkKind{"Tap", true, {}, ""}, LinkKind{"Xdp", false, {}, "tx off", "xdp"}),
+                                           LinkKind{"PacketBig", false, big(), "", "packet", kBig}, LinkKind{"Tap", true, {}, ""}, LinkKind{"Xdp", false, {}, "tx off", "xdp"}),
                          [](const auto& i) { return std::string(i.param.name); });
 
 }  // namespace

@@ -84,6 +84,17 @@ TEST(MemoryLink, RefusesWhatANetworkCardWould) {
   EXPECT_EQ(pair.first->counters().tx_errors, 4u);
 }
 
+TEST(MemoryLink, TakesWhatIsLongerThanAPacketCanSayIfItCutsThat) {
+  OneRegion memory(random_bytes(200'000, 1));
+  for (const uint32_t max_gso : {65'000u, 199'999u, 200'000u}) {
+    MemoryOptions options;
+    options.max_gso = max_gso;
+    auto pair = make_memory_pair(options);
+    const auto p = tcp_packet({}, memory, {0, 200'000, 1}, {}, Checksums::left_to_link, 1448);
+    EXPECT_EQ(pair.first->send(p, memory).ok(), max_gso == 200'000) << max_gso;
+  }
+}
+
 TEST(MemoryLink, OutlivesItsOtherEnd) {
   LinkPair pair = make_memory_pair();
   OneRegion memory(random_bytes(10, 6));

@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "link/gso_limit.h"
 #include "link/interface.h"
 #include "unit/link/net_namespace.h"
 
@@ -32,6 +33,29 @@ TEST(OpenLink, SaysThatAnInterfaceIsUnknownOrUnfit) {
   expect_says(refusal("packet:../eth0"), "not the name of a network interface");
   expect_says(refusal("packet:lo"), "not an Ethernet interface");
   expect_says(refusal("xdp:lo,copy"), "not an Ethernet interface");
+}
+
+TEST(OpenLink, RaisesTheLimitOfUncutPacketsAndKeepsBelowIt) {
+  FERRY_NEEDS_ROOT();
+  VethPair veth;
+  ASSERT_TRUE(veth.ok());
+  Options o;
+  o.gso_max_size = 131'072;
+  for (const char* spec : {"tap:x0", "xdp:f0"}) expect_says(veth.ferry.run([&] { return refusal(spec, o); }), "gso-max-size");
+  const auto limit = [&] { return veth.ferry.run([] { return *gso_limit(*find_interface("f0")); }); };
+  const auto max_gso = [&](const Options& options) { return veth.ferry.run([&] { return (**open("packet:f0", options)).capabilities().max_gso; }); };
+  constexpr uint32_t kHeaders = 14 + 20 + 60;
+  EXPECT_EQ(limit(), kUsualGsoLimit);
+  EXPECT_EQ(max_gso({}), 65'535 - kHeaders);
+  EXPECT_EQ(max_gso(o), 131'071 - kHeaders);
+  EXPECT_EQ(limit(), 131'072u);
+  EXPECT_EQ(max_gso({}), 131'071 - kHeaders);  // it stays
+  o.gso_max_size = 100'000;
+  EXPECT_EQ(max_gso(o), 99'999 - kHeaders);  // less than it may be
+  EXPECT_EQ(limit(), 131'072u);
+  EXPECT_EQ(veth.ferry.run([] { return raise_gso_limit(*find_interface("f0"), 400'000); }), "");
+  EXPECT_EQ(max_gso({}), kMostGsoLimit - 1 - kHeaders);
+  expect_says(veth.ferry.run([] { return raise_gso_limit(*find_interface("f0"), 1 << 20); }), "does not take so much");
 }
 
 TEST(OpenLink, SaysThatItHasNoPermission) {

@@ -76,6 +76,18 @@ TEST(CutSegments, CutsTcpLikeANetworkCard) {
   EXPECT_EQ(payload, Bytes(memory.bytes.begin(), memory.bytes.begin() + 10000));
 }
 
+TEST(CutSegments, CutsTcpThatIsLongerThanAPacketCanSay) {
+  OneRegion memory(random_bytes(200'000, 8));
+  const Pieces pieces = cut(tcp_packet(kPath, memory, {0, 200'000, 1}, {}, Checksums::left_to_link, 1448), memory, 139);
+  Bytes payload;
+  for (const Bytes& f : pieces.frames) {
+    ASSERT_TRUE(checksums_right(f));
+    const auto tcp = wire::TcpView::parse(wire::Ipv4View::parse(ByteSpan(f).subspan(14))->payload());
+    payload.insert(payload.end(), tcp->payload().begin(), tcp->payload().end());
+  }
+  EXPECT_EQ(payload, memory.bytes);
+}
+
 TEST(CutSegments, CutsUdpIntoDatagrams) {
   OneRegion memory(random_bytes(5000, 3));
   const Pieces pieces = cut(udp_packet(kPath, memory, {0, 5000, 1}, Checksums::left_to_link, 1200), memory, 5);

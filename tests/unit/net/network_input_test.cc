@@ -38,6 +38,23 @@ TEST_F(NetworkInput, TrustsChecksumsThatTheLinkVouchesFor) {
   EXPECT_TRUE(host.datagram_trusted);
 }
 
+TEST_F(NetworkInput, TakesPacketsThatAreLongerThanTheySayIfTheyAreUncut) {
+  Bytes packet = ip_packet(from_peer(wire::kProtocolTcp), Bytes(100'000));
+  auto fields = from_peer(wire::kProtocolTcp);
+  fields.total_length = 0;
+  const Bytes header = test::emit(fields);
+  std::copy(header.begin(), header.end(), packet.begin());
+  const Bytes bytes = frame_of(packet);
+  const buf::Offload uncut{.needs_checksum = true, .gso_type = buf::GsoType::tcp_v4, .gso_size = 1448};
+  network.on_frame(now, 0, buf::Frame{bytes, uncut});
+  ASSERT_EQ(host.datagrams.size(), 1u);
+  EXPECT_EQ(host.datagrams[0].size(), 100'020u);
+  network.on_frame(now, 0, buf::Frame{ByteSpan(bytes).first(54), uncut, ByteSpan(bytes).subspan(54)});
+  EXPECT_EQ(host.datagrams.size(), 2u);
+  network.on_frame(now, 0, buf::Frame{bytes, {.needs_checksum = true}});
+  EXPECT_EQ(drops(Drop::ip_malformed), 1u);
+}
+
 TEST_F(NetworkInput, WrongFramesHaveTheirReasons) {
   const Bytes good = ip_packet(from_peer(wire::kProtocolUdp), Bytes(9));
   receive(Bytes(13));

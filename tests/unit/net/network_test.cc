@@ -214,6 +214,35 @@ TEST_F(NetworkOutput, SuperSegmentsGoToLinksThatCutThem) {
   EXPECT_EQ(send(60000, 1461).error(), Errc::message_size);
 }
 
+TEST_F(NetworkOutput, SuperSegmentsMayBeLongerThanAPacketCanSay) {
+  Interface i = test::link_interface();
+  i.max_gso = 190'000;
+  i.checksum_tx = true;
+  start(i);
+  const auto send = [&](uint32_t payload, buf::GsoType type, wire::Ipv4Address to) {
+    buf::Packet p;
+    Network::begin(p);
+    memory.bytes = test::pattern(payload);
+    copy_bytes(p.append_header(20), Bytes(20));
+    p.append_part({0, payload, 1});
+    p.offload = {.needs_checksum = true, .checksum_start = 34, .checksum_offset = 16, .gso_type = type, .gso_size = 1448};
+    return network.send(now, *network.find_path(to), {kOurs, to, 6}, p);
+  };
+  ASSERT_TRUE(send(65'495, buf::GsoType::tcp_v4, kPeer));
+  EXPECT_EQ(host.sent.back().ip().total_length(), 65'535);
+  for (uint32_t payload : {65'496u, 190'000u}) {
+    ASSERT_TRUE(send(payload, buf::GsoType::tcp_v4, kPeer)) << payload;
+    const auto ip = wire::Ipv4View::parse(host.sent.back().ethernet().payload(), true);
+    EXPECT_EQ(ip->total_length(), 0);
+    EXPECT_TRUE(ip->checksum_ok());
+    EXPECT_EQ(ip->payload().size(), 20 + payload);
+  }
+  EXPECT_EQ(send(190'001, buf::GsoType::tcp_v4, kPeer).error(), Errc::message_size);
+  EXPECT_EQ(send(65'496, buf::GsoType::none, kPeer).error(), Errc::message_size);
+  EXPECT_EQ(send(65'496, buf::GsoType::udp_l4, kPeer).error(), Errc::message_size);
+  EXPECT_EQ(send(65'496, buf::GsoType::tcp_v4, kOurs).error(), Errc::message_size);  // nobody cuts what stays here
+}
+
 TEST_F(NetworkOutput, BroadcastAndMulticastNeedNoArp) {
   start();
   ASSERT_TRUE(send_udp(Ipv4Address::of(10, 9, 0, 255), 10));

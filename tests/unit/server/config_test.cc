@@ -88,6 +88,12 @@ TEST(ConfigTest, NumbersHaveBounds) {
   EXPECT_TRUE(mentions(why_not("quota-sockets", "16385"), "quota-sockets"));
   EXPECT_TRUE(mentions(why_not("quota-sockets", "12x"), "'12x'"));
   EXPECT_TRUE(mentions(why_not("log-level", "loud"), "log-level"));
+  for (const char* bytes : {"65535", "262145", "64k"}) EXPECT_TRUE(mentions(why_not("gso-max-size", bytes), "gso-max-size")) << bytes;
+  EXPECT_EQ(make_config(good())->gso_max_size, 0u);
+  Settings s = good();
+  s["gso-max-size"] = {"196608"};
+  EXPECT_EQ(make_config(s)->gso_max_size, 196'608u);
+  EXPECT_TRUE(mentions(why_not(Settings{{"loopback", {"true"}}, {"gso-max-size", {"196608"}}}), "gso-max-size"));
   EXPECT_TRUE(mentions(why_not("socket", ""), "path"));
 }
 

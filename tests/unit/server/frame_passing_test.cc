@@ -57,16 +57,17 @@ TEST(ConcernsAll, ArpErrorsAndFragmentsOfTcp) {
 
 TEST(StrayFlows, AreFoundByPortAndPeer) {
   StrayFlows flows;
-  EXPECT_EQ(flows.find(ip(wire::kProtocolTcp, tcp(80, 5000))), StrayFlows::kNone);
+  const auto find = [&](const Bytes& frame) { return flows.find(buf::Frame{frame, {}}); };
+  EXPECT_EQ(find(ip(wire::kProtocolTcp, tcp(80, 5000))), StrayFlows::kNone);
   flows.add(5000, theirs(80), 2);
-  EXPECT_EQ(flows.find(ip(wire::kProtocolTcp, tcp(80, 5000))), 2u);
-  EXPECT_EQ(flows.find(ip(wire::kProtocolTcp, tcp(81, 5000))), StrayFlows::kNone);
-  EXPECT_EQ(flows.find(ip(wire::kProtocolTcp, tcp(80, 5001))), StrayFlows::kNone);
-  EXPECT_EQ(flows.find(ip(wire::kProtocolUdp, tcp(80, 5000))), StrayFlows::kNone);
-  EXPECT_EQ(flows.find(ip(wire::kProtocolTcp, tcp(80, 5000), true)), StrayFlows::kNone);
-  EXPECT_EQ(flows.find(ip(wire::kProtocolTcp, Bytes(3))), StrayFlows::kNone);
+  EXPECT_EQ(find(ip(wire::kProtocolTcp, tcp(80, 5000))), 2u);
+  EXPECT_EQ(find(ip(wire::kProtocolTcp, tcp(81, 5000))), StrayFlows::kNone);
+  EXPECT_EQ(find(ip(wire::kProtocolTcp, tcp(80, 5001))), StrayFlows::kNone);
+  EXPECT_EQ(find(ip(wire::kProtocolUdp, tcp(80, 5000))), StrayFlows::kNone);
+  EXPECT_EQ(find(ip(wire::kProtocolTcp, tcp(80, 5000), true)), StrayFlows::kNone);
+  EXPECT_EQ(find(ip(wire::kProtocolTcp, Bytes(3))), StrayFlows::kNone);
   flows.remove(5000, theirs(80));
-  EXPECT_EQ(flows.find(ip(wire::kProtocolTcp, tcp(80, 5000))), StrayFlows::kNone);
+  EXPECT_EQ(find(ip(wire::kProtocolTcp, tcp(80, 5000))), StrayFlows::kNone);
 }
 
 }  // namespace

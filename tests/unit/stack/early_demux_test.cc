@@ -24,13 +24,14 @@ std::string pattern(size_t size) {
 }
 
 // Sends `size` bytes from side 0 to 1, reading as they come; returns what arrived.
-std::string transfer(StackPair& p, size_t size) {
+std::string transfer(StackPair& p, size_t size, size_t step = 50'000) {
   const SocketId l = p.listener(1, 80);
+  p.set(1, l, Option::receive_buffer, 1 << 20);
   const auto c = p.connected(0, l, 80);
   const std::string text = pattern(size);
   std::string got;
   for (size_t at = 0; got.size() < size;) {
-    const size_t n = std::min<size_t>({p.stack(0).send_space(c.client), 50'000, size - at});
+    const size_t n = std::min<size_t>({p.stack(0).send_space(c.client), step, size - at});
     if (n > 0 && p.send(0, c.client, text.substr(at, n)) == Errc::ok) at += n;
     p.run(Duration::ms(2));
     got += p.receive(1, c.server);
@@ -43,6 +44,20 @@ TEST(EarlyDemux, AStreamArrivesWithItsPayloadDetached) {
   StackPair p(with_offloads());
   p.detach = true;
   EXPECT_EQ(transfer(p, 500'000), pattern(500'000));
+  EXPECT_GT(p.detached_frames, 10u);
+  EXPECT_EQ(p.counter(1, "payload_bytes_summed"), 0u);
+  EXPECT_TRUE(p.host(1).faults().empty());
+}
+
+TEST(EarlyDemux, FramesThatAreLongerThanAPacketCanSayAsWell) {
+  StackPair::Setup setup = with_offloads();
+  setup.max_gso = 200'000;
+  StackPair p(setup);
+  p.detach = true;
+  size_t largest = 0;
+  p.filter = [&](int, std::vector<std::byte>& f) { return largest = std::max(largest, f.size()), true; };
+  EXPECT_EQ(transfer(p, 5'000'000, 400'000), pattern(5'000'000));
+  EXPECT_GT(largest, 150'000u);
   EXPECT_GT(p.detached_frames, 10u);
   EXPECT_EQ(p.counter(1, "payload_bytes_summed"), 0u);
   EXPECT_TRUE(p.host(1).faults().empty());

@@ -87,6 +87,21 @@ TEST(BadPath, ReceiverWithoutMemoryNowAndThen) {
   }
 }
 
+// A super-segment may be longer than what an owner has room for in one piece; the memory may be at its end between two of them.
+TEST(BadPath, ReceiverThatTakesSuperSegmentsInPieces) {
+  for (uint64_t seed = 330; seed < 350; ++seed) {
+    TransferConfig c = config_of(seed);
+    c.client.max_gso = c.server.max_gso = 200'000;
+    c.client_bytes = c.server_bytes = 2'000'000;
+    c.place_piece = 1000 + seed;
+    c.place_limit = seed % 3 == 0 ? 300'000 : UINT64_MAX;
+    c.place_refusal_permille = seed % 2 == 0 ? 0 : 100;
+    c.path.loss_permille = seed % 4 == 0 ? 0 : 10;
+    c.path.reorder_permille = 20;
+    check(c);
+  }
+}
+
 // What came early fills the room for what is missing: without giving it up the gap would never close.
 TEST(BadPath, ReceiverWithRoomForLessThanItsWindow) {
   for (uint64_t seed = 350; seed < 365; ++seed) {

@@ -64,6 +64,30 @@ TEST(Ipv4, WrongVersionOrLengthsAreMalformed) {
   EXPECT_FALSE(Ipv4View::parse(bytes));
 }
 
+// Linux's BIG TCP: a total length of 0 says "up to the end", of packets only that are longer than it can say and still to be cut.
+TEST(Ipv4, WithoutATotalLengthOnlyWhatIsUncutAndTooLongForOne) {
+  const size_t header = kHeader.size();
+  for (const size_t size : {65535u, 65536u, 200'000u}) {
+    Bytes bytes = datagram(size - header);
+    store_be16(bytes, 2, 0);
+    EXPECT_FALSE(Ipv4View::parse(bytes)) << size;
+    EXPECT_FALSE(Ipv4View::parse_quoted(bytes)) << size;
+    EXPECT_FALSE(Ipv4View::parse_detached(ByteSpan(bytes).first(header), size - header)) << size;
+    auto whole = Ipv4View::parse(bytes, true);
+    auto split = Ipv4View::parse_detached(ByteSpan(bytes).first(header + 20), size - header - 20, true);
+    ASSERT_EQ(whole.ok(), size > 65535) << size;
+    ASSERT_EQ(split.ok(), size > 65535) << size;
+    if (!whole) continue;
+    EXPECT_EQ(whole->payload().size(), size - header);
+    EXPECT_EQ(split->payload().size(), 20u);
+  }
+  Bytes bytes = datagram(200'000);
+  EXPECT_EQ(Ipv4View::parse(bytes, true)->payload().size(), 0x73u - header);  // what it says counts
+  store_be16(bytes, 2, 0);
+  bytes[0] = std::byte{0x44};
+  EXPECT_FALSE(Ipv4View::parse(bytes, true));
+}
+
 TEST(Ipv4, AnyFlippedBitBreaksTheChecksum) {
   Bytes bytes = datagram(0x73 - 20);
   for (size_t bit = 16 * 8; bit < 20 * 8; ++bit) {
