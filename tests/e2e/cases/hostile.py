@@ -3,9 +3,10 @@
 With a sanitized ferryd (run.py --ferryd) any report is a failure; `make soak` does that for ten minutes each.
 """
 import os
+import re
 
 from attack import check_ferryd, hostile_client
-from cases import FERRY_KERNEL, KERNEL_FERRY, case
+from cases import FERRY_FERRY, FERRY_KERNEL, KERNEL_FERRY, SELF, case
 from cases.bulk import transfer
 from evidence import kernel_sockets
 from harness import Failed, Process, eventually
@@ -38,6 +39,31 @@ def attacked_by_client(net, neighbour=True):
         raise Failed(f"the echo server ended: nothing came into the attacker's rings\n{echo.tail()}")
     if kernel_sockets(net.client.ferryd.pid):
         raise Failed(f"ferryd opened sockets of the kernel: {kernel_sockets(net.client.ferryd.pid)}")
+
+
+@case((KERNEL_FERRY, FERRY_FERRY, SELF), timeout=150)
+def hostile_sharer(net):
+    """An attacker shares the listener of a program that behaves: what it takes is its own to lose; every other connection is served, nothing of a
+    served one is another's, and when it has ended there is nothing left of it."""
+    length = seconds(net)
+    server = net.server.spawn(net.python("shared_listener.py", "serve", "9200", net.options.program("hostile_client"), net.server.socket,
+                                         "10.9.0.77", net.server.address, str(length), os.environ.get("SEED", "1")))
+    eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
+    attacked = net.client.run(net.python("shared_listener.py", "connect", net.target, "9200", str(length - 1)), timeout=length + 60).out
+    served, lost, *wrong = (int(n) for n in attacked.split())
+    check_ferryd(net.server)
+    answered = {int(n) for n in re.findall(r"^\d+$", server.output()[0], re.MULTILINE)}
+    if answered & set(wrong):
+        raise Failed(f"connections {sorted(answered & set(wrong))[:10]} of the program that behaves brought bytes that it did not send")
+    if served < 20 or lost == 0:
+        raise Failed(f"{served} connections served, {lost} lost to the attacker: it had no part in the listener, or the other had none")
+    eventually(lambda: "over" in server.output()[0] or not server.running(), length + 20, "the attacker ends\n" + server.tail())
+    served_alone, lost_alone, *_ = alone = [int(n) for n in net.client.run(net.python("shared_listener.py", "connect", net.target, "9200", "3"), timeout=60).out.split()]
+    print(f"beside the attacker {served} served, {lost} lost, {len(wrong)} of them with bytes; alone {served_alone} served")
+    if served_alone < 20 or lost_alone != 0:
+        raise Failed(f"after the attack: served and lost {alone}\n{server.tail()}")
+    if not server.running():
+        raise Failed(f"the server ended\n{server.tail()}")
 
 
 @case((KERNEL_FERRY,), timeout=100)

@@ -1,8 +1,10 @@
-// hostile_client SOCKET PEER NEIGHBOUR SECONDS SEED: a client that breaks every promise of the channel. It speaks the control protocol well enough to
+// hostile_client SOCKET PEER NEIGHBOUR SECONDS SEED [LISTENER]: a client that breaks every promise of the channel. It speaks the control protocol well enough to
 // get sockets of all kinds, and meanwhile fills what it may write with random bytes: ring indices, descriptors, doorbells,
 // event queues, locks, pool contents, the header; and sends random requests. It is not linked with libferry's client, because that
 // would keep its promises. PEER is an address with a server at port 9100; NEIGHBOUR an address of ferryd's own, where a client that behaves
-// echoes at port 9101: with it, it uses and breaks passages (hostile/passages.h); and it connects to itself there (hostile/offers.h). Ends with 0 after SECONDS; the test then looks at ferryd and at the other clients.
+// echoes at port 9101: with it, it uses and breaks passages (hostile/passages.h); and it connects to itself there
+// (hostile/offers.h). LISTENER: an inherited descriptor of a listener that it shares with who started it; then it asks for nothing that every
+// holder may (to shut the listener down), and breaks the promises of who accepts. Ends with 0 after SECONDS; the test then looks at ferryd and at the other clients.
 //
 // It lives many times. In most lives it has few vices and otherwise uses its sockets as it should: whoever breaks all promises
 // at once is thrown out at the first, and never gets to the checks behind. scripts/removed-checks shows that it gets there.
@@ -53,12 +55,13 @@ class Hostile : public hostile::Offers {
       end = std::min(end, Clock::now() + std::chrono::seconds(5));
     }
     // Passages come to connections that last, so to a client with few of them.
-    is_neighbour_ = !is_long && one_in(2);
+    is_neighbour_ = !is_long && !is_sharing() && one_in(2);
     if (is_neighbour_) {
       vices_ = 1u << kPassages | (one_in(4) ? 1u << below(kVices) : 0);
       most_sockets_ = 1 + below(8);
     }
-    if (!is_neighbour_ && one_in(10)) return live_without_channel(end), true;
+    if (is_sharing()) vices_ = 1u << kOffers | ((one_in(2) ? 1u << below(kVices) : 0) & ~(1u << kRequests));
+    if (!is_neighbour_ && !is_sharing() && one_in(10)) return live_without_channel(end), true;
     ipc::control::Request hello;
     hello.op = static_cast<uint32_t>(Op::hello);
     hello.value = ipc::abi::kVersion;
@@ -403,14 +406,15 @@ class Hostile : public hostile::Offers {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
-    fprintf(stderr, "usage: hostile_client SOCKET PEER NEIGHBOUR SECONDS SEED\n");
+  if (argc != 6 && argc != 7) {
+    fprintf(stderr, "usage: hostile_client SOCKET PEER NEIGHBOUR SECONDS SEED [LISTENER]\n");
     return 2;
   }
   in_addr peer{}, neighbour{};
   if (inet_pton(AF_INET, argv[2], &peer) != 1 || inet_pton(AF_INET, argv[3], &neighbour) != 1) return 2;
   const auto end = Clock::now() + std::chrono::seconds(atoi(argv[4]));
   auto hostile = std::make_unique<Hostile>(argv[1], peer.s_addr, neighbour.s_addr, strtoull(argv[5], nullptr, 10));
+  if (argc == 7) hostile->share(atoi(argv[6]));
   uint64_t lives = 0;
   while (Clock::now() < end) {
     if (!hostile->live(end)) {

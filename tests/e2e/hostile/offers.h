@@ -1,5 +1,6 @@
 // The hostile client as a program that accepts (ipc/abi.h, offer_of): it has a listener, connects to it, and takes what it is offered properly, not at
-// all, more than once, too late, or after it has used it.
+// all, more than once, too late, or after it has used it. Or it shares the listener of a program that behaves, and does the same with what that
+// one's peers have connected to.
 #pragma once
 
 #include <vector>
@@ -11,11 +12,14 @@ namespace ferry::hostile {
 class Offers : public Passages {
  public:
   uint64_t taken() const { return taken_; }  // connections that it took as it should
+  // `k`: the descriptor of somebody's listener, which is shared from the next life on.
+  void share(int k) { shared_ = k; }
 
  protected:
   using Op = ipc::control::Op;
   using Passages::Passages;
 
+  bool is_sharing() const { return shared_ >= 0; }
   void forget_offers() {
     listener_ = kNone;
     connections_ = 0;
@@ -24,8 +28,8 @@ class Offers : public Passages {
 
   // `self`: an address of ferryd's own.
   void misuse_offers(uint32_t self) {
-    if (listener_ == kNone || one_in(500)) return listen_at(self);
-    if (connections_ < 100 && one_in(2)) connect_to(self);
+    if (listener_ == kNone || one_in(500)) return is_sharing() ? attach() : listen_at(self);
+    if (!is_sharing() && connections_ < 100 && one_in(2)) connect_to(self);
     if (one_in(4)) request_on(listener_, Op::accept, below(2));
     if (one_in(8)) ask_for_descriptors();
     if (one_in(20)) kept_.clear();
@@ -63,6 +67,16 @@ class Offers : public Passages {
     return true;
   }
 
+  void attach() {
+    ipc::control::Request request;
+    request.op = static_cast<uint32_t>(Op::attach);
+    ipc::DescriptorList fds;
+    if (dead_ || !ask(request, fds, &shared_, 1) || last_.slot >= map_.layout().max_sockets) return;
+    listener_ = last_.slot;
+    ask_for_descriptors();
+    request_on(listener_, Op::accept, 0);
+  }
+
   bool open_stream() {
     ipc::control::Request request;
     request.op = static_cast<uint32_t>(Op::open_socket);
@@ -94,6 +108,7 @@ class Offers : public Passages {
     ask_keeping(request);
   }
 
+  int shared_ = -1;
   uint32_t listener_ = kNone;
   uint32_t connections_ = 0;
   uint16_t port_ = 0;
