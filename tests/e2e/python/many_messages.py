@@ -422,14 +422,12 @@ class Promises:
         assert fd >= 0
         peeled = socket.socket(fileno=fd)
         peeled.settimeout(20)
-        s.setblocking(False)
         got = []
         while len(got) < 2:
-            try:
-                got.append(s.recv(100))
-            except BlockingIOError:
-                got.append(peeled.recv(100))
-        assert got == [b"one", b"two"], got
+            readable = select.select([s, peeled], [], [], 20)[0]
+            assert readable, got
+            got += [one.recv(100) for one in readable]
+        assert sorted(got) == [b"one", b"two"], got  # which of two sockets is read first is chance
 
     def peel_off_and_end(self):
         s = self._subscribed()
@@ -451,11 +449,20 @@ class Promises:
         assert lib.sctp_peeloff(one.fileno(), 1) == -1 and ctypes.get_errno() == errno.EINVAL
 
     def autoclose(self):
+        """On a bad path it may take more messages than one: usrsctp, whose second ends while something is unacknowledged, lets it be until the next."""
         s = self._subscribed()
         s.setsockopt(SCTP, AUTOCLOSE, 1)
         assert s.getsockopt(SCTP, AUTOCLOSE) == 1
-        association = self._greeted(s).association
-        assert wait_for(s, SHUTDOWN_COMP).change()[2] == association
+        for tries_left in (3, 2, 1, 0):
+            s.settimeout(20)
+            association = self._greeted(s).association
+            s.settimeout(5)
+            try:
+                assert wait_for(s, SHUTDOWN_COMP).change()[2] == association
+                break
+            except TimeoutError:
+                if tries_left == 0:
+                    raise
         fails_with(errno.EOPNOTSUPP, socket_of(socket.SOCK_STREAM).setsockopt, SCTP, AUTOCLOSE, 1)
 
     def after_fork(self):
