@@ -242,6 +242,10 @@ std::string configure(int fd, const Interface& interface, const wire::MacAddress
 // How long a frame may be that the interface cuts.
 Outcome<uint32_t> settle_gso_limit(const Interface& interface, uint32_t wanted) {
   auto limit = gso_limit(interface);
+  if (!limit && wanted == 0) {  // a confined ferryd need not have netlink
+    port::log(port::LogLevel::warning, "packet:%s: %s; taken to be %u", interface.name.c_str(), limit.error().c_str(), kUsualGsoLimit);
+    return Outcome<uint32_t>(kUsualGsoLimit);
+  }
   if (!limit || wanted == 0) return limit;
   if (wanted > *limit)
     if (auto error = raise_gso_limit(interface, wanted); !error.empty()) return Outcome<uint32_t>::failure(error);
