@@ -18,6 +18,7 @@
 #include <lwip/tcp.h>
 
 #include "stack/services.h"
+#include "wire/tcp.h"
 
 namespace ferry::foreign {
 
@@ -107,7 +108,7 @@ class LwipServer final : public stack::ProtocolServer {
   Errc serve_address(wire::Ipv4Address address);
   static err_t output_callback(netif* exit, pbuf* p, const ip4_addr_t* destination);
   void send_down(pbuf* p);
-  static void end_time_wait(const net::Datagram& datagram);
+  static void end_time_wait(const net::Datagram& datagram, const wire::TcpView& tcp);
   void give_to_lwip(const net::Datagram& datagram, ByteSpan segment);
 
   static LwipServer& of(LwipSocket& socket) { return *static_cast<LwipServer*>(socket.server); }

@@ -12,7 +12,6 @@
 #include "foreign/lwip_server.h"
 #include "foreign/lwip_values.h"
 #include "wire/checksum.h"
-#include "wire/tcp.h"
 
 namespace ferry::foreign {
 namespace {
@@ -82,13 +81,12 @@ Errc LwipServer::serve_address(wire::Ipv4Address address) {
 
 // RFC 1122 section 4.2.2.13: a SYN beyond what was received ends a TIME_WAIT. lwIP answers it with an acknowledgement for two minutes, so
 // that a client which uses its ports again would wait.
-void LwipServer::end_time_wait(const net::Datagram& d) {
-  auto tcp = wire::TcpView::parse(d.payload());
-  if (!tcp || (tcp->flags() & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) return;
+void LwipServer::end_time_wait(const net::Datagram& d, const wire::TcpView& tcp) {
+  if ((tcp.flags() & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) return;
   for (tcp_pcb* p = tcp_tw_pcbs; p != nullptr; p = p->next) {
-    if (p->local_port != tcp->destination_port() || p->remote_port != tcp->source_port()) continue;
+    if (p->local_port != tcp.destination_port() || p->remote_port != tcp.source_port()) continue;
     if (from_lwip(p->local_ip) != d.ip.destination() || from_lwip(p->remote_ip) != d.ip.source()) continue;
-    if (tcp->sequence() - tcp::SeqNum(p->rcv_nxt) > 0) tcp_abort(p);
+    if (tcp.sequence() - tcp::SeqNum(p->rcv_nxt) > 0) tcp_abort(p);
     return;
   }
 }
@@ -101,7 +99,7 @@ bool LwipServer::on_datagram(const net::Datagram& d) {
   auto tcp = wire::TcpView::parse(segment);
   if (!tcp) return services().counters().drop(Drop::tcp_malformed), true;
   if (serve_address(d.ip.destination()) != Errc::ok) return services().counters().drop(Drop::tcp_no_socket), true;
-  end_time_wait(d);
+  end_time_wait(d, *tcp);
   if (wire::kIpv4HeaderBytes + segment.size() <= UINT16_MAX) return give_to_lwip(d, segment), true;
   std::vector<std::byte> part(kPartHeaderRoom + kPartBytes);
   const ByteSpan headers = segment.first(tcp->header_length());

@@ -11,7 +11,6 @@
 #include <cstring>
 #include <vector>
 
-#include "buf/packet.h"
 #include "wire/ethernet.h"
 #include "wire/ipv4.h"
 #include "wire/tcp.h"
@@ -19,8 +18,8 @@
 namespace ferry::link {
 namespace {
 
-constexpr uint16_t kGsoMaxSize = 41, kGsoIpv4MaxSize = 63;  // IFLA_GSO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE (Linux 6.3)
-constexpr size_t kAnswerBytes = 32 * 1024;                  // what the kernel says of an interface fits into one message
+constexpr uint16_t kGsoIpv4MaxSize = 63;    // IFLA_GSO_IPV4_MAX_SIZE, newer than Debian's headers (Linux 6.3)
+constexpr size_t kAnswerBytes = 32 * 1024;  // what the kernel says of an interface fits into one message
 
 struct Request {
   nlmsghdr head{};
@@ -90,7 +89,7 @@ Outcome<uint32_t> gso_limit(const Interface& interface) {
   if (error != 0)
     return Outcome<uint32_t>::failure("cannot ask for gso_ipv4_max_size of " + interface.name + ": " + std::strerror(error));
   if (const uint32_t own = find_number(answer, kGsoIpv4MaxSize); own != 0) return Outcome<uint32_t>(own);
-  const uint32_t all = find_number(answer, kGsoMaxSize);
+  const uint32_t all = find_number(answer, IFLA_GSO_MAX_SIZE);
   return Outcome<uint32_t>(all == 0 ? kUsualGsoLimit : std::min(all, kUsualGsoLimit));
 }
 
@@ -107,7 +106,6 @@ std::string raise_gso_limit(const Interface& interface, uint32_t bytes) {
 
 uint32_t gso_payload(uint32_t limit) {
   constexpr uint32_t kHeaders = wire::kEthernetHeaderBytes + wire::kIpv4HeaderBytes + wire::kTcpMaxHeaderBytes;
-  limit = std::min(limit, buf::kMaxSuperPacket);
   return limit > kHeaders ? limit - 1 - kHeaders : 0;
 }
 

@@ -47,7 +47,8 @@ class Host {
   // Sends a segment now. `payload` parts are valid until the call returns. A refusal is treated as loss.
   virtual void emit(Connection& c, const OutputSegment& segment) = 0;
   // Copies received payload to memory of the connection's owner: all of it, or of more than 64 KiB as much from its beginning as has room in
-  // one piece (the rest is then asked for again). Refusal (Errc::no_buffers): the data counts as not received. Each descriptor comes back exactly once and whole, by deliver() or discard().
+  // one piece (the rest is then asked for again). Refusal (Errc::no_buffers): the data counts as not received. Each descriptor comes
+  // back exactly once and whole, by deliver() or discard().
   virtual Result<buf::IoDesc> place(Connection& c, ByteSpan payload) = 0;
   // Placed data that will never be delivered (connection torn down, duplicate).
   virtual void discard(Connection& c, const buf::IoDesc& d) = 0;

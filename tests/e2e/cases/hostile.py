@@ -41,6 +41,13 @@ def attacked_by_client(net, neighbour=True):
         raise Failed(f"ferryd opened sockets of the kernel: {kernel_sockets(net.client.ferryd.pid)}")
 
 
+def connect_for(net, length):
+    """How many connections to the shared listener were served, how many were not, and which of these brought other bytes."""
+    told = net.client.run(net.python("shared_listener.py", "connect", net.target, "9200", str(length)), timeout=length + 60).out
+    served, lost, *wrong = (int(n) for n in told.split())
+    return served, lost, wrong
+
+
 @case((KERNEL_FERRY, FERRY_FERRY, SELF), timeout=150)
 def hostile_sharer(net):
     """An attacker shares the listener of a program that behaves: what it takes is its own to lose; every other connection is served, nothing of a
@@ -49,8 +56,7 @@ def hostile_sharer(net):
     server = net.server.spawn(net.python("shared_listener.py", "serve", "9200", net.options.program("hostile_client"), net.server.socket,
                                          "10.9.0.77", net.server.address, str(length), os.environ.get("SEED", "1")))
     eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
-    attacked = net.client.run(net.python("shared_listener.py", "connect", net.target, "9200", str(length - 1)), timeout=length + 60).out
-    served, lost, *wrong = (int(n) for n in attacked.split())
+    served, lost, wrong = connect_for(net, length - 1)
     check_ferryd(net.server)
     answered = {int(n) for n in re.findall(r"^\d+$", server.output()[0], re.MULTILINE)}
     if answered & set(wrong):
@@ -58,10 +64,10 @@ def hostile_sharer(net):
     if served < 20 or lost == 0:
         raise Failed(f"{served} connections served, {lost} lost to the attacker: it had no part in the listener, or the other had none")
     eventually(lambda: "over" in server.output()[0] or not server.running(), length + 20, "the attacker ends\n" + server.tail())
-    served_alone, lost_alone, *_ = alone = [int(n) for n in net.client.run(net.python("shared_listener.py", "connect", net.target, "9200", "3"), timeout=60).out.split()]
+    served_alone, lost_alone, _ = connect_for(net, 3)
     print(f"beside the attacker {served} served, {lost} lost, {len(wrong)} of them with bytes; alone {served_alone} served")
     if served_alone < 20 or lost_alone != 0:
-        raise Failed(f"after the attack: served and lost {alone}\n{server.tail()}")
+        raise Failed(f"after the attack: {served_alone} served, {lost_alone} lost\n{server.tail()}")
     if not server.running():
         raise Failed(f"the server ended\n{server.tail()}")
 
