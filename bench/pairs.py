@@ -91,16 +91,17 @@ class Row:
 
     `start(net)` starts the server; `load(net, seconds)` -> (value, work) drives it once; `check(net)` looks at what came out,
     outside of what is measured. `lower_is_better` for times. `gso_max_size` is that of Ferry's network, `kernel_gso_max_size` the reference's.
+    `pinned`: the programs and the server of each end have a processor of their own, in the reference as well.
     """
 
     def __init__(self, name, title, stacks, start, load, unit, work_unit, goal=None, cpu_goal=None, lower_is_better=False,
                  reference=("kernel", "kernel"), ferryd_extra=(), offloads=True, check=None, scheme=None, gso_max_size=0,
-                 kernel_gso_max_size=0):
+                 kernel_gso_max_size=0, pinned=False):
         self.name, self.title, self.stacks, self.start, self.load = name, title, stacks, start, load
         self.unit, self.work_unit, self.goal, self.cpu_goal = unit, work_unit, goal, cpu_goal
         self.lower_is_better, self.reference = lower_is_better, reference
         self.ferryd_extra, self.offloads, self.check, self.scheme = list(ferryd_extra), offloads, check, scheme
-        self.gso_max_size, self.kernel_gso_max_size = gso_max_size, kernel_gso_max_size
+        self.gso_max_size, self.kernel_gso_max_size, self.pinned = gso_max_size, kernel_gso_max_size, pinned
 
 
 class RowResult:
@@ -137,9 +138,9 @@ def measure(row, options, pairs, seconds, progress):
     options.scheme = row.scheme
     while len(kernel) < pairs:
         options.ferryd_extra = []
-        with Network(*row.reference, options, offloads=row.offloads, gso_max_size=row.kernel_gso_max_size) as kernel_net:
+        with Network(*row.reference, options, offloads=row.offloads, gso_max_size=row.kernel_gso_max_size, pinned=row.pinned) as kernel_net:
             options.ferryd_extra = row.ferryd_extra
-            with Network(*row.stacks, options, offloads=row.offloads, gso_max_size=row.gso_max_size) as ferry_net:
+            with Network(*row.stacks, options, offloads=row.offloads, gso_max_size=row.gso_max_size, pinned=row.pinned) as ferry_net:
                 for net in (kernel_net, ferry_net):
                     row.start(net)
                     row.load(net, min(1, seconds))  # warm: caches, pools, autotuned buffers

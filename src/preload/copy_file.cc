@@ -7,6 +7,7 @@
 
 #include "client/guarded_copy.h"
 #include "ipc/syscall.h"
+#include "preload/cancel.h"
 #include "preload/io.h"
 #include "preload/real.h"
 
@@ -57,6 +58,7 @@ long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count, i
 ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   FileRef<SocketFile> file = data_socket_of(out);
   if (!file) return real().sendfile(out, in, offset, count);
+  NotCancelled until_done;
   off_t at = 0;
   if (offset != nullptr && !client::guarded_copy(&at, offset, sizeof(at))) return to_libc(-EFAULT);
   struct stat status;
@@ -146,6 +148,7 @@ FERRY_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_of
   FileRef<SocketFile> from = data_socket_of(in);
   FileRef<SocketFile> to = data_socket_of(out);
   if (!from && !to) return real().splice(in, in_offset, out, out_offset, count, flags);
+  cancellation_point();
   if (count == 0) return 0;
   if (in_offset != nullptr || out_offset != nullptr) return to_libc(-ESPIPE);  // neither sockets nor pipes have one
   if (from) return is_pipe(out) ? to_libc(socket_to_pipe(*from, in, out, count, flags)) : to_libc(-EINVAL);

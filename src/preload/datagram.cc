@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "client/guarded_copy.h"
+#include "preload/cancel.h"
 #include "preload/control_messages.h"
 #include "preload/destinations.h"
 #include "preload/handover.h"
@@ -209,6 +210,7 @@ bool results_ok(const msghdr& message) {
 }  // namespace
 
 ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, int flags) {
+  cancellation_point();
   if (!message_ok(message)) return -1;
   if ((message.msg_name != nullptr && !client::is_readable(message.msg_name, std::min<size_t>(message.msg_namelen, sizeof(sockaddr_storage)))) ||
       (message.msg_controllen != 0 && !client::is_readable(message.msg_control, message.msg_controllen)))
@@ -261,6 +263,7 @@ ssize_t send_message(FileRef<SocketFile> file, int fd, const msghdr& message, in
 }
 
 ssize_t receive_message(SocketFile& file, int fd, msghdr& message, int flags) {
+  cancellation_point();
   if (!message_ok(message) || !results_ok(message)) return -1;
   client::ReceiveRequest request;
   request.data = {message.msg_iov, message.msg_iovlen};

@@ -1,6 +1,7 @@
 // Interposes epoll_create(2), epoll_ctl(2) and epoll_wait(2) with their variants; epoll_set.h does the work.
 #include <errno.h>
 
+#include "preload/cancel.h"
 #include "preload/epoll_set.h"
 #include "preload/fd_table.h"
 #include "preload/log.h"
@@ -31,7 +32,10 @@ FileRef<EpollSet> set_for(int epfd, int fd) {
 
 int wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
   FileRef<EpollSet> set = epoll_set_of(epfd);
-  if (set) return static_cast<int>(to_libc(set->wait(epfd, events, capacity, timeout, mask)));
+  if (set) {
+    cancellation_point();
+    return static_cast<int>(to_libc(set->wait(epfd, events, capacity, timeout, mask)));
+  }
   if (real().epoll_pwait2 != nullptr) return real().epoll_pwait2(epfd, events, capacity, timeout, mask);
   return real().epoll_pwait(epfd, events, capacity, to_milliseconds(timeout), mask);
 }

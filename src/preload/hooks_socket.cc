@@ -6,6 +6,7 @@
 
 #include "client/channel.h"
 #include "client/guarded_copy.h"
+#include "preload/cancel.h"
 #include "preload/destinations.h"
 #include "preload/handover.h"
 #include "preload/hooks_socket.h"
@@ -108,6 +109,7 @@ int accept_call(int fd, sockaddr* address, socklen_t* length, int flags) {
     if (k >= 0) fd_table().forget_stale(k);
     return k;
   }
+  cancellation_point();
   if ((flags & ~kTypeFlags) != 0) return static_cast<int>(to_libc(-EINVAL));
   if (address != nullptr && !can_tell(address, length)) return static_cast<int>(to_libc(-EFAULT));
   client::Address remote{};
@@ -224,6 +226,7 @@ FERRY_EXPORT int accept4(int fd, sockaddr* address, socklen_t* length, int flags
 FERRY_EXPORT int connect(int fd, const sockaddr* address, socklen_t length) {
   FileRef<SocketFile> file = socket_of(fd);
   if (!file) return real().connect(fd, address, length);
+  cancellation_point();
   return static_cast<int>(to_libc(connect_ferry(file, fd, address, length)));
 }
 

@@ -15,6 +15,7 @@
 #include "client/guarded_copy.h"
 #include "client/regions.h"
 #include "ipc/syscall.h"
+#include "preload/cancel.h"
 #include "preload/descriptor.h"
 #include "preload/fd_table.h"
 #include "preload/fork.h"
@@ -121,6 +122,7 @@ FERRY_EXPORT long syscall(long number, ...) noexcept {
       return fd;
     }
   }
+  NotCancelled until_done;
   long result = 0;
   if (call_interposed(number, a, result)) return result;
   return real().syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);

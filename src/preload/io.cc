@@ -7,6 +7,7 @@
 
 #include "client/guarded_copy.h"
 #include "ipc/syscall.h"
+#include "preload/cancel.h"
 #include "preload/datagram.h"
 #include "preload/netlink.h"
 #include "preload/real.h"
@@ -85,6 +86,7 @@ ssize_t finish_send(const SocketFile& file, long result, int flags) {
 }
 
 ssize_t send_bytes(SocketFile& file, int fd, std::span<const iovec> data, int flags) {
+  cancellation_point();
   client::SendRequest request;
   request.data = data;
   request.flags = flags;
@@ -98,6 +100,7 @@ ssize_t send_bytes(SocketFile& file, int fd, std::span<const iovec> data, int fl
 }
 
 ssize_t receive_bytes(SocketFile& file, int fd, std::span<const iovec> data, int flags) {
+  cancellation_point();
   client::ReceiveRequest request;
   request.data = data;
   request.flags = flags;

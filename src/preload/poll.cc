@@ -9,6 +9,7 @@
 #include "client/event_queue.h"
 #include "client/guarded_copy.h"
 #include "ipc/syscall.h"
+#include "preload/cancel.h"
 #include "preload/epoll_set.h"
 #include "preload/real.h"
 #include "preload/remaining_time.h"
@@ -282,6 +283,7 @@ int poll_files(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_
   if (there)  // else the kernel says what is wrong
     for (nfds_t i = 0; i < count && !ours; ++i) ours = fd_table().contains(fds[i].fd);
   if (!ours) return real().ppoll(fds, count, timeout, mask);
+  cancellation_point();
   return PollCall(fds, count).run(timeout, mask);
 }
 

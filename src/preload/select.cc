@@ -1,8 +1,10 @@
 // Owns select and pselect: translated to poll_files as the kernel translates them (fs/select.c's sets of bits, select(2)).
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
+
+#include <memory>
+#include <new>
 
 #include "client/guarded_copy.h"
 #include "preload/fd_table.h"
@@ -38,8 +40,9 @@ bool names_ours(int count, const fd_set* in, const fd_set* out, const fd_set* ot
 
 int select_files(int count, fd_set* in, fd_set* out, fd_set* other, const timespec* timeout, const sigset_t* mask) {
   pollfd small[64];
-  pollfd* fds = small;
-  if (count > 64) fds = static_cast<pollfd*>(malloc(static_cast<size_t>(count) * sizeof(pollfd)));
+  std::unique_ptr<pollfd[]> many;
+  if (count > 64) many.reset(new (std::nothrow) pollfd[static_cast<size_t>(count)]);
+  pollfd* fds = count > 64 ? many.get() : small;
   if (fds == nullptr) {
     errno = ENOMEM;
     return -1;
@@ -79,8 +82,8 @@ int select_files(int count, fd_set* in, fd_set* out, fd_set* other, const timesp
     }
     result = bits;
   }
-  int saved_errno = errno;
-  if (fds != small) free(fds);
+  const int saved_errno = errno;
+  many.reset();
   errno = saved_errno;
   return result;
 }

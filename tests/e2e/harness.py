@@ -61,6 +61,14 @@ def eventually(condition, seconds, what, every=0.05):
         time.sleep(every)
 
 
+def processor_of(side):
+    """The number of the processor that the side of that number has to itself."""
+    ours = sorted(os.sched_getaffinity(0))
+    if len(ours) < 2:
+        raise Skipped("a processor for each side takes two")
+    return ours[side % len(ours)]
+
+
 class Result:
     def __init__(self, code, out, err):
         self.code, self.out, self.err = code, out, err
@@ -123,6 +131,9 @@ class Side:
         self.v6_wildcards_expected = False  # the program has listeners for IPv6 only, which stay with the kernel
         self.kernel_use_expected = False   # no program ran on Ferry, or the test uses the kernel's stack on purpose
         self.socket = os.path.join(net.folder, f"{name}.sock")
+        self.enter = ["ip", "netns", "exec", self.netns]  # begins the command of ferryd and of every program
+        if net.pinned:
+            self.enter += ["taskset", "-c", str(processor_of(len(net.sides)))]
         quiet("ip", "netns", "add", self.netns)
         self.inside("ip", "link", "set", "lo", "up")
 
@@ -151,13 +162,11 @@ class Side:
             words.append("--loopback")
         if self.net.gso_max_size:
             words += ["--gso-max-size", str(self.net.gso_max_size)]
-        self.ferryd = Process(["ip", "netns", "exec", self.netns, *words], self.net.log_path(f"ferryd-{self.name}"))
+        self.ferryd = Process([*self.enter, *words], self.net.log_path(f"ferryd-{self.name}"))
         # It listens, it answers: then it serves.
         eventually(lambda: not self.ferryd.running() or self.ferry("version").out.count("ferryd ") == 1
                    and "ferryd: " not in self.ferry("version").out, 10, "ferryd answers")
         if not self.ferryd.running():
-            if "was built without" in self.ferryd.tail():
-                raise Skipped(self.ferryd.tail().strip().splitlines()[-1].strip())
             raise Failed(f"ferryd ended at once\n{self.ferryd.tail()}")
         self.watch = KernelTableWatch(self.ferryd.pid, self.net.options.watch_every)
 
@@ -181,7 +190,7 @@ class Side:
         return json.loads(done.out)["sockets"]
 
     def command(self, words, user=None, group=None):
-        prefix = ["ip", "netns", "exec", self.netns]
+        prefix = list(self.enter)
         if user:
             prefix += ["setpriv", f"--reuid={user}", f"--regid={group or user}", "--clear-groups"]
         if self.on_ferry():
@@ -253,12 +262,13 @@ class Side:
 class Network:
     """The sides of one test. `relay` is a list of options of `ferry relay`, or None for a plain veth; without `offloads` the veth is
     like a card that neither segments nor joins segments; `link`: the kind that Ferry's sides use; `gso_max_size`: bytes of an IPv4 packet
-    that every side may leave to its interface to be cut (BIG TCP), 0: the usual 64 KiB."""
+    that every side may leave to its interface to be cut (BIG TCP), 0: the usual 64 KiB; `pinned`: everything of a side runs on one processor,
+    each side's on another."""
     made = 0
 
-    def __init__(self, client, server, options, relay=None, offloads=True, link="packet", gso_max_size=0):
+    def __init__(self, client, server, options, relay=None, offloads=True, link="packet", gso_max_size=0, pinned=False):
         self.options, self.relay_options, self.offloads, self.link = options, relay, offloads, link
-        self.gso_max_size = gso_max_size
+        self.gso_max_size, self.pinned = gso_max_size, pinned
         self.stacks = client, server
         Network.made += 1
         self.number = Network.made

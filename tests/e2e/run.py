@@ -101,7 +101,7 @@ def run_case(case, stacks, options):
         raise Skipped("it needs root, to make network namespaces")
     missing = [p for p in case.needs if not shutil.which(p, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")]
     if missing:
-        raise Skipped(f"not installed: {', '.join(missing)}")
+        raise Failed(f"not installed, see scripts/install-packages: {', '.join(missing)}")
     if options.libferry and case.no_sanitizer:
         raise Skipped(f"not with a sanitized libferry: {case.no_sanitizer}")
     for name in case.servers:
