@@ -1,9 +1,6 @@
 // Life and events of a socket. See socket.h.
 #include "server/socket.h"
 
-#include <sys/socket.h>
-
-#include "ipc/lock.h"
 #include "port/api/log.h"
 #include "server/engine.h"
 #include "server/listener_parts.h"
@@ -276,120 +273,6 @@ void Socket::on_poll(uint32_t events) {
   mark();
 }
 
-void Socket::look_for_hang_up() {
-  if (!pair_ || finished_ || (ready_ & (abi::kConnected | abi::kConnecting)) != 0) return;
-  if (!gone_ && !pair_->hung_up()) return;
-  on_poll(EPOLLHUP);
-  run();
-}
-
-// The home's process has closed its copy of K, or gives back the only one. The poller would tell later of a close.
-void Socket::look_whether_closed(Attachment& a, uint32_t wants) {
-  atomic_and(a.shared().wants, ~wants);
-  if (gone_ || !pair_) return;
-  if ((wants & abi::kWantGiveBack) != 0 && can_give_back(a)) {
-    on_gone();
-    give_pair_back();
-  } else if (pair_->hung_up()) {
-    on_gone();
-  }
-}
-
-void Socket::give_pair_back() {
-  ctx_.sockets->forget_cookie(pair_->cookie());
-  Stock& stock = *pair_->stock();
-  stock.give_back(std::move(pair_));
-}
-
-// As far as the server can see, K is as it was when it was handed out, and nobody else uses it.
-bool Socket::can_give_back(const Attachment& a) const {
-  return pair_->stock() == &a.channel->stock() && attachments_.size() == 1 && !kernel_mode_ && move_ == MoveKind::none &&
-         !signals_owner_ && !pair_readable_;
-}
-
-void Socket::on_gone() {
-  if (gone_) return;
-  gone_ = true;
-  if (spare_) come_to_use();
-  leave_passage();
-  if (move_ != MoveKind::none) end_move(Errc::bad_socket);
-  // What is in the ring was written before K was closed.
-  if (Attachment* h = home(); h != nullptr && !kernel_mode_) {
-    take_output(*h, true);
-    sync_input();
-  }
-  pair_readable_ = true;
-  mark();
-}
-
-// Hands over to the stack once nothing of the program's output is left here.
-void Socket::try_close() {
-  if (id_dead_) return;
-  bool unread = rx_bytes_ > 0;
-  if (!unread && counts_input() && !output_dead() && (!backlog_.empty() || !pair_ended_)) {
-    bool can_still_send = many_ || (ready_ & (abi::kConnected | abi::kConnecting)) != 0;
-    if (can_still_send) return;
-  }
-  report_consumed();
-  drop_output();
-  drop_input();
-  drop_offers();
-  id_dead_ = true;
-  close_parts();
-  if (part_of_ != 0) ctx_.sockets->forget_cookie(part_of_);
-  drop_pair();
-  if (id_ == 0) {
-    closed_ = true;
-    return;
-  }
-  stack::Call call;
-  call.op = stack::CallOp::close;
-  call.socket = id_;
-  if (ctx_.protocols.call(call).error == Errc::bad_socket) closed_ = true;
-}
-
-void Socket::finish() {
-  if (finished_) return;
-  finished_ = true;
-  close_parts();
-  drop_offers();
-  stray_no_more();
-  claim_.reset();
-  drop_output();
-  if (in_stack_ > 0) on_completed(static_cast<uint32_t>(in_stack_));
-  complete(span_bytes_);
-  drop_input();
-  while (!attachments_.empty()) {
-    Attachment a = attachments_.back();
-    detach(attachments_.size() - 1);
-    if (a.channel->client_alive()) a.channel->signal(a.slot);
-  }
-  drop_pair();
-  ctx_.sockets->finish(*this);
-}
-
-void Socket::on_client_gone(Channel& channel) {
-  cancel_move(channel);
-  forget_taker(channel);
-  if (go_back()) return;
-  for (size_t i = attachments_.size(); i-- > 0;) {
-    if (attachments_[i].channel != &channel) continue;
-    if (home_ == static_cast<int>(i) && !kernel_mode_) {
-      on_home_gone();
-      Attachment& a = attachments_[i];
-      ipc::reset_lock(a.shared().tx_lock);
-      ipc::reset_lock(a.shared().rx_lock);
-      take_output(a, true);
-      leave_home(a);
-      give_up_slot(a, abi::kModeMoved);
-    }
-    detach(i);
-  }
-  mark();
-  // Without a pair no hang-up will come.
-  if (!pair_ && accepted_ && !is_part()) on_gone();
-}
-
 void Socket::fail(Errc error) {
   error_ = error;
   ready_ |= abi::kErrorPending;
@@ -425,77 +308,6 @@ void Socket::on_events(uint32_t events) {
   }
   state_changed_ = event_ = true;
   mark();
-}
-
-// The end of input is not announced before everything in front of it is in the ring. (With a loopback, data and FIN may arrive
-// in the middle of run(), after push_input().)
-bool Socket::hides_end(const Attachment& a) const {
-  return !kernel_mode_ && !many_ && home_ >= 0 && &attachments_[static_cast<size_t>(home_)] == &a && rx_.size() > a.in_ring();
-}
-
-uint32_t Socket::visible_ready(const Attachment& a) const {
-  if (listener_) return can_be_asked(*a.channel) ? ready_ | abi::kAcceptable : ready_;
-  return hides_end(a) ? ready_ & ~uint32_t{abi::kReadClosed | abi::kHangUp} : ready_;
-}
-
-void Socket::publish_to(Attachment& a) {
-  abi::SocketShared& s = a.shared();
-  uint32_t mode = kernel_mode_ ? abi::kModeKernel : listener_ || home() == &a ? abi::kModeShared : abi::kModeMoved;
-  if (home() == &a && in_passage()) {
-    mode = abi::kModePassing;
-    publish_passage(s);
-  }
-  store_relaxed(s.kind, kind());
-  store_relaxed(s.send_buffer, send_buffer_);
-  store_relaxed(s.receive_buffer, receive_buffer_);
-  store_relaxed(s.accept_count, accept_count_);
-  __builtin_memcpy(s.local_address, local_.address.octets.data(), 16);
-  __builtin_memcpy(s.remote_address, remote_.address.octets.data(), 16);
-  s.local_port = local_.port;
-  s.remote_port = remote_.port;
-  if (hides_end(a)) state_changed_ = true;  // the rest of it later
-  if (error_ != Errc::ok && (home() == &a || kernel_mode_ || listener_) && !hides_end(a)) {
-    store_relaxed(s.error, static_cast<uint32_t>(error_));
-    error_ = Errc::ok;
-  }
-  store_release(s.ready, visible_ready(a));
-  store_release(s.mode, mode);
-}
-
-// SIGURG goes to the owner of K (F_SETOWN), whom only the kernel may signal without privileges: an out-of-band byte on the pair
-// makes it do so (unix(7)). Nobody reads that byte; a reader of K in kernel mode later skips it.
-void Socket::on_urgent(uint64_t mark) {
-  urgent_mark_ = mark;
-  ready_ |= abi::kUrgentPending;
-  if (signals_owner_ && !kernel_mode_ && pair_) send(pair_->fd(), "!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-// The words only; whoever waits for them is told by publish().
-void Socket::publish_words() {
-  state_changed_ = false;
-  if (auto info = ctx_.protocols.info(id_); id_ != 0 && !id_dead_ && info) {
-    if (info->send_buffer != 0) send_buffer_ = info->send_buffer;
-    if (info->receive_buffer != 0) receive_buffer_ = info->receive_buffer;
-    if (listener_) accept_count_ = info->receive_queue;
-    if (info->urgent_mark != urgent_mark_) on_urgent(info->urgent_mark);
-    for (Attachment& a : attachments_) {
-      abi::SocketShared& s = a.shared();
-      store_relaxed(s.tcp_state, uint32_t{info->tcp_state});
-      store_relaxed(s.mss, uint32_t{info->mss});
-      store_relaxed(s.urgent_mark, info->urgent_mark > a.rx_begin ? info->urgent_mark - a.rx_begin : 0);
-      store_relaxed(s.urgent_byte, info->urgent_byte);
-    }
-  }
-  for (Attachment& a : attachments_) publish_to(a);
-}
-
-void Socket::publish() {
-  if ((runs_ & 31) == 0) state_changed_ = true;  // buffer sizes grow with the traffic
-  if (state_changed_) publish_words();
-  if (!event_) return;
-  event_ = false;
-  for (Attachment& a : attachments_)
-    if (a.channel->client_alive() && (listener_ || kernel_mode_ || home() == &a || home_ < 0)) a.channel->signal(a.slot);
 }
 
 }  // namespace ferry::server

@@ -10,7 +10,7 @@
 //
 // Files: socket.cc life, events; socket_output.cc rings and pair → stack; socket_input.cc stack → rings; socket_pair.cc stack ↔ pair
 // in kernel mode; socket_move.cc demotion and re-homing; socket_calls.cc calls, those in a ring included; socket_passage.cc connections
-// whose bytes go past the server; socket_offers.cc listeners.
+// whose bytes go past the server; socket_offers.cc listeners; socket_publish.cc what clients see; socket_close.cc the end.
 #pragma once
 
 #include <algorithm>
@@ -227,22 +227,25 @@ class Socket final : public PollHandler,
   Attachment* home() { return home_ < 0 ? nullptr : &attachments_[static_cast<size_t>(home_)]; }
   Attachment* find(const Channel* channel, uint32_t slot);
   void detach(size_t index);
+  void fail(Errc error);
+  void watch_pair();
+  uint32_t kind() const;
+  void drop_pair();
+
+  // socket_close.cc
+  void look_whether_closed(Attachment& a, uint32_t wants);
+  bool can_give_back(const Attachment& a) const;
+  void give_pair_back();
+  void on_gone();
+  void try_close();
+  void finish();
+
+  // socket_publish.cc
   bool hides_end(const Attachment& a) const;
   uint32_t visible_ready(const Attachment& a) const;
   void publish_to(Attachment& a);
   void publish_words();
   void on_urgent(uint64_t mark);
-  void fail(Errc error);
-  void on_gone();
-  void try_close();
-  void finish();
-  void watch_pair();
-  uint32_t kind() const;
-
-  void look_whether_closed(Attachment& a, uint32_t wants);
-  bool can_give_back(const Attachment& a) const;
-  void give_pair_back();
-  void drop_pair();
 
   // socket_calls.cc
   void stray(const stack::Endpoint& remote);
