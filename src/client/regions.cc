@@ -165,13 +165,22 @@ bool overlaps(const void* p, size_t n) {
 
 void enable() { store_release(g_enabled, true); }
 
-void disable(const char* why) {
-  State& s = g_state;
-  Guard guard(s.mutex);
+namespace {
+
+// No more regions: what is in them stays the program's, and is copied. Under the mutex.
+void stop(State& s, const char* why) {
   if (!atomic_exchange(g_enabled, false) || s.slots == nullptr) return;
   give_up(s, why);
   for (uint32_t i = 0; i < abi::kMaxRegions; ++i)
     if (s.slots[i].region.is_open()) s.slots[i].region.retire();
+}
+
+}  // namespace
+
+void disable(const char* why) {
+  State& s = g_state;
+  Guard guard(s.mutex);
+  stop(s, why);
 }
 
 namespace {
@@ -264,7 +273,7 @@ void announce(Channel& channel, uint32_t engine, const void* p) {
   const int memfd = slot.region.memfd();
   const int error = channel.call(engine, request, reply, &memfd, 1);
   if (error == 0) channel.set_region(engine, number, slot.serial);
-  else if (error != -ENETDOWN) give_up(s, "ferryd does not take the region");
+  else if (error != -ENETDOWN) stop(s, "ferryd does not take a region");
 }
 
 Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n, size_t most) {

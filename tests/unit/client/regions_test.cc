@@ -304,9 +304,19 @@ TEST_F(Regions, ANewChannelIsToldOfTheRegion) {
 TEST_F(Regions, WhatTheServerDoesNotTakeIsCopied) {
   server_.with([&] { server_.region_bytes = 0; });
   char* p = allocate(kPage, 'a');
+  const auto requests = [&] {
+    std::lock_guard lock(server_.mutex);
+    return server_.requests.size();
+  };
+  const size_t asked = requests();
   ASSERT_EQ(send(p, kPage), static_cast<long>(kPage));
-  EXPECT_EQ(received(kPage), std::string(kPage, 'a'));
+  EXPECT_EQ(requests(), asked + 1);
+  ASSERT_EQ(send(p, kPage), static_cast<long>(kPage));
+  EXPECT_EQ(requests(), asked + 1);  // it is not asked again and again
+  EXPECT_EQ(received(2 * kPage), std::string(2 * kPage, 'a'));
+  EXPECT_EQ(regions::allocate(kPage, false), nullptr);
   regions::release(p);
+  regions::enable();
 }
 
 TEST_F(Regions, DisabledRegionsKeepTheirMemory) {
