@@ -1,5 +1,9 @@
 // `ferry run`: starts a program with libferry loaded (ld.so(8), LD_PRELOAD). Refuses what would silently run on the
 // kernel's stack: no server, no library, and programs into which the dynamic linker loads nothing.
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +13,7 @@
 
 #include "cli/admin.h"
 #include "cli/command.h"
+#include "ipc/owned_fd.h"
 #include "preload/exec_target.h"
 
 namespace ferry::cli {
@@ -38,6 +43,25 @@ std::string find_library(const std::string& scheme) {
     }
   }
   throw Failure(kRunFailed, name + " is not beside this command (looked in " + own + "/../lib)");
+}
+
+// Throws unless the dynamic linker can load it: what it cannot is left out, and the program started all the same. elf(5)
+void check_library(const std::string& path) {
+  const auto refuse = [&](const std::string& why) {
+    throw Failure(kRunFailed, path + " cannot be loaded (" + why + "), so programs would run on the kernel's stack");
+  };
+  const ipc::OwnedFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat status;
+  if (!file.valid() || fstat(file.get(), &status) != 0) return refuse(strerror(errno));
+  Elf64_Ehdr header;
+  if (pread(file.get(), &header, sizeof header, 0) != sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+      header.e_type != ET_DYN)
+    return refuse("it is no shared library");
+  if (header.e_shoff + uint64_t{header.e_shnum} * header.e_shentsize > static_cast<uint64_t>(status.st_size))
+    return refuse("a part of it is missing");
+  void* code = mmap(nullptr, sizeof header, PROT_READ | PROT_EXEC, MAP_PRIVATE, file.get(), 0);
+  if (code == MAP_FAILED) return refuse(errno == EPERM ? "its file system is mounted noexec" : strerror(errno));
+  munmap(code, sizeof header);
 }
 
 // Throws unless libferry will be loaded into `file`.
@@ -85,6 +109,7 @@ void set_environment(const Options& options, const std::string& library) {
   if (file.empty()) throw Failure(kNotFound, "program not found: " + words.front());
 
   const std::string library = find_library(options.scheme);
+  check_library(library);
   try {
     const Admin reachable(options.socket);
   } catch (const Failure& failure) {

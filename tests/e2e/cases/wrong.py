@@ -1,5 +1,6 @@
 """Wrong input: every mistake gets one clear sentence on standard error and a failing exit status, and nothing is left running."""
 import os
+import shutil
 import subprocess
 
 from cases import FERRY_FERRY, FERRY_KERNEL, case
@@ -132,6 +133,36 @@ int main(void) {
         done = expect_failure(net.client.command([os.path.join(net.folder, name)], user="nobody", group="nogroup"), 126, word, "not started")
         if "ran" in done.stdout:
             raise Failed(f"the {name} program ran")
+    net.client.kernel_use_expected = True
+
+
+@case((FERRY_KERNEL,), timeout=60, no_sanitizer="it loads libferry by itself")
+def libraries_that_cannot_be_loaded(net):
+    """The dynamic linker would leave out a libferry that it cannot load, and the program would run on the kernel's stack."""
+    ferry = os.path.realpath(net.options.program("ferry"))
+    built = os.path.join(os.path.dirname(ferry), "..", "lib", "libferry.so")
+    for folder in ("bin", "lib"):
+        os.mkdir(os.path.join(net.folder, folder))
+    copy, library = (os.path.join(net.folder, *name) for name in (("bin", "ferry"), ("lib", "libferry.so")))
+    shutil.copy(ferry, copy)
+    with open(built, "rb") as file:
+        whole = file.read()
+
+    def run_with(content, *fragments, mount=""):
+        with open(library, "wb") as file:
+            file.write(content)
+        words = f"{mount} exec {copy} run --socket {net.client.socket} -- echo ran"
+        if fragments:
+            done = expect_failure(["unshare", "-m", "sh", "-c", words], 125, "cannot be loaded", *fragments)
+        else:
+            done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=20)
+        if ("ran" in done.stdout) == bool(fragments):
+            raise Failed(f"{words}: {done.stdout} {done.stderr}")
+
+    run_with(whole)
+    run_with(b"", "no shared library")
+    run_with(whole[:-5000], "missing")
+    run_with(whole, "noexec", mount=f"mount --bind {net.folder}/lib {net.folder}/lib && mount -o remount,bind,noexec {net.folder}/lib &&")
     net.client.kernel_use_expected = True
 
 
