@@ -79,6 +79,22 @@ def wrk(*words):
     return load
 
 
+FILE_BYTES = 1 << 20
+
+
+def file_start(net):
+    start_nginx(net.server, net)
+    random_file(net, "file", FILE_BYTES >> 20)
+
+
+def file_load(net, seconds):
+    out = net.client.run(["wrk", "-c", "8", "-t", "2", "-d", str(max(1, int(seconds))), f"http://{net.target}/file"], timeout=seconds + 30).out
+    rate, requests = re.search(r"Requests/sec:\s+([\d.]+)", out), re.search(r"(\d+) requests in", out)
+    if not rate or "Non-2xx" in out:
+        raise Failed(f"wrk says:\n{out}")
+    return float(rate[1]) * FILE_BYTES * 8 / 1e9, int(requests[1]) * FILE_BYTES / 1e9
+
+
 def curl_start(net):
     start_nginx(net.server, net)
     net.wanted = random_file(net, "big", 256)
@@ -147,9 +163,11 @@ ROWS = [
     Row("wrk-ff", "wrk -c 64 on nginx, Ferry both ends", FF, nginx_start, wrk(), goal=1.5, **RATE),
     Row("wrk-kf", "wrk -c 64 on nginx, Ferry at the server", KF, nginx_start, wrk(), goal=1.3, **RATE),
     Row("wrk-engines-kf", "the same, ferryd with two engines", KF, nginx_start, wrk(), ferryd_extra=["--engines", "2"], **RATE),
-    Row("wrk-close-ff", "the same, Connection: close, Ferry both ends", FF, nginx_start, wrk("-H", "Connection: close"), goal=0.8,
+    Row("wrk-file-ff", "wrk -c 8 on nginx, files of 1 MiB (sendfile), Ferry both ends", FF, file_start, file_load, **BULK),
+    Row("wrk-file-kf", "the same, Ferry at the server", KF, file_start, file_load, **BULK),
+    Row("wrk-close-ff", "wrk -c 64 on nginx, 12 bytes, Connection: close, Ferry both ends", FF, nginx_start, wrk("-H", "Connection: close"), goal=0.8,
         **RATE),
-    Row("wrk-close-kf", "the same, Connection: close, Ferry at the server", KF, nginx_start, wrk("-H", "Connection: close"), goal=0.8,
+    Row("wrk-close-kf", "the same, Ferry at the server", KF, nginx_start, wrk("-H", "Connection: close"), goal=0.8,
         **RATE),
     Row("iperf3-plain-fk", "iperf3, veth without offloads, Ferry → kernel", FK, iperf3_start, iperf3(), goal=1.0, offloads=False, **BULK),
     Row("iperf3-plain-kf", "iperf3, veth without offloads, kernel → Ferry", KF, iperf3_start, iperf3(), goal=1.0, offloads=False, **BULK),

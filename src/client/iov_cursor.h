@@ -1,7 +1,9 @@
 // Walks through a scatter list of the program's, copying from or to it in pieces. The memory may not be there: copies end at the piece
-// that is not (client/guarded_copy.h). The list itself is.
+// that is not (client/guarded_copy.h). The list itself is. Or through a part of a file, as far as it is in the page cache: a reader holds a
+// lock, and does not wait for a disk.
 #pragma once
 
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #include <cstddef>
@@ -13,6 +15,13 @@
 
 namespace ferry::client {
 
+// A part of a regular file, for sendfile(2).
+struct FileBytes {
+  int fd = -1;
+  off_t offset = 0;
+  size_t count = 0;  // bytes
+};
+
 class IovCursor {
  public:
   // Counts at most kMaxTransfer bytes, as read(2) and write(2) do.
@@ -22,11 +31,16 @@ class IovCursor {
     for (const iovec& v : list) left_ += v.iov_len < kMaxTransfer - left_ ? v.iov_len : kMaxTransfer - left_;
   }
 
+  // To be copied from only.
+  explicit IovCursor(const FileBytes& file) : file_(file), left_(file.count < kMaxTransfer ? file.count : kMaxTransfer) {}
+
   size_t left() const { return left_; }  // bytes not yet walked over
+  bool is_file() const { return file_.fd >= 0; }
 
   // Copies the next n bytes of the list to `to`; n <= left(). Returns how many: fewer when the next piece is not there. `copy`: guarded_copy or
-  // guarded_stream.
+  // guarded_stream, for memory.
   [[nodiscard]] size_t copy_out(std::byte* to, size_t n, bool (*copy)(void*, const void*, size_t) = guarded_copy) {
+    if (is_file()) return read_out(to, n);
     return walk(n, [&to, copy](std::byte* at, size_t part) {
       const bool good = copy(to, at, part);
       to += part;
@@ -41,15 +55,16 @@ class IovCursor {
       return good;
     });
   }
-  // The next bytes that are in one piece of the list; left() > 0.
+  // The next bytes that are in one piece of the list; left() > 0. Of a file: nothing, it is nowhere.
   std::span<const std::byte> piece() {
+    if (is_file()) return {};
     while (list_[index_].iov_len == offset_) ++index_, offset_ = 0;
     const iovec& v = list_[index_];
     const size_t n = v.iov_len - offset_ < left_ ? v.iov_len - offset_ : left_;
     return {static_cast<const std::byte*>(v.iov_base) + offset_, n};
   }
   // Length of the whole of that piece, bytes.
-  size_t piece_length() const { return list_[index_].iov_len; }
+  size_t piece_length() const { return is_file() ? 0 : list_[index_].iov_len; }
   void skip(size_t n) {
     walk(n, [](std::byte*, size_t) { return true; });
   }
@@ -66,6 +81,8 @@ class IovCursor {
   }
 
  private:
+  size_t read_out(std::byte* to, size_t n);
+
   template <typename F>
   size_t walk(size_t n, F&& f) {
     size_t done = 0;
@@ -85,6 +102,7 @@ class IovCursor {
   }
 
   std::span<const iovec> list_;
+  FileBytes file_;
   size_t index_ = 0, offset_ = 0, left_ = 0;
 };
 

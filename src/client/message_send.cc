@@ -39,7 +39,7 @@ abi::MessageHeader header_for(const SendRequest& request, size_t payload) {
 
 // As stream_send_state(). With many peers, a message has to say whose it is: by an address, or by the association in its control message.
 int Socket::message_send_state(Home& h, const SendRequest& request) {
-  if (!has_many_peers()) return stream_send_state(h);
+  if (!has_many_peers()) return stream_send_state(h, false);
   if (load_relaxed(h.shared->error) != 0) {
     if (const int error = take_error_of(h); error != 0) return -error;
   }

@@ -119,12 +119,14 @@ size_t Socket::put_passage(Home& h, Passage& p, IovCursor& data, bool& fault) {
     if (space == 0 || (space < std::min<uint64_t>(data.left(), kLeast) && *used > 0)) break;
     const MutableByteSpan room = p.out.room(*used);
     const auto n = static_cast<uint32_t>(std::min({uint64_t{data.left()}, space, uint64_t{room.size()}, ahead}));
-    fault = put_bytes(p, data, room.data(), n) < n;
-    if (fault) break;
-    p.out.commit(n);
-    put += n;
-    copied += n;
+    const auto done = static_cast<uint32_t>(put_bytes(p, data, room.data(), n));
+    fault = done < n;
+    if (done == 0 || (fault && !data.is_file())) break;
+    p.out.commit(done);
+    put += done;
+    copied += done;
     p.signal(*h.channel);
+    if (fault) break;
   }
   store_relaxed(h.copied_out, h.copied_out + copied);
   store_relaxed(h.shared->copied_out, h.copied_out);

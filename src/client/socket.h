@@ -29,6 +29,7 @@ namespace ferry::client {
 class EventQueue;
 class Deadline;
 class IovCursor;
+struct FileBytes;
 class RingLock;
 enum class Side;
 
@@ -45,6 +46,7 @@ struct MessageControl {
 // One sendmsg. Stream sockets ignore the datagram part.
 struct SendRequest {
   std::span<const iovec> data;
+  const FileBytes* file = nullptr;  // in place of `data`, streams only: as much of it as is in the page cache, perhaps nothing
   int flags = 0;                  // MSG_DONTWAIT, MSG_MORE, MSG_OOB, MSG_EOR, MSG_CONFIRM, MSG_DONTROUTE, MSG_NOSIGNAL (no effect here)
   bool nonblocking = false;       // O_NONBLOCK of the description
   // --- datagrams ---
@@ -240,7 +242,7 @@ class Socket {
   ipc::abi::Descriptor copy_piece(Home& h, IovCursor& data, uint64_t space, bool& fault);
   void announce_regions(int k, std::span<const iovec> list);
   size_t put_stream(Home& h, IovCursor& data, int flags, bool& fault);
-  int stream_send_state(Home& h);
+  int stream_send_state(Home& h, bool sent);
   long receive_stream(int k, ReceiveRequest& request);
   // What one receive from a stream wants, and has got.
   struct Receiving;

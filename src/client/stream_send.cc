@@ -45,12 +45,13 @@ uint64_t Socket::output_space(Home& h) const {
   return std::min(output_window(h), limit > outstanding ? limit - outstanding : 0);
 }
 
-// Whether data can be sent: 0; kWait for a connection being made; -EPIPE, or the pending error.
-int Socket::stream_send_state(Home& h) {
+// Whether data can be sent: 0; kWait for a connection being made; -EPIPE, or the pending error, which is the next call's if this one has
+// `sent` something.
+int Socket::stream_send_state(Home& h, bool sent) {
   abi::SocketShared& s = *h.shared;
   const uint32_t ready = h.ready();
   if (__builtin_expect(load_relaxed(s.error) != 0 || h.write_shut || (ready & abi::kWriteClosed) != 0, 0)) {
-    const int error = take_error_of(h);
+    const int error = sent ? 0 : take_error_of(h);
     return error != 0 ? -error : -EPIPE;
   }
   if (__builtin_expect((ready & abi::kConnected) != 0, 1)) return 0;
@@ -77,11 +78,13 @@ abi::Descriptor Socket::copy_piece(Home& h, IovCursor& data, uint64_t space, boo
   if (!is_worth(space, h, data)) return {};
   auto run = h.output.reserve(*h.channel, 1, static_cast<uint32_t>(std::min({uint64_t{data.left()}, space, uint64_t{kChunk}})));
   if (!run) return {};
-  fault = data.copy_out(h.channel->map().bytes(run->offset, run->length).data(), run->length) < run->length;
-  if (fault) return {};  // nothing of this piece is sent, as Linux does
-  h.output.commit(run->length);
-  store_relaxed(h.copied_out, h.copied_out + run->length);
-  return {run->offset, run->length, 0, 0};
+  auto copied = static_cast<uint32_t>(data.copy_out(h.channel->map().bytes(run->offset, run->length).data(), run->length));
+  fault = copied < run->length;
+  if (fault && !data.is_file()) copied = 0;  // nothing of this piece is sent, as Linux does
+  if (copied == 0) return {};
+  h.output.commit(copied);
+  store_relaxed(h.copied_out, h.copied_out + copied);
+  return {run->offset, copied, 0, 0};
 }
 
 // Passes on as much as there is room for; returns the bytes. `fault`: what comes next is not there. Under tx_lock.
@@ -91,7 +94,7 @@ size_t Socket::put_stream(Home& h, IovCursor& data, int flags, bool& fault) {
   uint64_t window = output_window(h), space = output_space(h);
   uint32_t entries = h.tx.space(s.tx_taken);
   size_t put = 0;
-  while (data.left() > 0 && entries > 0) {
+  while (data.left() > 0 && entries > 0 && !fault) {
     const auto piece = data.piece();
     const bool referable = is_referable(piece.data(), data.piece_length());
     abi::Descriptor d = referable ? refer_piece(h, data, window) : abi::Descriptor{};
@@ -106,7 +109,7 @@ size_t Socket::put_stream(Home& h, IovCursor& data, int flags, bool& fault) {
     --entries;
     put += d.length;
     const bool last = data.left() == 0;
-    const bool follows = !last && entries > 0 && space >= std::min<uint64_t>(data.left(), kLeast);
+    const bool follows = !last && !fault && entries > 0 && space >= std::min<uint64_t>(data.left(), kLeast);
     if (follows || (last && (flags & MSG_MORE) != 0)) d.flags |= abi::kMore;
     if (last && (flags & MSG_OOB) != 0) d.flags |= abi::kUrgent;
     h.tx.push(s.tx, s.tx_produced, d);
@@ -131,13 +134,13 @@ long Socket::send_nothing(int k) {
   Home* h = nullptr;
   const int entered = enter(k, h);
   if (entered != 0) return entered == kKernelMode ? 0 : entered;
-  const int state = stream_send_state(*h);
+  const int state = stream_send_state(*h, false);
   return state == kWait ? 0 : state;
 }
 
 long Socket::send_stream(int k, const SendRequest& request) {
   if ((request.flags & MSG_FASTOPEN) != 0) return -EOPNOTSUPP;
-  IovCursor data(request.data);
+  IovCursor data = request.file != nullptr ? IovCursor(*request.file) : IovCursor(request.data);
   if (data.left() == 0) return send_nothing(k);
   announce_regions(k, request.data);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
@@ -148,13 +151,14 @@ long Socket::send_stream(int k, const SendRequest& request) {
     RingLock lock;
     const int entered = enter(k, Side::tx, h, lock);
     if (entered == kKernelMode) {
+      if (data.is_file()) return sent;
       const long r = send_kernel(k, data, request);
       return r < 0 && sent > 0 ? sent : sent + r;
     }
     if (entered < 0) return sent > 0 ? sent : entered;
 
     const Seen seen = look(*h);
-    const int state = stream_send_state(*h);
+    const int state = stream_send_state(*h, sent > 0);
     if (state < 0) return sent > 0 ? sent : state;
     Passage* passage = nullptr;
     bool starved = false;  // the pool is empty, and not by our doing
@@ -171,7 +175,7 @@ long Socket::send_stream(int k, const SendRequest& request) {
         wish.asked = nullptr;
       }
       if (data.left() == 0) return sent;
-      if (fault) return sent > 0 ? sent : -EFAULT;
+      if (fault) return sent > 0 || data.is_file() ? sent : -EFAULT;
     }
     lock.release();
     if (wish.make(*h, seen, passage != nullptr ? passage->mine.wants : h->shared->wants)) continue;  // look once more

@@ -3,9 +3,12 @@
 #include <stdlib.h>
 #include <sys/sendfile.h>
 
+#include <algorithm>
 #include <memory>
 
+#include "client/adaptive_spin.h"
 #include "client/guarded_copy.h"
+#include "client/iov_cursor.h"
 #include "ipc/syscall.h"
 #include "preload/cancel.h"
 #include "preload/io.h"
@@ -30,27 +33,46 @@ long kernel_result(T result) {
   return result < 0 ? -errno : static_cast<long>(result);
 }
 
-// Sends at most `count` bytes of the file from `*offset`, which is moved. Bytes sent, or -errno if none were.
-long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count, int flags) {
-  if (count > kMaxTransfer) count = kMaxTransfer;
-  Buffer buffer(static_cast<char*>(malloc(count < kChunk ? count + 1 : kChunk)));
+// What is in the page cache goes straight to where ferryd reads it. Bytes; 0: nothing is there, or there is no such way; -errno.
+long send_cached(SocketFile& file, int out, const client::FileBytes& bytes) {
+  if (!client::is_yielding()) return 0;  // confined: its filter may kill for preadv2
+  client::SendRequest request;
+  request.file = &bytes;
+  request.nonblocking = file.nonblocking;
+  return file.socket.send(out, request);
+}
+
+// What a disk has to be asked for: one chunk by way of a buffer. Bytes; 0: the end of the file; -errno. `partly`: the socket takes no more.
+long send_read(SocketFile& file, int out, const client::FileBytes& bytes, Buffer& buffer, bool& partly) {
+  if (!buffer) buffer.reset(static_cast<char*>(malloc(kChunk)));
   if (!buffer) return -ENOMEM;
+  const size_t want = bytes.count < kChunk ? bytes.count : kChunk;
+  const long got = kernel_result(real().pread(bytes.fd, buffer.get(), want, bytes.offset));
+  if (got <= 0) return got;
+  client::SendRequest request;
+  iovec v{buffer.get(), static_cast<size_t>(got)};
+  request.data = {&v, 1};
+  request.flags = static_cast<size_t>(got) < bytes.count && static_cast<size_t>(got) == want ? MSG_MORE : 0;
+  request.nonblocking = file.nonblocking;
+  const long done = file.socket.send(out, request);
+  partly = done < got;
+  return done;
+}
+
+// Sends at most `count` bytes of the file from `*offset`, which is moved. Bytes sent, or -errno if none were: an error behind some is
+// forgotten, as by the kernel's sendfile (send(2) would tell the next call).
+long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count) {
+  if (count > kMaxTransfer) count = kMaxTransfer;
+  Buffer buffer;
   long sent = 0;
-  while (count > 0) {
-    const size_t want = count < kChunk ? count : kChunk;
-    long got = kernel_result(real().pread(in, buffer.get(), want, *offset));
-    if (got <= 0) return sent > 0 ? sent : got;
-    client::SendRequest request;
-    iovec v{buffer.get(), static_cast<size_t>(got)};
-    request.data = {&v, 1};
-    request.flags = flags | (static_cast<size_t>(got) < count && static_cast<size_t>(got) == want ? MSG_MORE : 0);
-    request.nonblocking = file.nonblocking;
-    long done = file.socket.send(out, request);
-    if (done < 0) return sent > 0 ? sent : done;
+  for (bool partly = false; count > 0 && !partly;) {
+    const client::FileBytes bytes{in, *offset, count};
+    long done = send_cached(file, out, bytes);
+    if (done == 0) done = send_read(file, out, bytes, buffer, partly);
+    if (done <= 0) return sent > 0 ? sent : done;
     sent += done;
     *offset += done;
     count -= static_cast<size_t>(done);
-    if (done < got) return sent;
   }
   return sent;
 }
@@ -63,10 +85,13 @@ ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   if (offset != nullptr && !client::guarded_copy(&at, offset, sizeof(at))) return to_libc(-EFAULT);
   struct stat status;
   if (real().fstat(in, &status) != 0) return -1;
-  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) return to_libc(-EINVAL);
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+    return to_libc(offset != nullptr && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)) ? -ESPIPE : -EINVAL);
   if (offset == nullptr) at = real().lseek(in, 0, SEEK_CUR);
   if (at < 0) return offset != nullptr ? to_libc(-EINVAL) : -1;
-  long sent = send_file(*file, out, in, &at, count, 0);
+  // No further than the end: what is announced to follow would be waited for. (Files of proc(5) have no size.)
+  if (S_ISREG(status.st_mode) && status.st_size > at) count = std::min(count, static_cast<size_t>(status.st_size - at));
+  long sent = send_file(*file, out, in, &at, count);
   if (offset != nullptr && !client::guarded_copy(offset, &at, sizeof(at))) return to_libc(-EFAULT);
   if (offset == nullptr && sent > 0) real().lseek(in, at, SEEK_SET);
   return finish_send(*file, sent, 0);

@@ -1,5 +1,6 @@
 /* Data on TCP sockets: flags, vectors, ends, resets, urgent data, time-outs. */
 #include "say.h"
+#include <pthread.h>
 
 static char big[1 << 20];
 
@@ -203,6 +204,29 @@ static void urgent(void) {
   close(p[1]);
 }
 
+static void* reset_later(void* end) {
+  struct linger hard = {1, 0};
+  usleep(200000);
+  MUST(setsockopt(*(int*)end, SOL_SOCKET, SO_LINGER, &hard, sizeof hard));
+  close(*(int*)end);
+  return NULL;
+}
+
+/* The connection is reset while a send waits that has sent a part: that counts, the error is told by the next call. */
+static void sends_a_part(void) {
+  static char much[64 << 20];
+  int p[2];
+  pthread_t t;
+  tcp_pair(p);
+  pthread_create(&t, NULL, reset_later, &p[1]);
+  long sent = send(p[0], much, sizeof much, 0);
+  printf("a part: %d\n", sent > 0 && sent < (long)sizeof much);
+  pthread_join(t, NULL);
+  SAY("then", send(p[0], much, 1, 0));
+  SAY("and then", send(p[0], much, 1, 0));
+  close(p[0]);
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   flags();
@@ -211,5 +235,6 @@ int main(void) {
   pipes();
   timeouts();
   urgent();
+  sends_a_part();
   return 0;
 }

@@ -1,7 +1,10 @@
 // Streams of src/client against a server without network: data, ends, errors, blocking, urgent bytes.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/mman.h>
 
+#include "client/iov_cursor.h"
 #include "client/socket.h"
 #include "fake_server.h"
 
@@ -55,6 +58,19 @@ class Stream : public testing::Test {
     }
   }
 
+  // What a send returns that has sent a part, and waits for room, when the connection is reset.
+  template <typename Send>
+  long reset_while(Send send) {
+    server_.with([&] { server_.last().take = false; });
+    const uint64_t before = Channel::copy_counters().out;
+    long result = 0;
+    std::thread writer([&] { result = send(); });
+    while (Channel::copy_counters().out == before || (load_acquire(server_.last().shared().wants) & abi::kWantWrite) == 0) usleep(1000);
+    server_.with([&] { server_.fail(server_.last(), Errc::reset); });
+    writer.join();
+    return result;
+  }
+
   FakeServer server_;
   Socket socket_;
   int k_ = -1;
@@ -79,6 +95,82 @@ TEST_F(Stream, LargeTransferBothWays) {
   EXPECT_EQ(receive(got_, data.size(), MSG_WAITALL), static_cast<long>(data.size()));
   writer.join();
   EXPECT_TRUE(got_ == data);
+}
+
+// Bytes of a file, in the current folder: in the page cache, and in a file system that can tell.
+class FileStream : public Stream {
+ protected:
+  void SetUp() override {
+    Stream::SetUp();
+    file_ = ipc::OwnedFd(::open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    bytes_.resize(1'000'000);
+    for (size_t i = 0; i < bytes_.size(); ++i) bytes_[i] = static_cast<char>(i * 31 + i / 251);
+    ASSERT_EQ(write(file_.get(), bytes_.data(), bytes_.size()), static_cast<ssize_t>(bytes_.size()));
+    char byte;
+    const iovec v{&byte, 1};
+    if (preadv2(file_.get(), &v, 1, 0, RWF_NOWAIT) != 1) GTEST_SKIP() << "no RWF_NOWAIT in this file system";
+  }
+  long send_file(int fd, off_t offset, size_t count, int flags = 0) {
+    const FileBytes file{fd, offset, count};
+    SendRequest request;
+    request.file = &file;
+    request.flags = flags;
+    return socket_.send(k_, request);
+  }
+  ipc::OwnedFd file_;
+  std::string bytes_;
+};
+
+TEST_F(FileStream, IsCopiedOnce) {
+  const auto before = Channel::copy_counters();
+  EXPECT_EQ(send_file(file_.get(), 0, bytes_.size()), static_cast<long>(bytes_.size()));
+  EXPECT_EQ(send_file(file_.get(), 1000, 234), 234);
+  EXPECT_TRUE(received(bytes_.size() + 234) == bytes_ + bytes_.substr(1000, 234));
+  EXPECT_EQ(Channel::copy_counters().out - before.out, bytes_.size() + 234);
+}
+
+TEST_F(FileStream, EndsWhereItEnds) {
+  EXPECT_EQ(send_file(file_.get(), 999'990, 1'000'000), 10);
+  EXPECT_EQ(send_file(file_.get(), 1'000'000, 1), 0);
+  EXPECT_EQ(send_file(file_.get(), 5'000'000, 1), 0);
+  ASSERT_EQ(send("next"), 4);
+  EXPECT_EQ(received(14), bytes_.substr(999'990) + "next");
+}
+
+TEST_F(FileStream, ThatCannotBeHadAtOnceIsNotSent) {
+  const ipc::OwnedFd memory(memfd_create("memory", MFD_CLOEXEC));
+  ASSERT_EQ(write(memory.get(), "bytes", 5), 5);
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const ipc::OwnedFd out(ends[0]), in(ends[1]);
+  for (const int fd : {memory.get(), in.get(), out.get(), 999}) {
+    char byte;
+    const iovec v{&byte, 1};
+    if (preadv2(fd, &v, 1, 0, RWF_NOWAIT) == 1) continue;
+    EXPECT_EQ(send_file(fd, 0, 5), 0);
+  }
+  ASSERT_EQ(send("next"), 4);
+  EXPECT_EQ(received(4), "next");
+}
+
+TEST_F(FileStream, AnErrorBehindWhatWasSentIsTheNextCalls) {
+  EXPECT_GT(reset_while([&] { return send_file(file_.get(), 0, bytes_.size()); }), 0);
+  EXPECT_EQ(send_file(file_.get(), 0, 1), -ECONNRESET);
+  EXPECT_EQ(send_file(file_.get(), 0, 1), -EPIPE);
+}
+
+TEST_F(FileStream, StopsWhereThereIsNoRoom) {
+  server_.with([&] { server_.last().take = false; });
+  size_t sent = 0;
+  for (long r = 0; (r = send_file(file_.get(), static_cast<off_t>(sent % bytes_.size()), bytes_.size() - sent % bytes_.size(), MSG_DONTWAIT)) > 0;)
+    sent += static_cast<size_t>(r);
+  EXPECT_EQ(send_file(file_.get(), 0, 1, MSG_DONTWAIT), -EAGAIN);
+  EXPECT_GT(sent, 0u);
+  server_.with([&] { server_.last().take = true; });
+  std::string wanted;
+  while (wanted.size() < sent) wanted += bytes_;
+  wanted.resize(sent);
+  EXPECT_TRUE(received(sent) == wanted);
 }
 
 TEST_F(Stream, ReceiveGivesWhatIsThere) {
@@ -140,6 +232,14 @@ TEST_F(Stream, SendTellsTheErrorFirstThenBrokenPipe) {
   EXPECT_EQ(send("y"), -ETIMEDOUT);
   EXPECT_EQ(send("y"), -EPIPE);
   EXPECT_EQ(socket_.take_error(k_), 0);
+}
+
+// send(2): what was sent counts.
+TEST_F(Stream, AnErrorBehindWhatWasSentIsTheNextCalls) {
+  const std::string large(32 << 20, 'l');
+  EXPECT_GT(reset_while([&] { return send(large); }), 0);
+  EXPECT_EQ(send("more"), -ECONNRESET);
+  EXPECT_EQ(send("more"), -EPIPE);
 }
 
 TEST_F(Stream, ShutdownFollowsTheData) {
