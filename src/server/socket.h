@@ -319,6 +319,10 @@ class Socket final : public PollHandler,
   void see_claims();
   void see_claims(OfferTaker& taker, uint32_t consumed);
   void take_back(OfferTaker& taker);
+  void take_back_overdue(bool from_all);
+  bool others_can_take() const;
+  static bool waits_at_listener(const OfferTaker& taker);
+  void put_back(const Socket& child);
   void stop_offers_to(const Channel& channel);
   void forget_taker(const Channel& channel);
   void drop_offers();
@@ -365,6 +369,7 @@ class Socket final : public PollHandler,
   std::unique_ptr<Offers> offers_;
   Errc accept_error_ = Errc::ok;  // of the last look at the queue
   stack::Owner offered_by_ = 0;   // a child: its listener, until a client has taken it
+  uint64_t arrival_ = 0;          // a child: which of its listener's it was, for the order of what comes back
   uint32_t runs_ = 0;
   bool listener_ = false;
   bool spare_ = false;

@@ -4,6 +4,10 @@
 namespace ferry::server {
 namespace abi = ipc::abi;
 
+namespace {
+constexpr uint8_t kMostAway = 4;
+}
+
 void Socket::on_listening() {
   listener_ = true;
   kernel_mode_ = false;  // a listener has no data; what it accepts may be opened in kernel mode
@@ -37,6 +41,8 @@ void Socket::offer_to(Channel& channel) {
     store_release(s.rx_produced, taker->produced);
   }
   taker->takes = true;
+  if (!waits_at_listener(*taker)) taker->away = std::min<uint8_t>(taker->away + 1, kMostAway);
+  else if (taker->away > 0) --taker->away;
   mark();
 }
 
@@ -57,21 +63,31 @@ Result<Socket*> Socket::oldest_for(Channel& asker, int64_t number) {
   // What the asker was offered it cannot take, or it would not ask.
   if (OfferTaker* own = find_taker(asker)) take_back(*own);
   see_claims();
+  if (offers_ && offers_->overdue) take_back_overdue(false);
   if (Socket* child = next_waiting(number)) return child;
-  if (offers_ && offers_->overdue)
-    for (OfferTaker& t : offers_->takers)
-      if (is_overdue(t)) {
-        take_back(t);
-        t.takes = false;
-      }
+  if (offers_ && offers_->overdue) take_back_overdue(true);
   if (Socket* child = next_waiting(number)) return child;
   return accept_error_;
+}
+
+// What clients have left lying that serve one connection at a time, or all of them, and what is behind it in time, is offered anew.
+void Socket::take_back_overdue(bool from_all) {
+  for (OfferTaker& t : offers_->takers) {
+    if (!is_overdue(t) || !(t.serves_one() || from_all)) continue;
+    take_back(t);
+    t.takes = false;
+  }
+  for (OfferTaker& t : offers_->takers) {
+    if (t.left() == 0 || offers_->returned.empty()) continue;
+    const Socket* latest = ctx_.sockets->find(t.children[(t.produced - 1) % abi::kRingEntries]);
+    if (latest != nullptr && latest->arrival_ > offers_->returned.front().arrival) take_back(t);
+  }
 }
 
 // The oldest that nobody has, or is offered; nullptr, and accept_error_ says why.
 Socket* Socket::next_waiting(int64_t number) {
   while (offers_ && !offers_->returned.empty()) {
-    Socket* child = ctx_.sockets->find(offers_->returned.front());
+    Socket* child = ctx_.sockets->find(offers_->returned.front().owner);
     offers_->returned.pop_front();
     if (child != nullptr && !child->id_dead_ && !child->finished_) return child;
   }
@@ -84,7 +100,10 @@ Socket* Socket::next_waiting(int64_t number) {
     accept_error_ = result.error;
     if (result.error != Errc::ok) return nullptr;
     state_changed_ = true;
-    if (Socket* child = ctx_.sockets->take_child(result.socket)) return child;
+    if (Socket* child = ctx_.sockets->take_child(result.socket)) {
+      if (offers_) child->arrival_ = ++offers_->arrivals;
+      return child;
+    }
     stack::Call close;  // it died while it waited
     close.op = stack::CallOp::close;
     close.socket = result.socket;
@@ -92,19 +111,40 @@ Socket* Socket::next_waiting(int64_t number) {
   }
 }
 
+// By accept(2), poll(2) or epoll_wait(2), as its own words have it.
+bool Socket::waits_at_listener(const OfferTaker& taker) {
+  const abi::SocketShared& s = taker.channel->shared(taker.slot);
+  bool waits = load_relaxed(s.waiters) != 0;
+  for (const uint32_t& watch : s.watches) waits |= load_relaxed(watch) != 0;
+  return waits;
+}
+
 // Whose turn it is among the clients that can be offered one; nullptr: nobody's.
 OfferTaker* Socket::next_taker() {
   OfferTaker* best = nullptr;
+  const bool shared = attachments_.size() > 1;
   const auto count = static_cast<uint32_t>(offers_->takers.size());
   for (uint32_t i = 0; i < count; ++i) {
     OfferTaker& t = offers_->takers[(offers_->turn + i) % count];
-    if (!t.takes || t.left() >= abi::kMaxOffers || !t.channel->client_alive() || !t.channel->stock().has(true) ||
+    const bool one = shared && t.serves_one();
+    if (one && !waits_at_listener(t)) continue;
+    if (!t.takes || t.left() >= (one ? 1 : abi::kMaxOffers) || !t.channel->client_alive() || !t.channel->stock().has(true) ||
         t.channel->socket_count() >= ctx_.limits.sockets)
       continue;
     if (best == nullptr || t.left() < best->left()) best = &t;
   }
   ++offers_->turn;
   return best;
+}
+
+// Whether what one has left lying that serves one at a time can be offered to another.
+bool Socket::others_can_take() const {
+  bool overdue = false, taking = false;
+  for (const OfferTaker& t : offers_->takers) {
+    if (is_overdue(t)) overdue |= t.serves_one();
+    else if (t.takes && t.channel->client_alive()) taking = true;
+  }
+  return overdue && taking;
 }
 
 void Socket::run_offers() {
@@ -114,6 +154,7 @@ void Socket::run_offers() {
     return;
   }
   see_claims();
+  if (others_can_take()) take_back_overdue(false);
   bool more = true;
   while (OfferTaker* taker = next_taker()) {
     Socket* child = next_waiting(0);
@@ -187,7 +228,7 @@ void Socket::offer(Socket& child, OfferTaker& taker) {
   const uint32_t slot = child.pair_ ? child.attach(channel) : Channel::kNoSlot;
   if (slot == Channel::kNoSlot) {
     child.withdraw();
-    offers_->returned.push_back(child.owner());
+    put_back(child);
     taker.takes = false;  // until it asks again
     return;
   }
@@ -227,6 +268,13 @@ void Socket::see_claims(OfferTaker& taker, uint32_t consumed) {
   FERRY_ASSERT(taker.left() <= abi::kMaxOffers);
 }
 
+// Among those that came back, by age.
+void Socket::put_back(const Socket& child) {
+  Fifo<Returned>& all = offers_->returned;
+  all.push_back({child.owner(), child.arrival_});
+  for (uint32_t i = all.size() - 1; i > 0 && all[i - 1].arrival > all[i].arrival; --i) std::swap(all[i - 1], all[i]);
+}
+
 // Everything that the client has not taken yet.
 void Socket::take_back(OfferTaker& taker) {
   if (taker.left() == 0) return;
@@ -235,7 +283,7 @@ void Socket::take_back(OfferTaker& taker) {
     Socket* child = ctx_.sockets->find(taker.children[taker.seen++ % abi::kRingEntries]);
     if (child == nullptr || child->offered_by_ != owner_) continue;
     child->withdraw();
-    offers_->returned.push_back(child->owner());
+    put_back(*child);
     ++ctx_.counters.offers_taken_back;
   }
   arrived_ = state_changed_ = true;
@@ -259,7 +307,7 @@ void Socket::drop_offers() {
   if (!offers_) return;
   for (OfferTaker& t : offers_->takers) take_back(t);
   while (!offers_->returned.empty()) {
-    Socket* child = ctx_.sockets->find(offers_->returned.front());
+    Socket* child = ctx_.sockets->find(offers_->returned.front().owner);
     offers_->returned.pop_front();
     if (child == nullptr || child->finished_ || child->id_dead_) continue;
     stack::Call call;

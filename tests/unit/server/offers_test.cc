@@ -28,6 +28,9 @@ class OffersTest : public ServerTest {
     s.offer_to(*client.channel());
     return s;
   }
+  // It has the listener, too, and waits there as an event loop does.
+  void attach(Client& client, Socket& listener) { listener.attach(*client.channel()); }
+  void wait_at(Client& client, Socket& listener) { shared(client, listener).watches[0] = 1; }
   // The stack's: a connection comes.
   Socket& arrive(Socket& listener) {
     Socket& child = sockets.create(stack::SocketType::tcp);
@@ -46,6 +49,15 @@ class OffersTest : public ServerTest {
   abi::SocketShared& child_of(Client& client, Socket& listener) {
     const abi::SocketShared& s = shared(client, listener);
     return client.channel()->shared(static_cast<uint32_t>(s.rx[s.rx_consumed % abi::kRingEntries].offset));
+  }
+  // What the client would take next, and then.
+  std::vector<const Socket*> order(Client& client, Socket& listener, const std::vector<Socket*>& children) {
+    std::vector<const Socket*> all;
+    const abi::SocketShared& s = shared(client, listener);
+    for (uint32_t i = s.rx_consumed; i != s.rx_produced; ++i)
+      for (Socket* child : children)
+        if (child->slot_in(*client.channel()) == static_cast<uint32_t>(s.rx[i % abi::kRingEntries].offset)) all.push_back(child);
+    return all;
   }
   void claim(Client& client, Socket& listener) {
     shared(client, listener).rx_consumed++;
@@ -144,7 +156,9 @@ TEST_F(OffersTest, ClientsAreOfferedInTurns) {
   Client& first = accepting_client();
   Client& second = accepting_client();
   Socket& listener = listen(first);
-  listener.attach(*second.channel());
+  attach(second, listener);
+  wait_at(second, listener);
+  wait_at(first, listener);
   listener.offer_to(*first.channel());
   listener.offer_to(*second.channel());
   for (int i = 0; i < 4; ++i) arrive(listener);
@@ -157,7 +171,9 @@ TEST_F(OffersTest, WhatIsLeftLyingGoesToWhoAsksAfterAWhile) {
   Client& idle = accepting_client();
   Client& other = accepting_client();
   Socket& listener = listen(idle);
-  listener.attach(*other.channel());
+  attach(other, listener);
+  wait_at(other, listener);
+  wait_at(idle, listener);
   listener.offer_to(*idle.channel());
   Socket& child = arrive(listener);
   ASSERT_TRUE(receive(child, "unread"));
@@ -195,11 +211,82 @@ TEST_F(OffersTest, WhatIsLeftLyingGoesToWhoAsksAfterAWhile) {
   EXPECT_TRUE(ctx.condemned.empty());
 }
 
+// Two that serve one connection at a time: were newer ones served first, all could come to wait for silent peers.
+TEST_F(OffersTest, WhatIsLeftLyingIsInFrontOfWhatCameLater) {
+  Client& busy = accepting_client(8);
+  Client& other = accepting_client(8);
+  Socket& listener = listen(busy);
+  attach(other, listener);
+  listener.offer_to(*busy.channel());
+  wait_at(busy, listener);
+  wait_at(other, listener);
+  listener.offer_to(*other.channel());
+  std::vector<Socket*> c;
+  for (int i = 0; i < 4; ++i) c.push_back(&arrive(listener));
+  run();
+  ASSERT_EQ(order(busy, listener, c), (std::vector<const Socket*>{c[0]}));
+  ASSERT_EQ(order(other, listener, c), (std::vector<const Socket*>{c[1], c[2], c[3]}));
+  ctx.now = listener.offer_deadline();
+  claim(other, listener);
+  c.push_back(&arrive(listener));
+  listener.mark();
+  run();
+  EXPECT_EQ(offered(busy, listener), 0u) << "until it asks again";
+  EXPECT_EQ(order(other, listener, c), (std::vector<const Socket*>{c[0], c[2], c[3], c[4]}));
+  EXPECT_EQ(counters.offers_taken_back, 3u);
+  auto next = listener.next_connection(*busy.channel(), 0);
+  EXPECT_EQ(next.error(), Errc::again) << "the other may be taking them just now";
+  ctx.now = listener.offer_deadline();
+  listener.mark();
+  run();
+  for (Socket* child : {c[0], c[2], c[3], c[4]}) {
+    next = listener.next_connection(*busy.channel(), 0);
+    ASSERT_TRUE(next.ok());
+    EXPECT_EQ(*next, child);
+    child->on_accepted();
+    child->attach(*busy.channel());
+  }
+  EXPECT_TRUE(ctx.condemned.empty());
+}
+
+TEST_F(OffersTest, WhoServesOneAtATimeIsOfferedOneWhileItWaits) {
+  Client& first = accepting_client(16);
+  Client& second = accepting_client(16);
+  Socket& listener = listen(first);
+  attach(second, listener);
+  listener.offer_to(*first.channel());  // it looks away: it accepts
+  listener.offer_to(*second.channel());
+  arrive(listener);
+  run();
+  EXPECT_EQ(offered(first, listener) + offered(second, listener), 0u);
+  EXPECT_TRUE(shared(first, listener).ready & abi::kAcceptable);
+  wait_at(first, listener);
+  for (uint32_t i = 0; i < 5; ++i) arrive(listener);
+  run();
+  EXPECT_EQ(offered(first, listener), 1u);
+  EXPECT_EQ(offered(second, listener), 0u);
+  EXPECT_TRUE(shared(second, listener).ready & abi::kAcceptable) << "the others are for whoever asks";
+  shared(second, listener).waiters = 1;
+  listener.mark();
+  run();
+  EXPECT_EQ(offered(second, listener), 1u);
+}
+
+TEST_F(OffersTest, AloneItIsOfferedWhatThereIs) {
+  Client& client = accepting_client(8);
+  Socket& listener = listen_for(client);
+  for (uint32_t i = 0; i < 6; ++i) arrive(listener);
+  run();
+  EXPECT_EQ(offered(client, listener), 6u);
+}
+
 TEST_F(OffersTest, AConnectionSurvivesTheClientThatHasNotTakenIt) {
   Client& dying = accepting_client();
   Client& other = accepting_client();
   Socket& listener = listen(dying);
-  listener.attach(*other.channel());
+  attach(other, listener);
+  wait_at(other, listener);
+  wait_at(dying, listener);
   listener.offer_to(*dying.channel());
   Socket& taken = arrive(listener);
   run();
@@ -230,7 +317,9 @@ TEST_F(OffersTest, ADescriptorThatHungUpSaysNothingOfTheNext) {
   Client& dying = accepting_client(1);
   Client& other = accepting_client();
   Socket& listener = listen(dying);
-  listener.attach(*other.channel());
+  attach(other, listener);
+  wait_at(other, listener);
+  wait_at(dying, listener);
   listener.offer_to(*dying.channel());
   Socket& child = arrive(listener);
   run();
