@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ipc/syscall.h"
 #include "preload/epoll_set.h"
@@ -68,6 +69,12 @@ int demote(SocketFile& file, int fd, const char* reason) {
   if (!file.socket.is_listener())
     for (EpollSet* set : file.watchers()) set->hand_to_kernel(file);
   return 0;
+}
+
+void open_to_stdio(SocketFile& file, int fd) {
+  if (fd > STDERR_FILENO || file.socket.is_listener()) return;
+  if (file.type == SOCK_DGRAM && !file.is_connected(fd)) return;
+  demote(file, fd, "standard input or output, which stdio uses unseen");
 }
 
 }  // namespace ferry::preload

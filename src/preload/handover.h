@@ -13,4 +13,8 @@ int hand_over(SocketFile& file, int fd, const char* reason);
 // Also when it is there already. 0 or -errno.
 int demote(SocketFile& file, int fd, const char* reason);
 
+// `fd` has come to name the socket. Standard input and output go to kernel mode: stdio uses them by calls inside libc, which are
+// not seen here. Not listeners, and not datagram sockets without a peer: a stream of bytes has no place for addresses.
+void open_to_stdio(SocketFile& file, int fd);
+
 }  // namespace ferry::preload

@@ -50,10 +50,7 @@ int replace(int from, int to, int flags, bool three) {
   }
   if (from == to) return fresh;
   if (name_copy(fresh, file) < 0) return -1;
-  if (fresh <= 2 && file && file->kind() == FileKind::socket) {
-    auto& socket = static_cast<SocketFile&>(*file);
-    if (!socket.socket.is_listener()) demote(socket, fresh, "standard input or output, which stdio uses unseen");
-  }
+  if (file && file->kind() == FileKind::socket) open_to_stdio(static_cast<SocketFile&>(*file), fresh);
   return fresh;
 }
 

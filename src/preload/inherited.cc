@@ -93,9 +93,8 @@ void adopt_inherited() {
   });
   for (int i = 0; i < count; ++i) {
     int fd = candidates[i];
-    if (!adopt_if_ferry(fd) || fd > 2) continue;
-    // Standard input and output: stdio uses them by calls inside libc, which are not seen here.
-    if (FileRef<SocketFile> file = socket_of(fd); file && !file->socket.is_listener()) demote(*file, fd, "standard input or output");
+    if (!adopt_if_ferry(fd)) continue;
+    if (FileRef<SocketFile> file = socket_of(fd)) open_to_stdio(*file, fd);
   }
 }
 

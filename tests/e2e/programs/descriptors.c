@@ -164,11 +164,68 @@ static void limit(void) {
   MUST(setrlimit(RLIMIT_NOFILE, &was));
 }
 
-int main(void) {
+/* One datagram through descriptor 0, as a server started by inetd answers it. */
+static int answer(void) {
+  char b[8] = "";
+  struct sockaddr_in from;
+  socklen_t length = sizeof from;
+  SAY("recvfrom 0", recvfrom(0, b, sizeof b, 0, (struct sockaddr*)&from, &length));
+  printf("%.8s from %s\n", b, inet_ntoa(from.sin_addr));
+  SAY("sendto 0", sendto(0, "reply", 5, 0, (struct sockaddr*)&from, length));
+  return 0;
+}
+
+static void ask(int client, int port) {
+  struct sockaddr_in to = loopback(port);
+  MUST(sendto(client, "ask", 3, 0, (struct sockaddr*)&to, sizeof to));
+}
+
+static void say_reply(int client, int port) {
+  char b[8] = "";
+  struct sockaddr_in from = {0};
+  socklen_t length = sizeof from;
+  arrived(client);
+  SAY("the reply", recvfrom(client, b, sizeof b, MSG_DONTWAIT, (struct sockaddr*)&from, &length));
+  printf("%.8s, from the server %d\n", b, ntohs(from.sin_port) == port);
+}
+
+/* Datagram sockets as descriptor 0, with addresses while they have no peer, before exec and across it. */
+static void standard_datagrams(void) {
+  int input = (int)MUST(dup(0)), client = bound(SOCK_DGRAM, 0), s = bound(SOCK_DGRAM, 0), port = port_of(s);
+  struct timeval patience = {5, 0};
+  MUST(setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience));
+  SAY("dup2 to 0", dup2(s, 0));
+  ask(client, port);
+  answer();
+  say_reply(client, port);
+  ask(client, port);
+  arrived(s);
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) execl("/proc/self/exe", "descriptors", "answer", NULL), _exit(99);
+  int status = 0;
+  waitpid(child, &status, 0);
+  printf("child %d\n", WEXITSTATUS(status));
+  say_reply(client, port);
+  ask(client, port);
+  answer();
+  say_reply(client, port);
+  struct sockaddr_in peer = loopback(port_of(client));
+  SAY("connect", connect(s, (struct sockaddr*)&peer, sizeof peer));
+  SAY("dup2 with a peer", dup2(s, 0));
+  SAY("write", write(0, "bytes", 5));
+  say_reply(client, port);
+  MUST(dup2(input, 0));
+  close(input), close(client), close(s);
+}
+
+int main(int argc, char** argv) {
+  if (argc > 1 && strcmp(argv[1], "answer") == 0) return answer();
   sharing();
   numbers();
   stdio_order();
   passing();
+  standard_datagrams();
   limit();
   return 0;
 }
