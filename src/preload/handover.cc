@@ -24,6 +24,7 @@ int replay_bind(SocketFile& file, int fd, int kernel_fd) {
   if (!client::is_unspecified(local)) return -EADDRNOTAVAIL;  // an address of Ferry's is none of the kernel's
   sockaddr_storage address{};
   socklen_t length = client::write_address(local, file.v6(), &address, sizeof(address));
+  file.release_reserved_twin();
   file.socket.disconnect(fd);
   return static_cast<int>(ipc::raw_syscall(SYS_bind, kernel_fd, ipc::arg(&address), length));
 }

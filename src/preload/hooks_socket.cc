@@ -125,6 +125,7 @@ int accept_call(int fd, sockaddr* address, socklen_t* length, int flags) {
 int connect_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, socklen_t length) {
   if (const int error = check_address(address, length); error != 0) return error;
   if (length < sizeof(sa_family_t)) return -EINVAL;
+  file->release_reserved_twin();
   sa_family_t family;
   memcpy(&family, address, sizeof(family));  // at any address, as a buffer of bytes has it
   if (family == AF_UNSPEC) return file->socket.disconnect(fd);
@@ -168,6 +169,7 @@ int bind_ferry(FileRef<SocketFile>& file, int fd, const sockaddr* address, sockl
   if (error != 0) return error;
   file->bound_any = client::is_unspecified(local);
   file->bound = true;
+  if (file->bound_any) reserve_loopback_twin(*file, fd);
   return 0;
 }
 

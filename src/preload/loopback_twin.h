@@ -6,6 +6,10 @@
 
 namespace ferry::preload {
 
+// After bind(2) of `fd` to the unspecified address succeeded: binds the twin, while the program may (it may give up the right to the
+// port before it listens). Failure is told when listen(2) fails to make the twin, too.
+void reserve_loopback_twin(SocketFile& file, int fd);
+
 // After listen(2) succeeded on `fd`. Failure (the port is in use on the loopback, no loopback) is logged, never an error.
 void make_loopback_twin(SocketFile& file, int fd, int backlog);
 

@@ -39,6 +39,7 @@ FileRef<SocketFile> SocketFile::create(int family, int type) {
   file->v6_only = false;
   file->keep_alive = false;
   file->twin = -1;
+  file->reserved_twin = -1;
   file->bound_any = true;
   file->bound = false;
   file->native = false;
@@ -52,10 +53,15 @@ FileRef<SocketFile> SocketFile::create(int family, int type) {
 void SocketFile::retire() {
   socket.close();
   if (int t = twin.exchange(-1); t >= 0) private_fds().close(t);
+  release_reserved_twin();
   options_.clear();
   client::Guard guard(g_free_mutex);
   next_free_ = g_free;
   g_free = this;
+}
+
+void SocketFile::release_reserved_twin() {
+  if (int t = reserved_twin.exchange(-1); t >= 0) private_fds().close(t);
 }
 
 void SocketFile::remember_identity(int k) {

@@ -36,6 +36,7 @@ class SocketFile final : public OpenFile {
   std::atomic<bool> v6_only{false};
   std::atomic<bool> keep_alive{false};   // of a datagram socket, where it has no meaning
   std::atomic<int> twin{-1};             // kernel listener on the loopback (loopback_twin.h), a private descriptor
+  std::atomic<int> reserved_twin{-1};    // what becomes the twin at listen(2), bound only; private as well
   std::atomic<bool> bound_any{false};    // bound to the unspecified address (or never bound): the twin's condition
   std::atomic<bool> bound{false};        // bind(2) was called
   std::atomic<bool> native{false};       // a stream in kernel mode: data calls go to K unchanged, without asking anybody
@@ -62,6 +63,9 @@ class SocketFile final : public OpenFile {
     client::Address peer{};
     return socket.remote_address(fd, peer) == 0;
   }
+
+  // The socket will not listen: its port on the kernel's loopback is free again.
+  void release_reserved_twin();
 
   // Remembers what K is, so that a number can be checked later.
   void remember_identity(int k);
