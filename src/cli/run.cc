@@ -1,5 +1,5 @@
 // `ferry run`: starts a program with libferry loaded (ld.so(8), LD_PRELOAD). Refuses what would silently run on the
-// kernel's stack: no server, no library, and programs into which the dynamic linker loads nothing.
+// kernel's stack: no server, no library, and programs into which the dynamic linker loads nothing, or that go past what it loads.
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -81,6 +81,11 @@ void check_target(const std::string& program, const std::string& file) {
                     program +
                         " is built for another machine type or C library: libferry cannot be loaded into "
                         "it, so it would run on the kernel's stack; not started");
+    case ExecTarget::go:
+      throw Failure(kCannotExecute,
+                    program +
+                        " is a Go program: it makes its system calls itself, past libferry, so it would run on the "
+                        "kernel's stack; not started");
     case ExecTarget::privileged:
       throw Failure(kCannotExecute,
                     program +

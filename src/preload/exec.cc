@@ -1,5 +1,5 @@
 // Interposes the exec family and posix_spawn. The environment keeps libferry loaded in the new program (exec_environment.h); into a
-// program that cannot load it, Ferry sockets go in kernel mode, and what kernel mode cannot do is refused aloud.
+// program that cannot load it or goes past it, Ferry sockets go in kernel mode, and what kernel mode cannot do is refused aloud.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -48,8 +48,8 @@ bool release_sockets(const char* program, ExecTarget target) {
 bool prepare(const char* program, ExecTarget target) {
   if (target == ExecTarget::loads_ferry || target == ExecTarget::unknown) return true;
   if (!release_sockets(program, target)) return errno = EACCES, false;
-  FERRY_LOG_WARN("%s is %s: libferry cannot be loaded into it, sockets that it opens are the kernel's", program,
-                 exec_target_name(target));
+  FERRY_LOG_WARN("%s is %s: %s, sockets that it opens are the kernel's", program, exec_target_name(target),
+                 target == ExecTarget::go ? "it makes its system calls itself" : "libferry cannot be loaded into it");
   return true;
 }
 

@@ -23,26 +23,50 @@ bool gains_privilege(int fd) {
   return getuid() != 0 && fgetxattr(fd, "security.capability", nullptr, 0) > 0;
 }
 
-// The interpreter named by PT_INTERP, or why there is none.
+// Whether PT_NOTE `segment` holds the build ID that Go's linker gives every program (section .note.go.buildid).
+bool holds_go_build_id(int fd, const Elf64_Phdr& segment) {
+  constexpr uint32_t kGoBuildId = 4;
+  const uint64_t alignment = segment.p_align == 8 ? 8 : 4;
+  const auto aligned = [alignment](uint64_t n) { return (n + alignment - 1) / alignment * alignment; };
+  char notes[4096];
+  ssize_t size = real().pread(fd, notes, segment.p_filesz < sizeof(notes) ? segment.p_filesz : sizeof(notes),
+                              static_cast<off_t>(segment.p_offset));
+  for (uint64_t at = 0; size > 0 && at + sizeof(Elf64_Nhdr) + sizeof("Go") <= static_cast<uint64_t>(size);) {
+    Elf64_Nhdr note;
+    memcpy(&note, notes + at, sizeof(note));
+    const char* owner = notes + at + sizeof(note);
+    if (note.n_type == kGoBuildId && note.n_namesz >= sizeof("Go") && memcmp(owner, "Go", sizeof("Go")) == 0) return true;
+    at = aligned(aligned(at + sizeof(note) + note.n_namesz) + note.n_descsz);
+  }
+  return false;
+}
+
+ExecTarget by_interpreter(int fd, const Elf64_Phdr& segment) {
+  char interpreter[256] = {};
+  size_t length = segment.p_filesz < sizeof(interpreter) - 1 ? segment.p_filesz : sizeof(interpreter) - 1;
+  if (real().pread(fd, interpreter, length, static_cast<off_t>(segment.p_offset)) < 0) return ExecTarget::unknown;
+  const char* base = strrchr(interpreter, '/');
+  base = base != nullptr ? base + 1 : interpreter;
+  return strcmp(base, "ld-linux-x86-64.so.2") == 0 ? ExecTarget::loads_ferry : ExecTarget::foreign;
+}
+
+// By the interpreter named by PT_INTERP, if there is one, and the notes.
 ExecTarget inspect_elf(int fd, const char* head, ssize_t size) {
   if (size < static_cast<ssize_t>(sizeof(Elf64_Ehdr))) return ExecTarget::foreign;
   Elf64_Ehdr header;
   memcpy(&header, head, sizeof(header));
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64) return ExecTarget::foreign;
   if (header.e_phentsize != sizeof(Elf64_Phdr)) return ExecTarget::unknown;
+  ExecTarget target = ExecTarget::static_file;
+  bool go = false;
   for (unsigned i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr program;
     off_t at = static_cast<off_t>(header.e_phoff + i * sizeof(program));
     if (real().pread(fd, &program, sizeof(program), at) != static_cast<ssize_t>(sizeof(program))) return ExecTarget::unknown;
-    if (program.p_type != PT_INTERP) continue;
-    char interpreter[256] = {};
-    size_t length = program.p_filesz < sizeof(interpreter) - 1 ? program.p_filesz : sizeof(interpreter) - 1;
-    if (real().pread(fd, interpreter, length, static_cast<off_t>(program.p_offset)) < 0) return ExecTarget::unknown;
-    const char* base = strrchr(interpreter, '/');
-    base = base != nullptr ? base + 1 : interpreter;
-    return strcmp(base, "ld-linux-x86-64.so.2") == 0 ? ExecTarget::loads_ferry : ExecTarget::foreign;
+    if (program.p_type == PT_INTERP) target = by_interpreter(fd, program);
+    if (program.p_type == PT_NOTE) go = go || holds_go_build_id(fd, program);
   }
-  return ExecTarget::static_file;
+  return target == ExecTarget::loads_ferry && go ? ExecTarget::go : target;
 }
 
 ExecTarget inspect(int fd, int depth) {
@@ -102,6 +126,7 @@ const char* exec_target_name(ExecTarget target) {
     case ExecTarget::loads_ferry: return "dynamically linked";
     case ExecTarget::static_file: return "statically linked";
     case ExecTarget::foreign: return "for another machine or C library";
+    case ExecTarget::go: return "a Go program";
     case ExecTarget::privileged: return "set-user-ID or privileged";
     case ExecTarget::unknown: return "of unknown kind";
   }

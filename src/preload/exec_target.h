@@ -11,6 +11,7 @@ enum class ExecTarget {
   loads_ferry,  // an ELF program of our kind with the dynamic linker, or a script for one
   static_file,  // no dynamic linker: its system calls cannot be intercepted
   foreign,      // another machine type or C library: libferry cannot be loaded
+  go,           // a Go program with the dynamic linker: it makes its system calls itself, past libc and libferry
   privileged,   // set-user-ID, set-group-ID or file capabilities: the dynamic linker ignores LD_PRELOAD (ld.so(8))
   unknown,      // cannot be read or recognised; execve will say why
 };

@@ -127,9 +127,12 @@ int main(void) {
   return 0;
 }
 """)
-    net.system("gcc -static -o static connect.c && gcc -o setuid connect.c && cp setuid capable && "
+    net.file("note.s", '.section .note.go.buildid, "a", @note\n.long 4, 4, 4\n.asciz "Go"\n.byte 0\n.ascii "abcd"\n'
+             '.section .note.GNU-stack, ""\n')
+    net.system("gcc -static -o static connect.c && gcc -o setuid connect.c && cp setuid capable && gcc -o golike connect.c note.s && "
                "chmod 4755 setuid && setcap cap_net_bind_service=ep capable", cwd=net.folder)
-    for name, word in (("static", "static"), ("setuid", "set-user-id"), ("capable", "capabilities")):
+    for name, word in (("static", "static"), ("setuid", "set-user-id"), ("capable", "capabilities"),
+                       ("golike", "go program")):
         done = expect_failure(net.client.command([os.path.join(net.folder, name)], user="nobody", group="nogroup"), 126, word, "not started")
         if "ran" in done.stdout:
             raise Failed(f"the {name} program ran")

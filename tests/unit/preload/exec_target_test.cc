@@ -52,6 +52,36 @@ class ExecTargetTest : public testing::Test {
     text.append(reinterpret_cast<char*>(&program), sizeof(program));
     return text.append(interpreter, program.p_filesz);
   }
+  // A dynamically linked program with one PT_NOTE of one note, in front of or behind PT_INTERP.
+  static std::string elf_with_note(const char* owner, uint32_t type, bool note_first) {
+    Elf64_Ehdr header{};
+    memcpy(header.e_ident, ELFMAG, SELFMAG);
+    header.e_ident[EI_CLASS] = ELFCLASS64;
+    header.e_machine = EM_X86_64;
+    header.e_phentsize = sizeof(Elf64_Phdr);
+    header.e_phoff = sizeof(header);
+    header.e_phnum = 2;
+    const std::string interpreter(kLoader, strlen(kLoader) + 1);
+    const std::string notes = note("GNU", NT_GNU_BUILD_ID, "12345678901") + note(owner, type, "build id");
+    Elf64_Phdr programs[2]{};
+    Elf64_Phdr& loader = programs[note_first ? 1 : 0];
+    Elf64_Phdr& noted = programs[note_first ? 0 : 1];
+    loader.p_type = PT_INTERP;
+    loader.p_offset = sizeof(header) + sizeof(programs);
+    loader.p_filesz = interpreter.size();
+    noted.p_type = PT_NOTE;
+    noted.p_offset = loader.p_offset + loader.p_filesz;
+    noted.p_filesz = notes.size();
+    noted.p_align = 4;
+    std::string text(reinterpret_cast<char*>(&header), sizeof(header));
+    return text.append(reinterpret_cast<char*>(programs), sizeof(programs)).append(interpreter).append(notes);
+  }
+  static std::string note(const std::string& owner, uint32_t type, const std::string& content) {
+    const Elf64_Nhdr header{static_cast<uint32_t>(owner.size() + 1), static_cast<uint32_t>(content.size()), type};
+    std::string text(reinterpret_cast<const char*>(&header), sizeof(header));
+    text.append(owner).append(4 - owner.size() % 4, '\0').append(content);
+    return text.append((4 - text.size() % 4) % 4, '\0');
+  }
   static constexpr const char* kLoader = "/lib64/ld-linux-x86-64.so.2";
 
   std::string folder_;
@@ -73,6 +103,27 @@ TEST_F(ExecTargetTest, StaticAndForeignProgramsDoNot) {
   EXPECT_EQ(inspect_exec_target(file("musl", elf(ELFCLASS64, EM_X86_64, "/lib/ld-musl-x86_64.so.1")).c_str()),
             ExecTarget::foreign);
   EXPECT_EQ(inspect_exec_target(file("script", "#!" + still + "\n").c_str()), ExecTarget::static_file);
+}
+
+TEST_F(ExecTargetTest, GoProgramsAreKnownByTheirBuildId) {
+  EXPECT_EQ(inspect_exec_target(file("go", elf_with_note("Go", 4, false)).c_str()), ExecTarget::go);
+  EXPECT_EQ(inspect_exec_target(file("first", elf_with_note("Go", 4, true)).c_str()), ExecTarget::go);
+  EXPECT_EQ(inspect_exec_target(file("other", elf_with_note("Gox", 4, true)).c_str()), ExecTarget::loads_ferry);
+  EXPECT_EQ(inspect_exec_target(file("type", elf_with_note("Go", 3, true)).c_str()), ExecTarget::loads_ferry);
+}
+
+TEST_F(ExecTargetTest, DamagedNotesAreNoGo) {
+  std::string program = elf_with_note("Go", 4, true);
+  Elf64_Phdr noted;
+  memcpy(&noted, program.data() + sizeof(Elf64_Ehdr), sizeof(noted));
+  const auto changed = [&](size_t at, uint32_t value) {
+    std::string copy = program;
+    memcpy(copy.data() + noted.p_offset + at, &value, sizeof(value));
+    return file("damaged", copy);
+  };
+  EXPECT_EQ(inspect_exec_target(changed(0, 0xffffffff).c_str()), ExecTarget::loads_ferry);  // the first note's owner
+  EXPECT_EQ(inspect_exec_target(changed(4, 0xfffffff0).c_str()), ExecTarget::loads_ferry);  // its content
+  EXPECT_EQ(inspect_exec_target(file("short", program.substr(0, noted.p_offset + 30)).c_str()), ExecTarget::loads_ferry);
 }
 
 TEST_F(ExecTargetTest, SetUserIdProgramsAreNamed) {
