@@ -39,7 +39,10 @@ void before_sandbox() {
 }
 
 void before_chroot() {
-  for_each_socket([](int fd, SocketFile& file) { (void)file.in_kernel_mode(fd); });
+  for_each_socket([](int fd, SocketFile& file) {
+    if (file.in_kernel_mode(fd) || file.type != SOCK_STREAM || file.socket.is_listener() || !file.is_connected(fd)) return;
+    demote(file, fd, "children made behind chroot cannot reach ferryd");
+  });
 }
 
 FERRY_EXPORT int prctl(int option, ...) noexcept {

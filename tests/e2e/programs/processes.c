@@ -4,6 +4,15 @@
 
 extern char** environ;
 
+static void enter_jail(void) {
+  char jail[] = "jail-XXXXXX";
+  MUST(mkdtemp(jail) != NULL ? 0 : -1);
+  int old = (int)MUST(open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  MUST(chroot(jail));
+  MUST(unlinkat(old, jail, AT_REMOVEDIR));
+  MUST(close(old));
+}
+
 static void forks(void) {
   int p[2];
   char b[32] = "";
@@ -188,10 +197,64 @@ static void urgent_after_fork(void) {
   printf("%c\n", b[0]);
 }
 
+/* What was connected before goes on in children made where nothing outside can be reached, as rsync's daemon does it. */
+static void forks_behind_chroot(void) {
+  int p[2], status;
+  char b[32] = "";
+  tcp_pair(p);
+  fflush(stdout);
+  pid_t jailed = fork();
+  if (jailed == 0) {
+    close(p[0]);
+    enter_jail();
+    pid_t child = fork();
+    if (child == 0) {
+      SAY("the child behind chroot receives", recv(p[1], b, 9, MSG_WAITALL));
+      _exit(send(p[1], "from child", 10, 0) == 10 ? 7 : 1);
+    }
+    waitpid(child, &status, 0);
+    int told = WEXITSTATUS(status);
+    SAY("its parent receives", recv(p[1], b, 10, MSG_WAITALL));
+    _exit(send(p[1], "from parent", 11, 0) == 11 ? told : 1);
+  }
+  close(p[1]);
+  MUST(send(p[0], "for child", 9, 0));
+  long from_child = recv(p[0], b, 10, MSG_WAITALL);
+  MUST(send(p[0], "for parent", 10, 0));
+  long from_parent = recv(p[0], b, 11, MSG_WAITALL);
+  waitpid(jailed, &status, 0);
+  printf("from behind chroot %ld %ld %.11s, status %d\n", from_child, from_parent, b, WEXITSTATUS(status));
+  SAY("end of file", recv(p[0], b, 1, 0));
+  close(p[0]);
+}
+
+/* Sockets without a connection are still this process's own behind chroot. */
+static void chroot_with_the_unconnected(void) {
+  fflush(stdout);
+  pid_t jailed = fork();
+  if (jailed == 0) {
+    int l = listener(), u[2], c = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+    char b[8];
+    struct sockaddr_in a = loopback(port_of(l));
+    udp_pair(u);
+    enter_jail();
+    SAY("connect", connect(c, (struct sockaddr*)&a, sizeof a));
+    int s = (int)MUST(accept(l, NULL, NULL));
+    SAY("send", send(c, "abc", 3, 0));
+    SAY("recv", recv(s, b, 3, MSG_WAITALL));
+    SAY("send a datagram", send(u[0], "abcd", 4, 0));
+    SAY("recv it", recv(u[1], b, 8, 0));
+    _exit(0);
+  }
+  waitpid(jailed, NULL, 0);
+}
+
 int main(void) {
   forks();
   execs();
   workers();
   urgent_after_fork();
+  forks_behind_chroot();
+  chroot_with_the_unconnected();
   return 0;
 }
