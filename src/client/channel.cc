@@ -31,6 +31,7 @@ struct KeptConfig {
   KeptConfig* older;
 };
 KeptConfig* g_config = nullptr;  // atomic
+uint32_t g_last_server_pid = 0;  // atomic; by SO_PEERCRED, of the channel opened last
 Channel* g_current = nullptr;    // atomic; may belong to the parent process or be dead
 Channel* g_channels = nullptr;   // all, newest first; atomic
 Mutex g_open_mutex;
@@ -104,6 +105,7 @@ int Channel::open(Channel*& out) {
   channel->next_ = g_channels;
   store_release(g_channels, channel);
   store_release(g_current, channel);
+  store_relaxed(g_last_server_pid, channel->server_pid_here());
   out = channel;
   return 0;
 }
@@ -334,8 +336,9 @@ bool looks_like_ferry(int fd) {
   length = sizeof peer;
   if (raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, arg(&peer), arg(&length)) != 0 || peer.pid == 0) return false;
   Channel* channel = nullptr;
-  if (Channel::current(channel) != 0) return false;
-  return static_cast<uint32_t>(peer.pid) == channel->server_pid_here();
+  const auto pid = static_cast<uint32_t>(peer.pid);
+  if (const int error = Channel::current(channel); error != 0) return is_without_server(error) && pid == load_relaxed(g_last_server_pid);
+  return pid == channel->server_pid_here();
 }
 
 uint32_t Channel::server_pid_here() const {

@@ -218,7 +218,7 @@ inline bool is_without_server(int error) {
 }
 
 // True if `fd` looks like a Ferry socket made by the ferryd that we would talk to: AF_UNIX, and SO_PEERCRED of it names the
-// server process. A hint, cheap and without a channel of our own being opened; Socket::attach proves it.
+// server process; where that cannot be reached, the one that this process or its ancestors talked to last. A hint; Socket::attach proves it.
 bool looks_like_ferry(int fd);
 
 }  // namespace ferry::client

@@ -2,29 +2,19 @@
 // is ferryd, proved by attaching to it.
 #include "preload/inherited.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/channel.h"
-#include "ipc/owned_fd.h"
 #include "preload/handover.h"
 #include "preload/log.h"
 #include "preload/private_fds.h"
+#include "preload/proc_directory.h"
 #include "preload/socket_file.h"
 
 namespace ferry::preload {
 namespace {
-
-struct linux_dirent64 {
-  uint64_t inode;
-  int64_t offset;
-  uint16_t length;
-  uint8_t type;
-  char name[];
-};
 
 // A number of this process that names the same K already, so that dups share one description.
 FileRef<> find_twin(const client::Socket* twin) {
@@ -36,22 +26,12 @@ FileRef<> find_twin(const client::Socket* twin) {
   return found;
 }
 
-// Names of open descriptors, by system calls only: opendir takes memory and a number for long.
-template <typename Visit>
-void for_each_open_fd(Visit visit) {
-  ipc::OwnedFd directory(static_cast<int>(
-      ipc::raw_syscall(SYS_openat, AT_FDCWD, ipc::arg("/proc/self/fd"), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-  if (!directory.valid()) return;
-  alignas(8) char buffer[2048];
-  long size = 0;
-  while ((size = ipc::raw_syscall(SYS_getdents64, directory.get(), ipc::arg(buffer), sizeof(buffer))) > 0) {
-    for (long at = 0; at < size;) {
-      auto* entry = reinterpret_cast<linux_dirent64*>(buffer + at);
-      at += entry->length;
-      if (entry->name[0] < '0' || entry->name[0] > '9') continue;
-      if (int fd = atoi(entry->name); fd != directory.get()) visit(fd);
-    }
-  }
+void warn_unusable(int fd, int error) {
+  if (client::is_without_server(error))
+    FERRY_LOG_WARN("descriptor %d is a Ferry socket that cannot be used: this process cannot reach ferryd at %s (after chroot it must be inside)",
+                   fd, client::Channel::config().path.c_str());
+  else
+    FERRY_LOG_WARN("descriptor %d came from ferryd but cannot be used: %s", fd, strerror(-error));
 }
 
 }  // namespace
@@ -69,7 +49,7 @@ bool adopt_if_ferry(int fd) {
     return fd_table().install(fd, known.get());
   }
   if (error != 0) {
-    FERRY_LOG_WARN("descriptor %d came from ferryd but cannot be used: %s", fd, strerror(-error));
+    warn_unusable(fd, error);
     return false;
   }
   file->family = file->socket.v6() ? AF_INET6 : AF_INET;
@@ -85,7 +65,8 @@ bool adopt_if_ferry(int fd) {
 void adopt_inherited() {
   int candidates[256];
   int count = 0;
-  for_each_open_fd([&](int fd) {
+  for_each_number_in("/proc/self/fd", [&](int fd, int directory) {
+    if (fd == directory) return;
     int domain = 0;
     socklen_t length = sizeof(domain);
     if (ipc::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, ipc::arg(&domain), ipc::arg(&length)) != 0) return;

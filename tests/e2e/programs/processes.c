@@ -1,6 +1,7 @@
 /* Sockets over fork, vfork, exec, posix_spawn, popen; servers that fork and servers that accept in several processes. */
 #include "say.h"
 #include <spawn.h>
+#include <sys/un.h>
 
 extern char** environ;
 
@@ -228,6 +229,77 @@ static void forks_behind_chroot(void) {
   close(p[0]);
 }
 
+static void give(int channel, int fd) {
+  char space[CMSG_SPACE(sizeof fd)] = "";
+  struct iovec v = {"x", 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof fd);
+  memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  MUST(sendmsg(channel, &m, 0));
+}
+
+static int take(int channel) {
+  char space[CMSG_SPACE(sizeof(int))], x;
+  struct iovec v = {&x, 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+  int fd;
+  MUST(recvmsg(channel, &m, 0));
+  memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+  return fd;
+}
+
+/* Connects to an abstract address, so that the kernel names the receiver and not who made the pair. */
+static int unix_connection(int l) {
+  struct sockaddr_un a;
+  socklen_t length = sizeof a;
+  MUST(getsockname(l, (struct sockaddr*)&a, &length));
+  int c = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+  MUST(connect(c, (struct sockaddr*)&a, length));
+  return c;
+}
+
+/* A server outside that gives its connections to workers in a jail. */
+static void passed_behind_chroot(int by_pair) {
+  int p[2], pair[2], l = -1, status;
+  char b[32] = "";
+  if (by_pair) {
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+  } else {
+    struct sockaddr_un any = {.sun_family = AF_UNIX};
+    l = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+    MUST(bind(l, (struct sockaddr*)&any, sizeof any.sun_family));
+    MUST(listen(l, 1));
+  }
+  fflush(stdout);
+  pid_t jailed = fork();
+  if (jailed == 0) {
+    int channel = by_pair ? pair[1] : unix_connection(l);
+    enter_jail();
+    MUST(write(channel, "r", 1));
+    int s = take(channel);
+    SAY("the worker behind chroot receives", recv(s, b, 10, MSG_WAITALL));
+    _exit(send(s, "from worker", 11, 0) == 11 ? 7 : 1);
+  }
+  int channel = by_pair ? pair[0] : (int)MUST(accept(l, NULL, NULL));
+  MUST(read(channel, b, 1));
+  tcp_pair(p);
+  give(channel, p[1]);
+  close(p[1]);
+  MUST(send(p[0], "for worker", 10, 0));
+  waitpid(jailed, &status, 0);
+  printf("worker %d\n", WEXITSTATUS(status));
+  SAY("from the worker", recv(p[0], b, 11, MSG_WAITALL));
+  printf("%.11s\n", b);
+  SAY("end of file", recv(p[0], b, 1, 0));
+  close(p[0]);
+  close(channel);
+  if (by_pair) close(pair[1]);
+  else close(l);
+}
+
 /* Sockets without a connection are still this process's own behind chroot. */
 static void chroot_with_the_unconnected(void) {
   fflush(stdout);
@@ -250,6 +322,8 @@ static void chroot_with_the_unconnected(void) {
 }
 
 int main(void) {
+  passed_behind_chroot(0); /* first: the workers have no socket yet that would bring them into touch with ferryd */
+  passed_behind_chroot(1);
   forks();
   execs();
   workers();

@@ -127,6 +127,25 @@ class Signals : public testing::Test {
   std::atomic<bool> done_{false};
 };
 
+// Behind chroot ferryd is out of reach, but not out of mind: what came from it is to be named, not left as some AF_UNIX socket.
+TEST(Process, ChildrenKnowTheSocketsOfAServerThatTheyCannotReach) {
+  FakeServer server;  // in this process: SO_PEERCRED of its sockets names it
+  Channel* channel = nullptr;
+  ASSERT_EQ(Channel::current(channel), 0);
+  int from_server[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, from_server), 0);
+  EXPECT_TRUE(looks_like_ferry(from_server[0]));
+  EXPECT_TRUE(in_child([&] {
+    Config elsewhere;
+    elsewhere.path = "/nonexistent/ferryd.sock";
+    Channel::configure(elsewhere);
+    int own[2];
+    if (Channel::current(channel) == 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, own) != 0) return false;
+    return looks_like_ferry(from_server[0]) && !looks_like_ferry(own[0]);
+  }));
+  for (const int fd : from_server) close(fd);
+}
+
 // The server may see the end of a program's control connection, and end its lifeline, while execve(2) is still closing descriptors: the
 // signal would meet the new program without a handler.
 TEST_F(Signals, TheLifelineIsQuietAroundExec) {
