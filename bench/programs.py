@@ -24,7 +24,7 @@ from cases.http import random_file, start_nginx  # noqa: E402
 
 def iperf3(net):
     rows.iperf3_start(net)
-    net.client.run(["iperf3", "-c", net.target, "-p", str(rows.IPERF_PORT), "-t", "2", "-l", "4M"])
+    net.client.run(["iperf3", "-c", net.target, "-p", str(rows.IPERF_PORT), "-t", "2", "-l", "1M"])  # the most it takes
 
 
 def curl(net):
@@ -59,7 +59,7 @@ def redis(net):
         net.client.run(["redis-cli", "-h", net.target, "--raw", "GET", "big"])
 
 
-PROGRAMS = [("`iperf3 -l 4M`", iperf3), ("`curl` of 1 GB from nginx (sendfile)", curl), ("numpy, arrays of 64 MB", arrays()),
+PROGRAMS = [("`iperf3 -l 1M`", iperf3), ("`curl` of 1 GB from nginx (sendfile)", curl), ("numpy, arrays of 64 MB", arrays()),
             ("numpy, received with MSG_WAITALL", arrays("whole")), ("`socat`, a file of 256 MB", socat),
             ("redis, 64 MB: one SET, five GET", redis)]
 
