@@ -1,11 +1,14 @@
 // Listeners: which connection the next accept(2) gets, and connections that are offered. See offers.h.
+#include <algorithm>
+#include <utility>
+
 #include "server/sockets.h"
 
 namespace ferry::server {
 namespace abi = ipc::abi;
 
 namespace {
-constexpr uint8_t kMostAway = 4;
+constexpr uint8_t kMostAway = 4;  // so soon a program that comes to wait is known by it
 }
 
 void Socket::on_listening() {
