@@ -17,14 +17,15 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import pairs  # noqa: E402
 import rows  # noqa: E402
-from harness import Network, eventually  # noqa: E402
+from harness import Network  # noqa: E402
 from cases.databases import start_redis  # noqa: E402
 from cases.http import random_file, start_nginx  # noqa: E402
+from cases.unmodified import run_arrays  # noqa: E402
 
 
 def iperf3(net):
     rows.iperf3_start(net)
-    net.client.run(["iperf3", "-c", net.target, "-p", str(rows.IPERF_PORT), "-t", "2", "-l", "1M"])  # the most it takes
+    rows.iperf3("-l", "1M")(net, 2)  # the most it takes
 
 
 def curl(net):
@@ -34,12 +35,7 @@ def curl(net):
 
 
 def arrays(*whole):
-    def run(net):
-        server = net.server.spawn(net.python("arrays.py", "serve", "9430", "1", "10", *whole))
-        eventually(lambda: "ready" in server.output()[0], 15, "the server listens")
-        net.client.run(net.python("arrays.py", "send", net.target, "9430", "0", "10", *whole))
-        server.wait(30)
-    return run
+    return lambda net: run_arrays(net, 0, 10, *whole)
 
 
 def socat(net):

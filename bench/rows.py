@@ -68,14 +68,19 @@ def redis_load(net, seconds):
     return float(rate[1]) / 1000, requests
 
 
+def run_wrk(net, seconds, page, *words):
+    """Requests a second, requests."""
+    out = net.client.run(["wrk", "-t", "2", "-d", str(max(1, int(seconds))), *words, f"http://{net.target}/{page}"], timeout=seconds + 30).out
+    rate, requests = re.search(r"Requests/sec:\s+([\d.]+)", out), re.search(r"(\d+) requests in", out)
+    if not rate or "Non-2xx" in out:
+        raise Failed(f"wrk says:\n{out}")
+    return float(rate[1]), int(requests[1])
+
+
 def wrk(*words):
     def load(net, seconds):
-        out = net.client.run(["wrk", "-c", "64", "-t", "2", "-d", str(max(1, int(seconds))), *words, f"http://{net.target}/hello"],
-                             timeout=seconds + 30).out
-        rate, requests = re.search(r"Requests/sec:\s+([\d.]+)", out), re.search(r"(\d+) requests in", out)
-        if not rate or "Non-2xx" in out:
-            raise Failed(f"wrk says:\n{out}")
-        return float(rate[1]) / 1000, int(requests[1])
+        rate, requests = run_wrk(net, seconds, "hello", "-c", "64", *words)
+        return rate / 1000, requests
     return load
 
 
@@ -88,11 +93,8 @@ def file_start(net):
 
 
 def file_load(net, seconds):
-    out = net.client.run(["wrk", "-c", "8", "-t", "2", "-d", str(max(1, int(seconds))), f"http://{net.target}/file"], timeout=seconds + 30).out
-    rate, requests = re.search(r"Requests/sec:\s+([\d.]+)", out), re.search(r"(\d+) requests in", out)
-    if not rate or "Non-2xx" in out:
-        raise Failed(f"wrk says:\n{out}")
-    return float(rate[1]) * FILE_BYTES * 8 / 1e9, int(requests[1]) * FILE_BYTES / 1e9
+    rate, requests = run_wrk(net, seconds, "file", "-c", "8")
+    return rate * FILE_BYTES * 8 / 1e9, requests * FILE_BYTES / 1e9
 
 
 def curl_start(net):

@@ -8,13 +8,6 @@
 
 namespace ferry::client {
 
-namespace {
-bool g_yielding = true;
-}  // namespace
-
-void set_yielding(bool on) { store_relaxed(g_yielding, on); }
-bool is_yielding() { return load_relaxed(g_yielding); }
-
 bool has_cpus_to_spin() {
   static const bool several = [] {
     cpu_set_t set;

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "base/atomics.h"
+#include "client/process.h"
 
 namespace ferry::client {
 
@@ -48,10 +49,6 @@ class AdaptiveSpin {
 // Whether this process may run on more than one CPU: spinning on the only one keeps the server from answering.
 bool has_cpus_to_spin();
 
-// Whether spinning gives way at all: not in a process whose seccomp filter may kill for it.
-void set_yielding(bool on);
-bool is_yielding();
-
 template <typename Awake, typename Ready>
 bool AdaptiveSpin::run(uint32_t most, Awake&& awake, Ready&& ready) {
   const uint64_t began = clock();
@@ -65,7 +62,7 @@ bool AdaptiveSpin::run(uint32_t most, Awake&& awake, Ready&& ready) {
       return true;
     }
     if (took > left || ((i & 15) == 0 && !awake())) return false;
-    if (took > kAlone && (i & 7) == 7 && is_yielding()) sched_yield();
+    if (took > kAlone && (i & 7) == 7 && !is_confined()) sched_yield();  // confined, spinning does not give way
     cpu_relax();
   }
 }

@@ -29,7 +29,12 @@ uint32_t* map_word() {
   return const_cast<uint32_t*>(__atomic_load_n(&g_process_word, __ATOMIC_ACQUIRE));
 }
 
+bool g_confined = false;  // atomic
+
 }  // namespace
+
+void set_confined(bool on) { __atomic_store_n(&g_confined, on, __ATOMIC_RELAXED); }
+bool is_confined() { return __atomic_load_n(&g_confined, __ATOMIC_RELAXED); }
 
 uint32_t assign_process_token() {
   uint32_t* word = const_cast<uint32_t*>(__atomic_load_n(&g_process_word, __ATOMIC_ACQUIRE));

@@ -21,4 +21,8 @@ inline uint32_t process_token() {
   return assign_process_token();
 }
 
+// Whether this process has, or is about to have, a seccomp filter, which may kill it for system calls that the program does not make.
+void set_confined(bool on);
+bool is_confined();
+
 }  // namespace ferry::client

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <memory>
 
-#include "client/adaptive_spin.h"
 #include "client/guarded_copy.h"
 #include "client/iov_cursor.h"
+#include "client/process.h"
 #include "ipc/syscall.h"
 #include "preload/cancel.h"
 #include "preload/io.h"
@@ -35,7 +35,7 @@ long kernel_result(T result) {
 
 // What is in the page cache goes straight to where ferryd reads it. Bytes; 0: nothing is there, or there is no such way; -errno.
 long send_cached(SocketFile& file, int out, const client::FileBytes& bytes) {
-  if (!client::is_yielding()) return 0;  // confined: its filter may kill for preadv2
+  if (client::is_confined()) return 0;  // its filter may kill for preadv2
   client::SendRequest request;
   request.file = &bytes;
   request.nonblocking = file.nonblocking;

@@ -35,19 +35,18 @@ bool has_ferry_mapped(int pid) {
   }
 }
 
-// Whether `pid` has not this process's root directory, or may not be asked. A process that has ended has none.
-bool has_another_root(int pid) {
+// Whether `pid` has not the root directory `mine`, or may not be asked. A process that has ended has none.
+bool has_another_root(int pid, const struct stat& mine) {
   char path[40];
   snprintf(path, sizeof(path), "/proc/%d/root/.", pid);
-  struct stat mine, its;
-  if (ipc::raw_syscall(SYS_newfstatat, AT_FDCWD, ipc::arg("/"), ipc::arg(&mine), 0) != 0) return true;
+  struct stat its;
   long error = ipc::raw_syscall(SYS_newfstatat, AT_FDCWD, ipc::arg(path), ipc::arg(&its), 0);
   if (error == -ENOENT || error == -ESRCH) return false;
   return error != 0 || mine.st_dev != its.st_dev || mine.st_ino != its.st_ino;
 }
 
 // The first few hundred children of one thread.
-bool has_child_behind_another_root(int thread) {
+bool has_child_behind_another_root(int thread, const struct stat& mine) {
   char path[64], list[4096];
   snprintf(path, sizeof(path), "/proc/self/task/%d/children", thread);
   ipc::OwnedFd children(static_cast<int>(ipc::raw_syscall(SYS_openat, AT_FDCWD, ipc::arg(path), O_RDONLY | O_CLOEXEC)));
@@ -59,14 +58,14 @@ bool has_child_behind_another_root(int thread) {
   for (char* at = list; strchr(at, ' ') != nullptr; at = end + 1) {  // each number has a space behind it
     const long pid = strtol(at, &end, 10);
     if (end == at || *end != ' ') return false;
-    if (has_another_root(static_cast<int>(pid))) return true;
+    if (has_another_root(static_cast<int>(pid), mine)) return true;
   }
   return false;
 }
 
-bool has_child_behind_another_root() {
+bool has_child_behind_another_root(const struct stat& mine) {
   bool found = false;
-  for_each_number_in("/proc/self/task", [&found](int thread, int) { found = found || has_child_behind_another_root(thread); });
+  for_each_number_in("/proc/self/task", [&](int thread, int) { found = found || has_child_behind_another_root(thread, mine); });
   return found;
 }
 
@@ -81,7 +80,9 @@ Receiver receiver_behind(int fd) {
   // the children it is cannot be told.
   const bool pair = peer.pid == ipc::raw_syscall(SYS_getpid);
   if (!pair && !has_ferry_mapped(peer.pid)) return Receiver::without_ferry;
-  return (pair ? has_child_behind_another_root() : has_another_root(peer.pid)) ? Receiver::out_of_reach : Receiver::attaches;
+  struct stat mine;
+  if (ipc::raw_syscall(SYS_newfstatat, AT_FDCWD, ipc::arg("/"), ipc::arg(&mine), 0) != 0) return Receiver::out_of_reach;
+  return (pair ? has_child_behind_another_root(mine) : has_another_root(peer.pid, mine)) ? Receiver::out_of_reach : Receiver::attaches;
 }
 
 }  // namespace ferry::preload

@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <sys/prctl.h>
 
-#include "client/adaptive_spin.h"
 #include "client/channel.h"
+#include "client/process.h"
 #include "client/regions.h"
 #include "preload/fd_table.h"
 #include "preload/handover.h"
@@ -31,7 +31,7 @@ void for_each_socket(Visit visit) {
 
 void before_sandbox() {
   abandon_netlink();
-  client::set_yielding(false);  // for sched_yield, too
+  client::set_confined(true);
   client::regions::disable("a seccomp filter is about to be set");  // it may kill for mmap or memfd_create
   for_each_socket([](int fd, SocketFile& file) {
     if (file.type == SOCK_STREAM && !file.socket.is_listener()) demote(file, fd, "a seccomp filter is about to be set");

@@ -16,17 +16,22 @@ def least_referenced(side, before, least):
     print(f"{side.name}: {done} bytes went by reference")
 
 
-def exchange_arrays(net, workers, count, least, *whole):
-    net.options.scheme = "emulated"
+def run_arrays(net, workers, count, *whole):
+    """arrays.py at both ends."""
     connections = max(workers, 1)
     server = net.server.spawn(net.python("arrays.py", "serve", "9430", str(connections), str(count), *whole))
     eventually(lambda: "ready" in server.output()[0] or not server.running(), 15, "the server listens\n" + server.tail())
-    before = {side: referenced(side) for side in net.sides if side.on_ferry()}
     net.client.run(net.python("arrays.py", "send", net.target, "9430", str(workers), str(count), *whole), timeout=100)
     if server.wait(30).code != 0:
         raise Failed(f"the server's side\n{server.tail()}")
+
+
+def exchange_arrays(net, workers, count, least, *whole):
+    net.options.scheme = "emulated"
+    before = {side: referenced(side) for side in net.sides if side.on_ferry()}
+    run_arrays(net, workers, count, *whole)
     for side, then in before.items():
-        least_referenced(side, then, int(connections * count * 64e6 * least))
+        least_referenced(side, then, int(max(workers, 1) * count * 64e6 * least))
 
 
 @case(CLIENT_AND_SERVER, timeout=150)

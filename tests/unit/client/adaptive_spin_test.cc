@@ -109,14 +109,14 @@ TEST(AdaptiveSpin, WhoeverElseWantsTheCpuGetsIt) {
 }
 
 // How a child ends (wait(2)) that spins for long under a filter that kills for sched_yield.
-int spin_confined(bool yielding) {
+int spin_filtered(bool confined) {
   const pid_t child = fork();
   if (child == 0) {
     sock_filter lines[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
                            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_yield, 0, 1),
                            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
     const sock_fprog program{static_cast<unsigned short>(std::size(lines)), lines};
-    set_yielding(yielding);
+    set_confined(confined);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) _exit(1);
     AdaptiveSpin spin = patient(1'000'000);
     _exit(spin.run(1'000'000, kAwake, [] { return false; }) ? 2 : 0);
@@ -127,8 +127,8 @@ int spin_confined(bool yielding) {
 
 TEST(AdaptiveSpin, AConfinedProcessMakesNoSystemCallForIt) {
   if (!has_cpus_to_spin()) GTEST_SKIP() << "on one CPU nothing spins";
-  EXPECT_EQ(spin_confined(false), 0);
-  const int status = spin_confined(true);
+  EXPECT_EQ(spin_filtered(true), 0);
+  const int status = spin_filtered(false);
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) << "it would: " << status;
 }
 

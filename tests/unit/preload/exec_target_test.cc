@@ -34,16 +34,21 @@ class ExecTargetTest : public testing::Test {
     files_.push_back(path);
     return path;
   }
-  // An ELF program with or without an interpreter.
-  static std::string elf(uint8_t elf_class, uint16_t machine, const char* interpreter) {
+  // The header of an ELF program whose segments' headers follow at once.
+  static Elf64_Ehdr elf_header(uint8_t elf_class, uint16_t machine, uint16_t segments) {
     Elf64_Ehdr header{};
     memcpy(header.e_ident, ELFMAG, SELFMAG);
     header.e_ident[EI_CLASS] = elf_class;
     header.e_machine = machine;
     header.e_phentsize = sizeof(Elf64_Phdr);
     header.e_phoff = sizeof(header);
-    header.e_phnum = interpreter != nullptr ? 1 : 0;
-    std::string text(reinterpret_cast<char*>(&header), sizeof(header));
+    header.e_phnum = segments;
+    return header;
+  }
+  // An ELF program with or without an interpreter.
+  static std::string elf(uint8_t elf_class, uint16_t machine, const char* interpreter) {
+    const Elf64_Ehdr header = elf_header(elf_class, machine, interpreter != nullptr ? 1 : 0);
+    std::string text(reinterpret_cast<const char*>(&header), sizeof(header));
     if (interpreter == nullptr) return text;
     Elf64_Phdr program{};
     program.p_type = PT_INTERP;
@@ -54,13 +59,7 @@ class ExecTargetTest : public testing::Test {
   }
   // A dynamically linked program with one PT_NOTE of one note, in front of or behind PT_INTERP.
   static std::string elf_with_note(const char* owner, uint32_t type, bool note_first) {
-    Elf64_Ehdr header{};
-    memcpy(header.e_ident, ELFMAG, SELFMAG);
-    header.e_ident[EI_CLASS] = ELFCLASS64;
-    header.e_machine = EM_X86_64;
-    header.e_phentsize = sizeof(Elf64_Phdr);
-    header.e_phoff = sizeof(header);
-    header.e_phnum = 2;
+    const Elf64_Ehdr header = elf_header(ELFCLASS64, EM_X86_64, 2);
     const std::string interpreter(kLoader, strlen(kLoader) + 1);
     const std::string notes = note("GNU", NT_GNU_BUILD_ID, "12345678901") + note(owner, type, "build id");
     Elf64_Phdr programs[2]{};
@@ -73,7 +72,7 @@ class ExecTargetTest : public testing::Test {
     noted.p_offset = loader.p_offset + loader.p_filesz;
     noted.p_filesz = notes.size();
     noted.p_align = 4;
-    std::string text(reinterpret_cast<char*>(&header), sizeof(header));
+    std::string text(reinterpret_cast<const char*>(&header), sizeof(header));
     return text.append(reinterpret_cast<char*>(programs), sizeof(programs)).append(interpreter).append(notes);
   }
   static std::string note(const std::string& owner, uint32_t type, const std::string& content) {

@@ -28,9 +28,21 @@ class OffersTest : public ServerTest {
     s.offer_to(*client.channel());
     return s;
   }
-  // It has the listener, too, and waits there as an event loop does.
-  void attach(Client& client, Socket& listener) { listener.attach(*client.channel()); }
+  // As an event loop does.
   void wait_at(Client& client, Socket& listener) { shared(client, listener).watches[0] = 1; }
+  // A listener that two have.
+  Socket& listen_both(Client& first, Client& second) {
+    Socket& s = listen(first);
+    s.attach(*second.channel());
+    return s;
+  }
+  // ... and both wait at.
+  Socket& wait_both(Client& first, Client& second) {
+    Socket& s = listen_both(first, second);
+    wait_at(first, s);
+    wait_at(second, s);
+    return s;
+  }
   // The stack's: a connection comes.
   Socket& arrive(Socket& listener) {
     Socket& child = sockets.create(stack::SocketType::tcp);
@@ -155,10 +167,7 @@ TEST_F(OffersTest, NoMoreIsOfferedThanTheClientHasDescriptorsFor) {
 TEST_F(OffersTest, ClientsAreOfferedInTurns) {
   Client& first = accepting_client();
   Client& second = accepting_client();
-  Socket& listener = listen(first);
-  attach(second, listener);
-  wait_at(second, listener);
-  wait_at(first, listener);
+  Socket& listener = wait_both(first, second);
   listener.offer_to(*first.channel());
   listener.offer_to(*second.channel());
   for (int i = 0; i < 4; ++i) arrive(listener);
@@ -170,10 +179,7 @@ TEST_F(OffersTest, ClientsAreOfferedInTurns) {
 TEST_F(OffersTest, WhatIsLeftLyingGoesToWhoAsksAfterAWhile) {
   Client& idle = accepting_client();
   Client& other = accepting_client();
-  Socket& listener = listen(idle);
-  attach(other, listener);
-  wait_at(other, listener);
-  wait_at(idle, listener);
+  Socket& listener = wait_both(idle, other);
   listener.offer_to(*idle.channel());
   Socket& child = arrive(listener);
   ASSERT_TRUE(receive(child, "unread"));
@@ -215,8 +221,7 @@ TEST_F(OffersTest, WhatIsLeftLyingGoesToWhoAsksAfterAWhile) {
 TEST_F(OffersTest, WhatIsLeftLyingIsInFrontOfWhatCameLater) {
   Client& busy = accepting_client(8);
   Client& other = accepting_client(8);
-  Socket& listener = listen(busy);
-  attach(other, listener);
+  Socket& listener = listen_both(busy, other);
   listener.offer_to(*busy.channel());
   wait_at(busy, listener);
   wait_at(other, listener);
@@ -252,8 +257,7 @@ TEST_F(OffersTest, WhatIsLeftLyingIsInFrontOfWhatCameLater) {
 TEST_F(OffersTest, WhoServesOneAtATimeIsOfferedOneWhileItWaits) {
   Client& first = accepting_client(16);
   Client& second = accepting_client(16);
-  Socket& listener = listen(first);
-  attach(second, listener);
+  Socket& listener = listen_both(first, second);
   listener.offer_to(*first.channel());  // it looks away: it accepts
   listener.offer_to(*second.channel());
   arrive(listener);
@@ -283,10 +287,7 @@ TEST_F(OffersTest, AloneItIsOfferedWhatThereIs) {
 TEST_F(OffersTest, AConnectionSurvivesTheClientThatHasNotTakenIt) {
   Client& dying = accepting_client();
   Client& other = accepting_client();
-  Socket& listener = listen(dying);
-  attach(other, listener);
-  wait_at(other, listener);
-  wait_at(dying, listener);
+  Socket& listener = wait_both(dying, other);
   listener.offer_to(*dying.channel());
   Socket& taken = arrive(listener);
   run();
@@ -316,10 +317,7 @@ TEST_F(OffersTest, AConnectionSurvivesTheClientThatHasNotTakenIt) {
 TEST_F(OffersTest, ADescriptorThatHungUpSaysNothingOfTheNext) {
   Client& dying = accepting_client(1);
   Client& other = accepting_client();
-  Socket& listener = listen(dying);
-  attach(other, listener);
-  wait_at(other, listener);
-  wait_at(dying, listener);
+  Socket& listener = wait_both(dying, other);
   listener.offer_to(*dying.channel());
   Socket& child = arrive(listener);
   run();

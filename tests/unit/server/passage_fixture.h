@@ -21,9 +21,10 @@ class PassageTest : public ServerTest {
     second->channel()->allow_peers();
     a = &open(*first);
     b = &open(*second);
-    protocols.twins[a->id()] = b->owner();
-    protocols.twins[b->id()] = a->owner();
+    connect(*a, *b);
   }
+  // One connection, and no other, is between sockets of ours.
+  void connect(Socket& x, Socket& y) { protocols.twins = {{x.id(), y.owner()}, {y.id(), x.owner()}}; }
   void touch(Socket& s, int times) {
     for (int i = 0; i < times; ++i) ring(s);
   }

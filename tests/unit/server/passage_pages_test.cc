@@ -60,7 +60,7 @@ TEST_F(PassagePagesTest, AreAllowedBetweenProcessesOfOneUser) {
   Client& same = connect_client();
   same.channel()->allow_peers();
   Socket &g = open(*first), &h = open(same);
-  protocols.twins = {{g.id(), h.owner()}, {h.id(), g.owner()}};
+  connect(g, h);
   touch(g, 40);
   ASSERT_TRUE(g.in_passage());
   EXPECT_EQ(words(*first, g).passage_referring, 0u);
@@ -100,7 +100,7 @@ TEST_F(PassagePagesTest, StayWhileTheyAreInput) {
   small.channel()->allow_peers();
   Socket& c = open(small);
   receive(c, std::string(64'000, 'y'));  // its pool is full
-  protocols.twins = {{a->id(), c.owner()}, {c.id(), a->owner()}};
+  connect(*a, c);
   leave();
   touch(*a, 2000);
   ASSERT_TRUE(c.in_passage());
@@ -154,7 +154,7 @@ TEST_F(PassagePagesTest, KeepTheirRegionFromMakingRoomForAnother) {
   Client& third = connect_client();
   third.channel()->allow_peers();
   Socket &c = open(*first), &d = open(third);
-  protocols.twins = {{c.id(), d.owner()}, {d.id(), c.owner()}};
+  connect(c, d);
   touch(c, 40);
   EXPECT_FALSE(c.in_passage());
   held(9) = 0;
@@ -180,7 +180,7 @@ TEST_F(PassagePagesTest, ThatDoNotExistResetTheConnection) {
   for (const auto& lie : lies) {
     SCOPED_TRACE(broken);
     Socket &c = open(*first), &d = open(*second);
-    protocols.twins = {{c.id(), d.owner()}, {d.id(), c.owner()}};
+    connect(c, d);
     touch(c, 40);
     ASSERT_TRUE(c.in_passage());
     a = &c;
