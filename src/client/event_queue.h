@@ -43,8 +43,10 @@ class EventQueue {
   int watch(Socket& socket, int k);
   void unwatch(Socket& socket);
 
-  // Takes up to `capacity` slots whose bit was set; those beyond stay set. Returns how many.
+  // Takes up to `capacity` slots whose bit was set, in any order; those beyond stay set. Returns how many.
   uint32_t take(uint32_t* slots, uint32_t capacity);
+  // When the last event of a slot was that the server told (abi::SocketShared::event_time).
+  uint32_t event_time(uint32_t slot) const { return load_relaxed(channel_->map().socket(slot).event_time); }
   // Sets the bit of a slot again: for a level-triggered caller that stopped before all was consumed.
   void repost(uint32_t slot);
   // Which socket is in that slot: Channel::socket_at.

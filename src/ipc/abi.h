@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 14;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 15;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -161,18 +161,19 @@ struct alignas(64) SocketShared {
   uint32_t kind;             // SocketKind
   uint32_t ready;            // ReadyBit
   uint32_t event_seq;        // raised with every event; shared futex for blocking calls
+  uint32_t event_time;       // of the last event: µs, and no two of an engine the same; wraps, so compare differences
   uint32_t error;            // SO_ERROR: an Errc; the client takes it by exchange with 0
   uint32_t tx_taken;         // output ring: entries the server has taken (free-running)
   uint32_t rx_produced;      // input ring: entries the server has written (free-running)
+  uint32_t send_buffer;      // bytes of output the client may have outstanding (SO_SNDBUF, autotuned)
   uint64_t tx_completed;     // bytes of output that the server no longer refers to, cumulative, in order
   uint64_t rx_report_at;     // ring the doorbell when rx_consumed_bytes reaches this
-  uint32_t send_buffer;      // bytes of output the client may have outstanding (SO_SNDBUF, autotuned)
   uint32_t receive_buffer;   // SO_RCVBUF, autotuned
-  uint32_t accept_count;     // listener: connections waiting, offered ones included
   uint32_t tcp_state;        // tcp::State
   uint64_t urgent_mark;      // input stream position (bytes since start) just after the urgent byte
   uint32_t urgent_byte;      // 0x100 | byte while it can be read with MSG_OOB
   uint32_t mss;
+  uint32_t accept_count;     // listener: connections waiting, offered ones included
   uint8_t local_address[16]; // IPv4-mapped, network order
   uint8_t remote_address[16];
   uint16_t local_port;       // host order
@@ -187,7 +188,7 @@ struct alignas(64) SocketShared {
   uint32_t passage_limit;    // bytes that may lie in our outgoing ring, <= kPassageBytes
   uint32_t passage_referring; // bytes that our references may make up (PassageReference); 0: none, because the other client is another user's
   uint32_t input_done;       // input pieces that the server will not write to any more, and of which nothing is unread (free-running)
-  uint32_t reserved_server[10];
+  uint32_t reserved_server[9];
 
   // --- written by the client ---
   alignas(64) uint32_t tx_lock;  // LockBit; the server sets and clears kLockRevoked

@@ -26,7 +26,7 @@ namespace ferry::ipc {
 // only now, and is not to count out one that sleeps on the new.
 inline void renew(abi::SocketShared& s) {
   zero(&s, &s.event_seq);
-  zero(&s.error, &s.waiters);
+  zero(&s.event_time, &s.waiters);
   zero(&s.watches, &s + 1);
 }
 
@@ -43,10 +43,12 @@ inline void signal_waiters(abi::SocketShared& socket) {
   return atomic_exchange(queue.sleeping, 0u) != 0;
 }
 
-// Both of the above for `slot`: `wake(queue_index)` is called for each queue whose eventfd must be written.
+// Both of the above for `slot`, and when it was (abi::SocketShared::event_time): `wake(queue_index)` is called for each queue whose
+// eventfd must be written.
 // `queues` is the mapped array, `queue_count` the server's own copy of its length.
 template <typename Wake>
-void signal_socket(abi::SocketShared& socket, uint32_t slot, abi::EventQueue* queues, uint32_t queue_count, Wake&& wake) {
+void signal_socket(abi::SocketShared& socket, uint32_t slot, uint32_t time, abi::EventQueue* queues, uint32_t queue_count, Wake&& wake) {
+  store_relaxed(socket.event_time, time);
   signal_waiters(socket);
   for (const uint32_t& watch : socket.watches) {
     const uint32_t queue = load_relaxed(watch);  // once: the client may change it at any time

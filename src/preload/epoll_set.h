@@ -74,6 +74,12 @@ class EpollSet final : public OpenFile {
     Registration* previous = nullptr;
   };
 
+  // A slot that the server has reported, and when that event was.
+  struct Event {
+    uint32_t time;
+    uint32_t slot;
+  };
+
   EpollSet() : OpenFile(FileKind::epoll) {}
   SocketFile* socket_of(const Registration& r) const;
 
@@ -113,6 +119,7 @@ class EpollSet final : public OpenFile {
   Registration* ready_head_ = nullptr;
   Registration* ready_tail_ = nullptr;
   uint32_t ready_count_ = 0;
+  std::vector<Event> reported_;   // of collect(), kept for its memory
   uint32_t kernel_sources_ = 0;   // native, twin and nested registrations
   uint32_t nested_count_ = 0;
   uint32_t plain_sleepers_ = 0;   // threads asleep in E that do not know of the queue yet; atomic

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <time.h>
 
+#include <algorithm>
+
 #include "client/guarded_copy.h"
 #include "client/process.h"
 #include "ipc/syscall.h"
@@ -56,21 +58,28 @@ EpollSet::Registration* EpollSet::at_slot(uint32_t slot) {
   return nullptr;
 }
 
-// Moves what the server has reported onto the ready list.
+// Moves what the server has reported onto the ready list, what came first in front: there are programs that live by that order.
 void EpollSet::collect() {
   uint32_t slots[kSlotsAtOnce];
   uint32_t count = 0;
+  reported_.clear();
   do {
     count = queue_.take(slots, kSlotsAtOnce);
-    for (uint32_t i = 0; i < count; ++i) {
-      Registration* r = at_slot(slots[i]);
-      if (r == nullptr) continue;
-      enlist(*r);
-      if (r->file->names() < 2) continue;
-      for (auto& [fd, other] : registrations_)  // the same file under another number
-        if (other->file == r->file) enlist(*other);
-    }
+    for (uint32_t i = 0; i < count; ++i) reported_.push_back({queue_.event_time(slots[i]), slots[i]});
   } while (count == kSlotsAtOnce);
+  if (reported_.size() > 1) {
+    const uint32_t some = reported_[0].time;  // times wrap; how far they are from one of them does not
+    std::sort(reported_.begin(), reported_.end(),
+              [some](const Event& a, const Event& b) { return static_cast<int32_t>(a.time - some) < static_cast<int32_t>(b.time - some); });
+  }
+  for (const Event& e : reported_) {
+    Registration* r = at_slot(e.slot);
+    if (r == nullptr) continue;
+    enlist(*r);
+    if (r->file->names() < 2) continue;
+    for (auto& [fd, other] : registrations_)  // the same file under another number
+      if (other->file == r->file) enlist(*other);
+  }
 }
 
 // The events of one registration now; 0 also if the kernel has taken over watching it.

@@ -119,7 +119,7 @@ void Channel::wake_queue(uint32_t queue) {
 void Channel::signal(uint32_t slot) {
   abi::SocketShared& s = shared(slot);
   if (load_relaxed(s.waiters) != 0) ++ctx_.counters.futex_wakes;
-  ipc::signal_socket(s, slot, map().queues(), memory_->queue_count(), [this](uint32_t queue) { wake_queue(queue); });
+  ipc::signal_socket(s, slot, ctx_.next_event_time(), map().queues(), memory_->queue_count(), [this](uint32_t queue) { wake_queue(queue); });
   go_hot();
 }
 

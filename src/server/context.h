@@ -77,6 +77,14 @@ struct Context {
   std::vector<Channel*> condemned; // channels whose clients broke the protocol
   std::vector<uint32_t> interface_numbers;  // by link of the stack: what the kernel calls the interface, 0 nothing
   Peers* peers = nullptr;
+  uint32_t last_event_time = 0;
+
+  // For abi::SocketShared::event_time. A turn's events come one after the other; an engine has less than one in a microsecond.
+  uint32_t next_event_time() {
+    const auto us = static_cast<uint32_t>(now.us());
+    last_event_time = static_cast<int32_t>(us - last_event_time) > 0 ? us : last_event_time + 1;
+    return last_event_time;
+  }
 };
 
 }  // namespace ferry::server

@@ -95,7 +95,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case 2: read_output(rings[slot], slot); break;
       case 3: {
         uint32_t wakes = 0;
-        ipc::signal_socket(channel().socket(slot), slot, channel().queues(), 3, [&](uint32_t q) { check(q < 3), ++wakes; });
+        ipc::signal_socket(channel().socket(slot), slot, in.u8(), channel().queues(), 3, [&](uint32_t q) { check(q < 3), ++wakes; });
         check(wakes <= abi::kWatches);
         break;
       }

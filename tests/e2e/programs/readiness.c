@@ -190,7 +190,56 @@ static void pipe_beside_data(void) {
   close(p[1]);
 }
 
+/* Events of several sockets are told in the order in which they came, whatever the sockets' numbers. */
+static void order(void) {
+  enum { kSockets = 12 };
+  struct epoll_event ev, told[kSockets];
+  int e = (int)MUST(epoll_create1(0)), from[kSockets], to[kSockets], l = listener();
+  for (int i = 0; i < kSockets; ++i) {
+    int pair[2];
+    udp_pair(pair);
+    from[i] = pair[0];
+    to[i] = pair[1];
+    ev = (struct epoll_event){.events = EPOLLIN, .data.u32 = (uint32_t)i};
+    MUST(epoll_ctl(e, EPOLL_CTL_ADD, to[i], &ev));
+  }
+  SAY("datagrams: none yet", epoll_wait(e, told, kSockets, 0));
+  for (int i = 0; i < kSockets; ++i) {
+    int next = (i * 7 + 3) % kSockets;
+    MUST(send(from[next], "x", 1, 0));
+    arrived(to[next]);
+  }
+  usleep(20000);  /* poll may see what is about to be told */
+  int n = (int)MUST(epoll_wait(e, told, kSockets, 0));
+  printf("datagrams came in order:");
+  for (int i = 0; i < n; ++i) printf(" %u", told[i].data.u32);
+  for (int i = 0; i < kSockets; ++i) close(from[i]), close(to[i]);
+
+  struct sockaddr_in a = loopback(port_of(l));
+  for (int i = 0; i < kSockets; ++i) {
+    from[i] = bound(SOCK_STREAM, 0);
+    MUST(fcntl(from[i], F_SETFL, O_NONBLOCK));
+  }
+  for (int i = 0; i < kSockets; ++i) {
+    int next = (i * 7 + 3) % kSockets;
+    if (connect(from[next], (struct sockaddr*)&a, sizeof a) < 0 && errno != EINPROGRESS) MUST(-1);
+    ev = (struct epoll_event){.events = EPOLLOUT, .data.u32 = (uint32_t)next};
+    MUST(epoll_ctl(e, EPOLL_CTL_ADD, from[next], &ev));
+    struct pollfd p = {from[next], POLLOUT, 0};
+    MUST(poll(&p, 1, 5000));
+  }
+  usleep(20000);
+  n = (int)MUST(epoll_wait(e, told, kSockets, 0));
+  printf("\nconnected in order:");
+  for (int i = 0; i < n; ++i) printf(" %u", told[i].data.u32);
+  printf("\n");
+  for (int i = 0; i < kSockets; ++i) close(from[i]);
+  close(l);
+  close(e);
+}
+
 int main(void) {
+  order();
   states();
   selects();
   epolls();

@@ -198,6 +198,7 @@ class FakeServer {
   ipc::OwnedFd listener_, wake_;
   std::vector<std::unique_ptr<Connection>> connections_;
   uint32_t next_slot_ = 0;
+  uint32_t event_time_ = 0;
   bool look_at_all_ = false;
   std::atomic<bool> stopping_{false};
   std::thread thread_;

@@ -32,7 +32,7 @@ namespace ferry::client::test {
 
 inline void FakeServer::signal(FakeSocket& s) {
   for (auto& p : s.places)
-    ipc::signal_socket(p.channel->map.socket(p.slot), p.slot, p.channel->map.queues(),
+    ipc::signal_socket(p.channel->map.socket(p.slot), p.slot, ++event_time_, p.channel->map.queues(),
                        static_cast<uint32_t>(p.channel->queue_pipes.size()), [&](uint32_t q) {
                          [[maybe_unused]] ssize_t n = write(p.channel->queue_pipes[q].get(), "x", 1);
                        });

@@ -119,7 +119,7 @@ TEST(EventQueue, SocketReportsToTheQueuesItNames) {
   socket->watches[3] = 0xffffffff;  // a hostile client's
   queues[2].sleeping = 1;
   std::set<uint32_t> woken;
-  signal_socket(*socket, 42, queues.get(), 3, [&](uint32_t q) { woken.insert(q); });
+  signal_socket(*socket, 42, 7, queues.get(), 3, [&](uint32_t q) { woken.insert(q); });
   EXPECT_EQ(socket->event_seq, 1u);
   EXPECT_EQ(woken, (std::set<uint32_t>{2}));
   EXPECT_EQ(take_all(queues[0].ready), (std::set<uint32_t>{42}));

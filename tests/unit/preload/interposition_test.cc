@@ -266,7 +266,7 @@ TEST_F(Interposition, SignalsWaitForCriticalSections) {
     client::Critical section;
     sigval with{};
     with.sival_int = 77;
-    ASSERT_EQ(sigqueue(getpid(), SIGUSR1, with), 0);
+    ASSERT_EQ(pthread_sigqueue(pthread_self(), SIGUSR1, with), 0);  // not to the thread of the fake server
     EXPECT_EQ(seen, 0);
   }
   EXPECT_EQ(seen, 1);
