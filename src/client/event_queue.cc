@@ -66,7 +66,7 @@ int EventQueue::watch(Socket& socket, int k) {
   uint32_t free = abi::kWatches;
   for (uint32_t i = 0; i < abi::kWatches; ++i) {
     if (socket.watches_[i] == this) {
-      repost(h->slot);
+      register_at(socket, *socket.current_home(), i);
       return 0;
     }
     if (socket.watches_[i] == nullptr && free == abi::kWatches) free = i;

@@ -1,6 +1,6 @@
 // Walks through a scatter list of the program's, copying from or to it in pieces. The memory may not be there: copies end at the piece
-// that is not (client/guarded_copy.h). The list itself is. Or through a part of a file, as far as it is in the page cache: a reader holds a
-// lock, and does not wait for a disk.
+// that is not (client/guarded_copy.h). The list itself is. Or through a part of a file, as far as it is in the page cache, or what a pipe
+// holds: a reader holds a lock, and does not wait for a disk or a writer.
 #pragma once
 
 #include <sys/types.h>
@@ -15,10 +15,11 @@
 
 namespace ferry::client {
 
-// A part of a regular file, for sendfile(2).
+// A part of a regular file, for sendfile(2), or the next bytes of a pipe, for splice(2).
 struct FileBytes {
+  static constexpr off_t kPipe = -1;
   int fd = -1;
-  off_t offset = 0;
+  off_t offset = 0;  // kPipe: it has none
   size_t count = 0;  // bytes
 };
 
@@ -82,6 +83,7 @@ class IovCursor {
 
  private:
   size_t read_out(std::byte* to, size_t n);
+  long read_some(std::byte* to, size_t n);
 
   template <typename F>
   size_t walk(size_t n, F&& f) {

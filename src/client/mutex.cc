@@ -35,6 +35,17 @@ void Mutex::lock() {
   }
 }
 
+bool Mutex::try_lock() {
+  const uint64_t mine = uint64_t{process_token()} << 32;
+  for (int spins = 0; spins < kSpins; ++spins) {
+    const uint64_t word = load_relaxed(word_);
+    const bool held = (word & ~uint64_t{0xffffffff}) == mine && (word & kHeld) != 0;
+    if (!held && compare_exchange(word_, word, mine | kHeld | ((word & ~uint64_t{0xffffffff}) == mine ? word & kWaiters : 0))) return true;
+    cpu_relax();
+  }
+  return false;
+}
+
 void Mutex::unlock() {
   const uint64_t old = atomic_exchange(word_, uint64_t{0});
   if ((old & kWaiters) != 0) futex(word_, FUTEX_WAKE, 1);

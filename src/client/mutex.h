@@ -14,6 +14,8 @@ class Mutex {
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
   void lock();
+  // Only if it becomes free in a moment.
+  [[nodiscard]] bool try_lock();
   void unlock();
 
  private:

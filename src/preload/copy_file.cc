@@ -1,6 +1,7 @@
 // Interposes sendfile and splice: file or pipe ↔ Ferry socket, through one buffer on the way. sendfile(2), splice(2).
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 
 #include <algorithm>
@@ -13,13 +14,14 @@
 #include "preload/cancel.h"
 #include "preload/io.h"
 #include "preload/real.h"
+#include "preload/signals.h"
 
 namespace ferry::preload {
 namespace {
 
 constexpr size_t kChunk = size_t{128} << 10;  // bytes read ahead of the socket at once
 constexpr size_t kMaxTransfer = 0x7ffff000;
-// A pipe gives its bytes up for good, so that what is read must be sent: little at a time.
+// The longest datagram that is made of what a pipe holds.
 constexpr size_t kPipeChunk = size_t{16} << 10;
 
 struct FreeMemory {
@@ -97,8 +99,6 @@ ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   return finish_send(*file, sent, 0);
 }
 
-bool waits(const SocketFile& file, unsigned flags) { return (flags & SPLICE_F_NONBLOCK) == 0 && !file.nonblocking; }
-
 // Socket → pipe: looked at first, so that bytes that the pipe does not take stay in the socket.
 long socket_to_pipe(SocketFile& file, int in, int out, size_t count, unsigned flags) {
   if (count > kChunk) count = kChunk;
@@ -108,7 +108,7 @@ long socket_to_pipe(SocketFile& file, int in, int out, size_t count, unsigned fl
   client::ReceiveRequest request;
   request.data = {&v, 1};
   request.flags = MSG_PEEK;
-  request.nonblocking = !waits(file, flags);
+  request.nonblocking = file.nonblocking;
   long peeked = file.socket.receive(in, request);
   if (peeked <= 0) return peeked;
   if ((flags & SPLICE_F_NONBLOCK) != 0) {
@@ -124,33 +124,45 @@ long socket_to_pipe(SocketFile& file, int in, int out, size_t count, unsigned fl
   return written;
 }
 
-long pipe_to_socket(SocketFile& file, int in, int out, size_t count, unsigned flags) {
-  if (count > kPipeChunk) count = kPipeChunk;
-  if (!waits(file, flags)) {
-    if ((file.socket.readiness(out) & (POLLOUT | POLLERR | POLLHUP)) == 0) return -EAGAIN;
-  } else if (int ready = file.socket.wait(out, POLLOUT, -1); ready < 0) {
-    return ready;
+// Waits until the pipe holds something, or nobody writes to it any more: how many bytes it holds, or -errno.
+long wait_for_pipe(int pipe, bool wait) {
+  for (;;) {
+    const HandlersRun before = handlers_run();
+    pollfd p{pipe, POLLIN, 0};
+    const int ready = real().poll(&p, 1, wait ? -1 : 0);
+    if (ready == 0) return -EAGAIN;
+    if (ready < 0 && (errno != EINTR || !restarts(before))) return -errno;
+    int held = 0;
+    if (ready > 0) return real().ioctl(pipe, FIONREAD, &held) == 0 ? held : -errno;
   }
-  if ((flags & SPLICE_F_NONBLOCK) != 0) {
-    pollfd p{in, POLLIN, 0};
-    if (real().poll(&p, 1, 0) != 1) return -EAGAIN;
-  }
+}
+
+// One datagram of what is in the pipe, as far as it goes into a buffer.
+long pipe_to_datagram(SocketFile& file, int in, int out, size_t count) {
   char buffer[kPipeChunk];
-  long got = kernel_result(real().read(in, buffer, count));
+  const long got = kernel_result(real().read(in, buffer, std::min(count, sizeof(buffer))));
   if (got <= 0) return got;
   iovec v{buffer, static_cast<size_t>(got)};
   client::SendRequest request;
   request.data = {&v, 1};
+  return file.socket.send(out, request);
+}
+
+// Pipe → socket: what the socket has no room for stays in the pipe.
+long pipe_to_socket(SocketFile& file, int in, int out, size_t count, unsigned flags) {
+  const long held = wait_for_pipe(in, (flags & SPLICE_F_NONBLOCK) == 0);
+  if (held <= 0) return held;
+  count = std::min(count, static_cast<size_t>(held));
+  if (file.type != SOCK_STREAM) return pipe_to_datagram(file, in, out, count);
+  const client::FileBytes bytes{in, client::FileBytes::kPipe, count};
+  client::SendRequest request;
+  request.file = &bytes;
   request.flags = (flags & SPLICE_F_MORE) != 0 ? MSG_MORE : 0;
-  long sent = 0;
-  while (sent < got) {
-    long done = file.socket.send(out, request);
-    if (done < 0) return sent > 0 ? sent : done;
-    sent += done;
-    v.iov_base = buffer + sent;
-    v.iov_len = static_cast<size_t>(got - sent);
-  }
-  return sent;
+  request.nonblocking = file.nonblocking;
+  const long sent = file.socket.send(out, request);
+  if (sent != 0) return sent;
+  if (!file.in_kernel_mode(out)) return -EAGAIN;  // somebody else has read the pipe
+  return ipc::raw_syscall(SYS_splice, in, 0, out, 0, static_cast<long>(count), static_cast<long>(flags));
 }
 
 bool is_pipe(int fd) {

@@ -17,7 +17,8 @@
 namespace ferry::preload {
 namespace {
 
-constinit client::Mutex g_sets_mutex;  // g_free, g_all
+constinit client::Mutex g_sets_mutex;  // g_free, g_all; taken before a set's own
+constinit client::Mutex g_nudge_mutex;
 EpollSet* g_free = nullptr;
 EpollSet* g_all = nullptr;
 
@@ -92,9 +93,18 @@ void EpollSet::retire() {
   g_free = this;
 }
 
+// A thread that holds the mutex of a set may want that of one in it: so none is waited for while others are held.
 void EpollSet::lock_all() {
-  g_sets_mutex.lock();
-  for (EpollSet* set = g_all; set != nullptr; set = set->next_of_all_) set->mutex_.lock();
+  constexpr timespec kMoment{0, 20'000};
+  for (;;) {
+    g_sets_mutex.lock();
+    EpollSet* set = g_all;
+    while (set != nullptr && set->mutex_.try_lock()) set = set->next_of_all_;
+    if (set == nullptr) return;
+    for (EpollSet* held = g_all; held != set; held = held->next_of_all_) held->mutex_.unlock();
+    g_sets_mutex.unlock();
+    ipc::raw_syscall(SYS_nanosleep, ipc::arg(&kMoment), 0);
+  }
 }
 
 void EpollSet::unlock_all() {
@@ -242,7 +252,7 @@ int EpollSet::open_queue(int epfd) {
 // Wakes a thread that went to sleep in E when the set had no queue, by a descriptor that is always readable and fires once.
 void EpollSet::nudge(int epfd) {
   static int always_readable = -1;
-  client::Guard guard(g_sets_mutex);
+  client::Guard guard(g_nudge_mutex);
   if (always_readable < 0) {
     long fd = ipc::raw_syscall(SYS_eventfd2, 1, EFD_CLOEXEC);
     if (fd < 0) return;

@@ -94,6 +94,7 @@ class EpollSet final : public OpenFile {
   int make_private(int epfd);
   void nudge(int epfd);
   void wake_sleepers();
+  void pass_on();
   void go_native(int epfd, Registration& r);
   void enlist(Registration& r);
   void unlist(Registration& r);

@@ -104,7 +104,8 @@ uint32_t EpollSet::evaluate(int epfd, Registration& r) {
 int EpollSet::harvest(int epfd, epoll_event* events, int capacity) {
   if (queue_.is_open()) collect();
   int found = 0;
-  for (uint32_t left = ready_count_; left > 0 && found < capacity; --left) {
+  uint32_t left = ready_count_;
+  for (; left > 0 && found < capacity; --left) {
     Registration* r = ready_head_;
     if (r == nullptr) break;
     unlist(*r);
@@ -117,7 +118,16 @@ int EpollSet::harvest(int epfd, epoll_event* events, int capacity) {
     if ((r->events & EPOLLONESHOT) != 0) r->armed = false;
     else if ((r->events & EPOLLET) == 0) enlist(*r);
   }
+  if (left > 0) wake_sleepers();  // for another thread: this one may not come back soon
   return found;
+}
+
+// A thread that was woken leaves without having looked: another one is to.
+void EpollSet::pass_on() {
+  if (__atomic_load_n(&queue_sleepers_, __ATOMIC_SEQ_CST) == 0) return;
+  client::Guard guard(mutex_);
+  if (queue_.is_open()) collect();
+  if (ready_count_ != 0) wake_sleepers();
 }
 
 int EpollSet::filter(epoll_event* events, int count) {
@@ -175,15 +185,18 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
     int found = 0;
     bool pure_kernel = false;
     bool ask_kernel = false;
+    int kept = 0;  // of the answer, for kernel descriptors: sockets that are always ready would fill it
     {
       client::Guard guard(mutex_);
       if (int error = make_current(epfd); error != 0) return error;
       pure_kernel = !queue_.is_open() && nested_count_ == 0 && ready_count_ == 0;
-      if (!pure_kernel) found = harvest(epfd, events, capacity);
-      ask_kernel = (!kernel_.empty() || kernel_sources_ != 0) && (++since_kernel_ >= kKernelEvery || kernel_busy_);
+      const bool due = (!kernel_.empty() || kernel_sources_ != 0) && ++since_kernel_ >= kKernelEvery;
+      ask_kernel = due || kernel_busy_;
+      kept = due || (ask_kernel && capacity > 1) ? 1 : 0;
+      if (!pure_kernel && capacity > kept) found = harvest(epfd, events, capacity - kept);
+      if (pure_kernel) __atomic_fetch_add(&plain_sleepers_, 1, __ATOMIC_SEQ_CST);  // who adds the first socket sees it from now on
     }
     if (pure_kernel) {
-      __atomic_fetch_add(&plain_sleepers_, 1, __ATOMIC_SEQ_CST);
       int count = sleep(epfd, events, capacity, remaining.left(), mask);
       __atomic_fetch_sub(&plain_sleepers_, 1, __ATOMIC_SEQ_CST);
       if (count <= 0) return count;
@@ -191,12 +204,13 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       continue;  // meanwhile another thread added a Ferry socket, and nudged us
     }
     if (found > 0 && !ask_kernel) return found;
-    if (found > 0 || no_wait) {
+    if (found > 0 || no_wait || capacity == kept) {
       since_kernel_ = 0;
       int more = poll_kernel(epfd, events + found, capacity - found);
       kernel_busy_ = more > 0;
       if (found > 0 || more != 0) return found + (more > 0 ? more : 0);
-      if (__atomic_load_n(&ready_count_, __ATOMIC_RELAXED) == 0) return more;
+      if (!no_wait) continue;
+      if (capacity > kept && __atomic_load_n(&ready_count_, __ATOMIC_RELAXED) == 0) return more;
       client::Guard guard(mutex_);
       return harvest(epfd, events, capacity);
     }
@@ -217,11 +231,11 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
     __atomic_fetch_sub(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
     if (queue_.is_open()) queue_.finish_sleep();
     for (FileRef<>& n : nested) static_cast<EpollSet*>(n.get())->finish_sleep();
-    if (count < 0) return count;
+    if (count < 0) return pass_on(), count;
     since_kernel_ = 0;
     count = filter(events, count);
     if (count > 0) {
-      if (count == capacity) return count;
+      if (count == capacity) return pass_on(), count;
       client::Guard guard(mutex_);
       return count + harvest(epfd, events + count, capacity - count);
     }

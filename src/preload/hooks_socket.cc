@@ -16,6 +16,7 @@
 #include "preload/poll.h"
 #include "preload/process.h"
 #include "preload/real.h"
+#include "preload/signals.h"
 #include "preload/socket_file.h"
 
 namespace ferry::preload {
@@ -84,7 +85,9 @@ int accept_either(SocketFile& listener, int fd, int flags, client::Address* remo
     timespec limit{};
     const timespec* timeout = receive_timeout(listener, fd, limit);
     pollfd p{fd, POLLIN, 0};
+    const HandlersRun before = handlers_run();
     int ready = poll_files(&p, 1, timeout, nullptr);
+    if (ready < 0 && errno == EINTR && timeout == nullptr && restarts(before)) continue;
     if (ready < 0) return -errno;
     if (ready == 0) return -EAGAIN;
   }

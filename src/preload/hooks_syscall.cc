@@ -98,7 +98,10 @@ FERRY_EXPORT long syscall(long number, ...) noexcept {
   for (long& value : a) value = va_arg(arguments, long);
   va_end(arguments);
   switch (number) {
-    case SYS_close: return close_descriptor(static_cast<int>(a[0]));
+    case SYS_close: {
+      NotCancelled until_closed;
+      return close_descriptor(static_cast<int>(a[0]));
+    }
     case SYS_close_range:
       return close_descriptor_range(static_cast<unsigned>(a[0]), static_cast<unsigned>(a[1]), static_cast<int>(a[2]));
     case SYS_dup: return duplicate_descriptor(static_cast<int>(a[0]));

@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <signal.h>
 
+#include <algorithm>
+
 #include "client/guarded_copy.h"
 #include "ipc/syscall.h"
 #include "preload/cancel.h"
@@ -48,9 +50,20 @@ bool vector_ok(const iovec* data, int count) {
   return false;
 }
 
+// Whether there is nothing to read or write: then read(2), readv(2) and writev(2) say 0, whatever the socket is like. Not so recv(2), and
+// write(2), which sends an empty datagram.
+bool is_empty(const iovec* data, int count) {
+  return std::all_of(data, data + count, [](const iovec& v) { return v.iov_len == 0; });
+}
+
+ssize_t nothing() {
+  cancellation_point();
+  return 0;
+}
+
 // The calls themselves; -D_FORTIFY_SOURCE has a second name for each.
 ssize_t read_call(int fd, void* data, size_t size) {
-  if (FileRef<SocketFile> file = data_socket_of(fd)) return receive_one(*file, fd, data, size, 0);
+  if (FileRef<SocketFile> file = data_socket_of(fd)) return size == 0 ? nothing() : receive_one(*file, fd, data, size, 0);
   if (!netlink_used() || size == 0) [[likely]] return real().read(fd, data, size);  // reading nothing consumes nothing
   return receive_with_netlink(fd, data, size, 0, nullptr, nullptr, [=] { return real().read(fd, data, size); });
 }
@@ -135,6 +148,7 @@ FERRY_EXPORT ssize_t readv(int fd, const iovec* data, int count) {
                                 [=] { return real().readv(fd, data, count); });
   }
   if (!vector_ok(data, count)) return -1;
+  if (is_empty(data, count)) return nothing();
   return receive_bytes(*file, fd, {data, static_cast<size_t>(count)}, 0);
 }
 
@@ -145,6 +159,7 @@ FERRY_EXPORT ssize_t writev(int fd, const iovec* data, int count) {
     return send_with_netlink(fd, {data, static_cast<size_t>(count)}, [=] { return real().writev(fd, data, count); });
   }
   if (!vector_ok(data, count)) return -1;
+  if (is_empty(data, count)) return nothing();
   return send_bytes(*file, fd, {data, static_cast<size_t>(count)}, 0);
 }
 
@@ -153,6 +168,7 @@ FERRY_EXPORT ssize_t preadv2(int fd, const iovec* data, int count, off_t offset,
   FileRef<SocketFile> file = data_socket_of(fd);
   if (!file || offset != -1) return real().preadv2(fd, data, count, offset, flags);
   if (!vector_ok(data, count)) return -1;
+  if (is_empty(data, count)) return nothing();
   return receive_bytes(*file, fd, {data, static_cast<size_t>(count)}, (flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0);
 }
 
@@ -160,6 +176,7 @@ FERRY_EXPORT ssize_t pwritev2(int fd, const iovec* data, int count, off_t offset
   FileRef<SocketFile> file = data_socket_of(fd);
   if (!file || offset != -1) return real().pwritev2(fd, data, count, offset, flags);
   if (!vector_ok(data, count)) return -1;
+  if (is_empty(data, count)) return nothing();
   return send_bytes(*file, fd, {data, static_cast<size_t>(count)}, (flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0);
 }
 

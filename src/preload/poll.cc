@@ -34,6 +34,7 @@ class PollCall {
  public:
   PollCall(pollfd* fds, nfds_t count) : fds_(fds), count_(count) {}
   ~PollCall() {
+    unwatch_all();  // also when the thread is cancelled in the wait
     for (nfds_t i = 0; i < used_; ++i) items_[i].~Item();
     if (items_ != reinterpret_cast<Item*>(small_)) free(items_);
   }
@@ -61,6 +62,7 @@ class PollCall {
   enum class Watching { all, needless, impossible };
   Watching watch_all();
   void unwatch_all();
+  void end_sleep(bool queue);
   int sleep(RemainingTime& remaining, const sigset_t* mask);
   bool can_wait_for_one() const;
   int wait_for_one(RemainingTime& remaining);
@@ -171,7 +173,13 @@ PollCall::Watching PollCall::watch_all() {
   bool all = true;
   for (nfds_t i = 0; i < used_; ++i) {
     Item& item = items_[i];
-    if (item.watched || item.file->kind() != FileKind::socket) continue;
+    if (item.file->kind() != FileKind::socket) continue;
+    if (is_native(item)) {  // since it was watched: the kernel says from now on
+      kernel_[item.index].fd = fds_[item.index].fd;
+      kernel_wanted_ = true;
+      continue;
+    }
+    if (item.watched) continue;
     const int error = t_queue.watch(static_cast<SocketFile*>(item.file.get())->socket, fds_[item.index].fd);
     item.watched = error == 0;
     all &= error == 0 || error == -ENETDOWN;
@@ -180,10 +188,21 @@ PollCall::Watching PollCall::watch_all() {
 }
 
 void PollCall::unwatch_all() {
+  const int saved_errno = errno;
   for (nfds_t i = 0; i < used_; ++i)
     if (items_[i].watched) t_queue.unwatch(static_cast<SocketFile*>(items_[i].file.get())->socket);
   uint32_t slots[64];
   while (t_queue.is_open() && t_queue.take(slots, 64) == 64) {}
+  errno = saved_errno;
+}
+
+// Ends what prepare_sleep() began, also when the thread is cancelled in between.
+void PollCall::end_sleep(bool queue) {
+  const int saved_errno = errno;
+  for (nfds_t i = 0; i < used_; ++i)
+    if (items_[i].file->kind() == FileKind::epoll) static_cast<EpollSet*>(items_[i].file.get())->finish_sleep();
+  if (queue) t_queue.finish_sleep();
+  errno = saved_errno;
 }
 
 // Sleeps until something may be ready. Results of the kernel's part are in kernel_. >= 0 or -1 and errno.
@@ -204,21 +223,16 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   for (nfds_t i = 0; i < used_; ++i)
     if (items_[i].file->kind() == FileKind::epoll)
       quiet &= static_cast<EpollSet*>(items_[i].file.get())->prepare_sleep(fds_[items_[i].index].fd);
-  int result = 0;
-  if (!quiet) {
-    result = look_at_kernel();
-  } else {
-    nfds_t count = kernel_count_;
-    if (queue) kernel_[count++] = {t_queue.fd(), POLLIN, 0};
-    bool tick = watching == Watching::impossible && (remaining.left() == nullptr || remaining.left_ns() > kFallbackTick.tv_nsec);
-    result = ask_kernel(tick ? &kFallbackTick : remaining.left(), mask, count);
-  }
-  int saved_errno = errno;
-  for (nfds_t i = 0; i < used_; ++i)
-    if (items_[i].file->kind() == FileKind::epoll) static_cast<EpollSet*>(items_[i].file.get())->finish_sleep();
-  if (queue) t_queue.finish_sleep();
-  errno = saved_errno;
-  return result;
+  struct Sleep {
+    PollCall& call;
+    bool queue;
+    ~Sleep() { call.end_sleep(queue); }
+  } until_done{*this, queue};
+  if (!quiet) return look_at_kernel();
+  nfds_t count = kernel_count_;
+  if (queue) kernel_[count++] = {t_queue.fd(), POLLIN, 0};
+  bool tick = watching == Watching::impossible && (remaining.left() == nullptr || remaining.left_ns() > kFallbackTick.tv_nsec);
+  return ask_kernel(tick ? &kFallbackTick : remaining.left(), mask, count);
 }
 
 bool PollCall::can_wait_for_one() const { return !static_cast<SocketFile*>(items_[0].file.get())->socket.has_parts(); }
@@ -253,7 +267,7 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
   if (ready == 0 && !kernel_wanted_ && used_ == 1 && count_ == 1 && mask == nullptr && !remaining.expired() && can_wait_for_one())
     return wait_for_one(remaining);
   if (ready != 0 || remaining.expired()) {
-    if (!kernel_wanted_) return static_cast<int>(merge());
+    if (!kernel_wanted_ && mask == nullptr) return static_cast<int>(merge());
     int result = ask_kernel(&kNow, mask, kernel_count_);
     return result < 0 && ready == 0 ? -1 : static_cast<int>(merge());
   }
@@ -268,9 +282,6 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
     result = static_cast<int>(merge());
     if (result > 0 || remaining.expired()) break;
   }
-  int saved_errno = errno;
-  unwatch_all();
-  errno = saved_errno;
   return result;
 }
 

@@ -41,6 +41,10 @@ struct Deferred {
 };
 thread_local constinit Deferred t_deferred [[gnu::tls_model("initial-exec")]] = {};
 
+thread_local constinit HandlersRun t_handlers_run [[gnu::tls_model("initial-exec")]] = {};
+
+void count_handler(uint32_t flags) { ++((flags & SA_RESTART) != 0 ? t_handlers_run.restarting : t_handlers_run.interrupting); }
+
 // Faults of the instruction itself cannot wait.
 bool is_fault(int number, const siginfo_t* info) {
   return (number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGTRAP ||
@@ -88,6 +92,7 @@ void trampoline(int number, siginfo_t* info, void* context) {
     __atomic_store(&d.handler.plain, &none, __ATOMIC_RELEASE);
     __atomic_store_n(&d.ours, false, __ATOMIC_RELAXED);
   }
+  count_handler(flags);
   if ((flags & SA_SIGINFO) != 0) handler.full(number, info, context);
   else handler.plain(number);
 }
@@ -152,6 +157,12 @@ void guard_signal(int number) {
 
 }  // namespace
 
+HandlersRun handlers_run() { return t_handlers_run; }
+
+bool restarts(const HandlersRun& before) {
+  return t_handlers_run.restarting != before.restarting && t_handlers_run.interrupting == before.interrupting;
+}
+
 int start_signals() {
   client::g_on_critical_leave = on_critical_leave;
   guard_signal(SIGSEGV);
@@ -161,6 +172,7 @@ int start_signals() {
   if (real().sigaction(number, nullptr, &present) != 0 || present.sa_handler != SIG_DFL) return 0;  // somebody has it already
   struct sigaction ours = {};
   ours.sa_handler = [](int) {
+    count_handler(SA_RESTART);
     int saved_errno = errno;
     client::Channel::on_lifeline_signal();
     errno = saved_errno;

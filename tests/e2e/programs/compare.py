@@ -2,10 +2,10 @@
 """Runs each program of this folder over the kernel's loopback and over `ferryd --loopback`, with the schemes shared and emulated, and
 compares what they print.
 
-    compare.py --programs BIN [--passing] [--swap] [--busy-poll] [--engines N] [NAME …]      e.g. compare.py --programs build/release/bin stream
+    compare.py --programs BIN [--passing] [--swap] [--twin] [--busy-poll] [--engines N] [NAME …]      e.g. compare.py --programs build/release/bin stream
 
 With --passing every connection goes past ferryd as soon as it can (pass-after 0), and some must have. With --swap none does, and pages that
-are received into are exchanged even for little (swap-kib 4), and some must have been.
+are received into are exchanged even for little (swap-kib 4), and some must have been. With --twin the loopback is the kernel's.
 
 The programs print results and errno of every socket call they make, so a difference is a difference of behaviour that a program
 could see. Lines that may differ are listed in EXCEPTIONS with the reason. Exit status: 0 equal, 1 different, 77 skipped.
@@ -56,7 +56,7 @@ def run(words, environment):
 
 
 class Ferryd:
-    """A ferryd in a network namespace of its own, serving 127.0.0.0/8 there."""
+    """A ferryd in a network namespace of its own, serving 127.0.0.0/8 there if `settings` say so."""
 
     def __init__(self, programs, folder, settings):
         self.programs = programs
@@ -68,7 +68,7 @@ class Ferryd:
             subprocess.run(["ip", *words], check=True)
         self.log = open(os.path.join(folder, "ferryd.log"), "w")
         self.process = subprocess.Popen(["ip", "netns", "exec", self.space, os.path.join(programs, "ferryd"), "--link", "packet:eth0",
-                                         "--address", "10.99.0.1/24", "--loopback", "--socket", self.socket, *settings],
+                                         "--address", "10.99.0.1/24", "--socket", self.socket, *settings],
                                         stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 10
         while not os.path.exists(self.socket) and time.monotonic() < deadline and self.process.poll() is None:
@@ -95,6 +95,7 @@ def main():
     parser.add_argument("--passing", action="store_true")
     parser.add_argument("--engines", default="1", help="of ferryd")
     parser.add_argument("--swap", action="store_true")
+    parser.add_argument("--twin", action="store_true")
     parser.add_argument("--busy-poll", action="store_true", help="a ferryd that never sleeps: its clients' waits end while they spin")
     parser.add_argument("--libferry", help="folder of a ferry whose libferry has sanitizers, for the programs; any report is a failure")
     parser.add_argument("names", nargs="*", default=every)
@@ -112,7 +113,7 @@ def main():
         if arguments.libferry:
             behind, sanitizing = ":" + behind_libferry(arguments.libferry), reports.settings()
             EXCEPTIONS.append(("faults", "^default ", "the sanitizer has a handler"))
-        settings = ["--engines", arguments.engines, *(["--pass-after", "0"] if arguments.passing else []),
+        settings = ["--engines", arguments.engines, *([] if arguments.twin else ["--loopback"]), *(["--pass-after", "0"] if arguments.passing else []),
                     *(["--quota-peers", "0", "--swap-kib", "4"] if arguments.swap else []), *(["--busy-poll"] if arguments.busy_poll else [])]
         ferryd = Ferryd(os.path.abspath(arguments.programs), folder, settings)
         try:

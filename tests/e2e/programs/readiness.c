@@ -1,5 +1,6 @@
 /* poll, select and epoll: masks in every state, level, edge, one-shot, nesting, mixing with pipes. */
 #include "say.h"
+#include <sys/eventfd.h>
 
 static void states(void) {
   short all = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
@@ -238,7 +239,58 @@ static void order(void) {
   close(e);
 }
 
+/* An eventfd is told although sockets that are writable all the time would fill every answer. */
+static void eventfd_beside_writable(void) {
+  struct epoll_event ev, told[2];
+  int e = (int)MUST(epoll_create1(0)), p[2], q[2], counter = (int)MUST(eventfd(0, EFD_NONBLOCK));
+  tcp_pair(p);
+  tcp_pair(q);
+  ev = (struct epoll_event){.events = EPOLLIN, .data.fd = counter};
+  MUST(epoll_ctl(e, EPOLL_CTL_ADD, counter, &ev));
+  for (int i = 0; i < 2; ++i) {
+    int fd = i == 0 ? p[0] : q[0];
+    ev = (struct epoll_event){.events = EPOLLOUT, .data.fd = fd};
+    MUST(epoll_ctl(e, EPOLL_CTL_ADD, fd, &ev));
+    SAY("nothing counted", epoll_wait(e, told, i + 1, 0));
+    MUST(write(counter, &(uint64_t){1}, 8));
+    int seen = 0, sockets = 0;
+    for (int round = 0; round < 20; ++round) {
+      int n = (int)MUST(epoll_wait(e, told, i + 1, 0));
+      for (int k = 0; k < n; ++k) *(told[k].data.fd == counter ? &seen : &sockets) += 1;
+    }
+    printf("of %d at once: eventfd %s, sockets %s\n", i + 1, seen > 2 ? "told" : "not told", sockets > 2 ? "told" : "not told");
+    MUST(read(counter, &(uint64_t){0}, 8));
+  }
+  close(e);
+  close(counter);
+  for (int i = 0; i < 2; ++i) close(p[i]), close(q[i]);
+}
+
+/* A signal that only ppoll's mask lets through comes although there is no time to wait. */
+static volatile int signals_seen;
+static void count_signal(int number) { signals_seen += number != 0; }
+static void mask_without_waiting(void) {
+  int p[2];
+  sigset_t block, none;
+  struct timespec no_time = {0, 0};
+  tcp_pair(p);
+  sigemptyset(&none);
+  sigemptyset(&block);
+  sigaddset(&block, SIGUSR1);
+  signal(SIGUSR1, count_signal);
+  sigprocmask(SIG_BLOCK, &block, NULL);
+  raise(SIGUSR1);
+  struct pollfd one = {p[0], POLLIN, 0};
+  SAY("ppoll lets a signal in", ppoll(&one, 1, &no_time, &none));
+  printf("signals seen: %d\n", signals_seen);
+  sigprocmask(SIG_UNBLOCK, &block, NULL);
+  close(p[0]);
+  close(p[1]);
+}
+
 int main(void) {
+  eventfd_beside_writable();
+  mask_without_waiting();
   order();
   states();
   selects();

@@ -155,6 +155,81 @@ static void pipes(void) {
   close(p[1]);
 }
 
+/* Reading and writing nothing says nothing, whatever the socket is like; but write(2) sends an empty datagram. */
+static void nothing(void) {
+  int p[2], u[2];
+  char b[8];
+  struct iovec none[2] = {{b, 0}, {b, 0}};
+  tcp_pair(p);
+  udp_pair(u);
+  SAY("read of nothing", read(p[0], b, 0));
+  SAY("readv of nothing", readv(p[0], none, 2));
+  SAY("readv of no pieces", readv(p[0], none, 0));
+  MUST(fcntl(u[0], F_SETFL, O_NONBLOCK));
+  SAY("read of nothing, datagrams", read(u[0], b, 0));
+  SAY("writev of nothing, datagrams", writev(u[1], none, 2));
+  SAY("nothing was sent", recv(u[0], b, 8, 0));
+  SAY("write of nothing", write(u[1], b, 0));
+  arrived(u[0]);
+  SAY("nothing is taken", readv(u[0], none, 1));
+  SAY("an empty datagram", recv(u[0], b, 8, 0));
+  SAY("and no more", recv(u[0], b, 8, 0));
+  shutdown(p[0], SHUT_WR);
+  SAY("writev of nothing, closed", writev(p[0], none, 2));
+  SAY("read of nothing, unconnected", read((int)MUST(socket(AF_INET, SOCK_STREAM, 0)), b, 0));
+}
+
+/* splice takes from a pipe only what the socket takes, and waits only where it may. */
+static volatile int alarms;
+static void on_alarm(int number) { alarms += number != 0; }
+static long fill_pipe(int q) {
+  long n = 0, r;
+  MUST(fcntl(q, F_SETFL, O_NONBLOCK));
+  while ((r = write(q, big, 1000)) > 0) n += r;
+  return n;
+}
+static void splices(void) {
+  int p[2], q[2], small = 4608, left = -1;
+  struct itimerval soon = {{0, 0}, {0, 200000}};
+  struct sigaction action = {.sa_handler = on_alarm};
+  sigaction(SIGALRM, &action, NULL);
+  tcp_pair(p);
+  MUST(pipe(q));
+  SAY("splice from an empty pipe", splice(q[0], NULL, p[0], NULL, 100, SPLICE_F_NONBLOCK));
+  setitimer(ITIMER_REAL, &soon, NULL);
+  SAY("splice from an empty pipe waits", splice(q[0], NULL, p[0], NULL, 100, 0));
+  MUST(setsockopt(p[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small));
+  MUST(setsockopt(p[1], SOL_SOCKET, SO_RCVBUF, &small, sizeof small));
+  long put = fill_pipe(q[1]), sent = 0, r;
+  MUST(fcntl(p[0], F_SETFL, O_NONBLOCK));
+  alarms = 0;
+  soon.it_value.tv_sec = 5;
+  setitimer(ITIMER_REAL, &soon, NULL);
+  while ((r = splice(q[0], NULL, p[0], NULL, 65536, 0)) > 0) {
+    sent += r;
+    if (sent == put) put += fill_pipe(q[1]);
+  }
+  printf("splice to a full socket: %s, waited %d\n", strerrorname_np(errno), alarms);
+  MUST(ioctl(q[0], FIONREAD, &left));
+  printf("the rest is in the pipe: %d\n", left == put - sent);
+  MUST(fcntl(p[0], F_SETFL, 0));
+  soon.it_value.tv_sec = 0;
+  setitimer(ITIMER_REAL, &soon, NULL);
+  while ((r = splice(q[0], NULL, p[0], NULL, 65536, 0)) > 0) {
+    sent += r;
+    if (sent == put) put += fill_pipe(q[1]);
+    if (alarms) setitimer(ITIMER_REAL, &soon, NULL);
+  }
+  printf("splice interrupted: %s, %d\n", strerrorname_np(errno), alarms);
+  MUST(ioctl(q[0], FIONREAD, &left));
+  printf("the rest is in the pipe: %d\n", left == put - sent);
+  close(q[1]);
+  while ((r = read(q[0], big, sizeof big)) > 0) {
+  }
+  SAY("splice from a pipe at its end", splice(q[0], NULL, p[0], NULL, 100, 0));
+  signal(SIGALRM, SIG_DFL);
+}
+
 static void timeouts(void) {
   int p[2];
   char b[8];
@@ -233,6 +308,8 @@ int main(void) {
   ends();
   ended_unaccepted();
   pipes();
+  nothing();
+  splices();
   timeouts();
   urgent();
   sends_a_part();

@@ -120,8 +120,141 @@ static void crowds(void) {
   for (int i = 0; i < kThreads; ++i) pthread_join(t[i], NULL);
 }
 
+/* Two sockets become readable at once: two threads that take one event each have both, although neither looks again before the other has. */
+static int crowd, pairs[2][2];
+static volatile int served, quit;
+static pthread_barrier_t start, done;
+
+static void* one_event(void* argument) {
+  (void)argument;
+  for (;;) {
+    pthread_barrier_wait(&start);
+    if (quit) return NULL;
+    struct epoll_event ev;
+    char b[1];
+    if (epoll_wait(crowd, &ev, 1, 3000) == 1 && recv(ev.data.fd, b, 1, MSG_DONTWAIT) == 1) {
+      __sync_fetch_and_add(&served, 1);
+      for (int ms = 0; ms < 1000 && served < 2; ++ms) usleep(1000);
+    }
+    pthread_barrier_wait(&done);
+  }
+}
+
+static void two_at_once(void) {
+  pthread_t t[2];
+  int left = 0;
+  crowd = (int)MUST(epoll_create1(0));
+  pthread_barrier_init(&start, NULL, 3);
+  pthread_barrier_init(&done, NULL, 3);
+  for (int i = 0; i < 2; ++i) {
+    tcp_pair(pairs[i]);
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = pairs[i][0]};
+    MUST(epoll_ctl(crowd, EPOLL_CTL_ADD, pairs[i][0], &ev));
+    pthread_create(&t[i], NULL, one_event, NULL);
+  }
+  for (int round = 0; round < 200 && left == 0; ++round) {
+    served = 0;
+    pthread_barrier_wait(&start);
+    usleep(round % 2 ? 1000 : 0);
+    for (int i = 0; i < 2; ++i) MUST(send(pairs[i][1], "x", 1, 0));
+    for (int ms = 0; ms < 900 && served < 2; ++ms) usleep(1000);
+    left += served < 2;
+    pthread_barrier_wait(&done);
+    for (int i = 0; i < 2; ++i) {
+      struct epoll_event ev = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = pairs[i][0]};
+      MUST(epoll_ctl(crowd, EPOLL_CTL_MOD, pairs[i][0], &ev));
+    }
+  }
+  printf("two events, two threads: left lying %d\n", left);
+  quit = 1;
+  pthread_barrier_wait(&start);
+  for (int i = 0; i < 2; ++i) pthread_join(t[i], NULL);
+}
+
+/* A poll under way goes on when the socket's descriptor is written to behind the library's back (Ferry makes it the kernel's then). */
+static long write_unseen(int fd, const void* data, long size) {
+  long result = 1; /* SYS_write */
+  __asm__ volatile("syscall" : "+a"(result) : "D"((long)fd), "S"(data), "d"(size) : "rcx", "r11", "memory");
+  return result;
+}
+
+static int streamed[2], quiet[2];
+static void* poll_two(void* argument) {
+  struct pollfd q[2] = {{streamed[0], POLLIN, 0}, {quiet[0], POLLIN, 0}};
+  (void)argument;
+  int n = poll(q, 2, 6000);
+  printf("poll beside an unseen write: %d %s\n", n, bits_text((unsigned)q[0].revents));
+  return NULL;
+}
+
+static void written_unseen_while_polled(void) {
+  pthread_t t;
+  char b[1];
+  tcp_pair(streamed);
+  MUST(pipe(quiet));
+  pthread_create(&t, NULL, poll_two, NULL);
+  usleep(50000);
+  MUST(write_unseen(streamed[0], "x", 1));
+  MUST(recv(streamed[1], b, 1, 0));
+  usleep(50000);
+  MUST(send(streamed[1], "y", 1, 0));
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += 3;
+  if (pthread_timedjoin_np(t, NULL, &until) == 0) return;
+  printf("it is not told before its time is over\n");
+  pthread_join(t, NULL);
+}
+
+/* A set gets its first socket while one thread waits on it and another forks. */
+static volatile int forking;
+static void* forker(void* argument) {
+  (void)argument;
+  while (forking) {
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    waitpid(child, NULL, 0);
+  }
+  return NULL;
+}
+static void* one_wait(void* argument) {
+  struct epoll_event ev;
+  return epoll_wait(*(int*)argument, &ev, 1, 3000) == 1 ? "told" : NULL;
+}
+
+static void first_socket(void) {
+  int pair[2], never[2], told = 0;
+  pthread_t t, waiter;
+  tcp_pair(pair);
+  MUST(pipe(never));
+  MUST(send(pair[1], "x", 1, 0));
+  arrived(pair[0]);
+  forking = 1;
+  pthread_create(&t, NULL, forker, NULL);
+  for (int i = 0; i < 100 && told == i; ++i) {
+    int outer = (int)MUST(epoll_create1(0)), e = (int)MUST(epoll_create1(0));
+    struct epoll_event ev = {.events = EPOLLIN};
+    void* result = NULL;
+    MUST(epoll_ctl(e, EPOLL_CTL_ADD, never[0], &ev));
+    MUST(epoll_ctl(outer, EPOLL_CTL_ADD, e, &ev));
+    pthread_create(&waiter, NULL, one_wait, &e);
+    usleep((useconds_t)(i % 10 * 30));
+    MUST(epoll_ctl(e, EPOLL_CTL_ADD, pair[0], &ev));
+    pthread_join(waiter, &result);
+    told += result != NULL && epoll_wait(outer, &ev, 1, 3000) == 1;
+    close(outer);
+    close(e);
+  }
+  forking = 0;
+  pthread_join(t, NULL);
+  printf("first sockets told: %d\n", told);
+}
+
 int main(void) {
   tcp_pair(p);
+  two_at_once();
+  written_unseen_while_polled();
+  first_socket();
   cancel("recv", reader, NULL);
   cancel("poll", poller, NULL);
   int l = listener();

@@ -1,0 +1,106 @@
+/* A listener on every address, which waits at the kernel's loopback as well where Ferry has none (compare.py --twin): signals, cancelled
+ * threads, and who connects. */
+#include "say.h"
+#include <pthread.h>
+
+static int l, other[2];
+
+static void handler(int number) { (void)number; }
+
+static void alarm_with(int flags) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  sigaction(SIGALRM, &action, NULL);
+  struct itimerval t = {{0, 0}, {0, 50000}};
+  setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static pid_t connect_later(int ms) {
+  struct sockaddr_in a = loopback(port_of(l));
+  pid_t child = fork();
+  if (child != 0) return child;
+  usleep((useconds_t)ms * 1000);
+  int c = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+  MUST(connect(c, (struct sockaddr*)&a, sizeof a));
+  usleep(100000);
+  _exit(0);
+}
+
+static void signals(void) {
+  connect_later(300);
+  alarm_with(SA_RESTART);
+  int k = accept(l, NULL, NULL);
+  printf("accept goes on after a handler: %s\n", k >= 0 ? "yes" : strerrorname_np(errno));
+  close(k);
+  wait(NULL);
+  alarm_with(0);
+  SAY("accept interrupted", accept(l, NULL, NULL));
+  struct timeval t = {2, 0};
+  MUST(setsockopt(l, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t));
+  alarm_with(SA_RESTART);
+  SAY("a timed accept does not go on", accept(l, NULL, NULL));
+  t.tv_sec = 0;
+  MUST(setsockopt(l, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t));
+}
+
+static void* accepter(void* argument) {
+  (void)argument;
+  accept(l, NULL, NULL);
+  return "returned";
+}
+static void* poller(void* argument) {
+  struct pollfd q[2] = {{l, POLLIN, 0}, {other[0], POLLIN, 0}};
+  (void)argument;
+  poll(q, 2, -1);
+  return "returned";
+}
+
+static void cancellation(void) {
+  void* (*const calls[])(void*) = {accepter, poller};
+  for (int i = 0; i < 12; ++i) {
+    pthread_t t;
+    void* result = NULL;
+    pthread_create(&t, NULL, calls[i / 6], NULL);
+    usleep(20000);
+    pthread_cancel(t);
+    pthread_join(t, &result);
+    printf("cancelled: %s\n", result == PTHREAD_CANCELED ? "yes" : (char*)result);
+  }
+}
+
+/* What cancelled threads waited by is free again, and nothing is told to them. */
+static void sets(void) {
+  struct epoll_event ev = {.events = EPOLLIN, .data.fd = l};
+  for (int i = 0; i < 3; ++i) {
+    int e = (int)MUST(epoll_create1(0));
+    SAY("ADD the listener", epoll_ctl(e, EPOLL_CTL_ADD, l, &ev));
+    SAY("ADD the other", epoll_ctl(e, EPOLL_CTL_ADD, other[0], &ev));
+    if (i == 2) {
+      connect_later(50);
+      SAY("told", epoll_wait(e, &ev, 1, 3000));
+      close((int)MUST(accept(l, NULL, NULL)));
+      wait(NULL);
+    }
+  }
+  connect_later(50);
+  pthread_t t;
+  void* result = NULL;
+  pthread_create(&t, NULL, accepter, NULL);
+  pthread_join(t, &result);
+  printf("a new thread accepts: %s\n", (char*)result);
+  wait(NULL);
+}
+
+int main(void) {
+  struct sockaddr_in any = {.sin_family = AF_INET};
+  l = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+  MUST(bind(l, (struct sockaddr*)&any, sizeof any));
+  MUST(listen(l, 16));
+  udp_pair(other);
+  signals();
+  cancellation();
+  sets();
+  return 0;
+}
