@@ -1,5 +1,6 @@
 // Listeners. With several engines in the server a listener has a part in each, with a slot of its own: connections are accepted from all of
 // them, in turns. The part in the engine where the socket was opened is its home; the others are reached by showing K there.
+// shutdown(2) of input ends a listener: the server says kReadClosed and closes the parts. listen(2) makes it one again, with new parts.
 #include <fcntl.h>
 
 #include <cerrno>
@@ -47,6 +48,7 @@ int find_number(int k, Channel& channel) {
 bool is_offered(const Home& h) { return load_acquire(h.shared->rx_produced) != load_acquire(h.shared->rx_consumed); }
 bool can_be_asked(const Home& h) { return (load_acquire(h.shared->ready) & abi::kAcceptable) != 0; }
 bool is_acceptable(const Home& h) { return is_offered(h) || can_be_asked(h); }
+bool has_ended(const Home& h) { return (load_acquire(h.shared->ready) & abi::kReadClosed) != 0; }
 
 }  // namespace
 
@@ -55,12 +57,19 @@ int Socket::listen(int k, int backlog) {
   control::Request request;
   control::Reply reply;
   request.value = backlog < 0 ? 0 : static_cast<uint32_t>(backlog);
+  const bool again = is_listener() && !is_listening();
   const int error = control(k, Op::listen, request, reply);
   if (error != 0 || has_many_peers()) return error;  // these go on as they are
   kind_ = abi::kKindListener;
   Guard guard(mutex_);
-  if (load_relaxed(parts_) == nullptr) join_parts(k);
+  if (again) leave_parts();
+  if (again || load_relaxed(parts_) == nullptr) join_parts(k);
   return 0;
+}
+
+bool Socket::is_listening() const {
+  const Home* h = current_home();
+  return is_listener() && !(h != nullptr && h->channel->is_mine() && has_ended(*h));
 }
 
 // Caller holds mutex_, or is alone with the socket. Connections of an engine that cannot give a slot are for other processes.
@@ -88,10 +97,12 @@ void Socket::join_parts(int k) {
   store_release(parts_, parts);
 }
 
+// But for those that the server has closed: their slots may be other sockets' by now.
 template <typename Visit>
 void Socket::for_each_part(Visit&& visit) const {
   const ListenerParts* parts = load_acquire(parts_);
-  for (uint32_t i = 0; parts != nullptr && i < parts->count; ++i) visit(*parts->homes[i]);
+  for (uint32_t i = 0; parts != nullptr && i < parts->count; ++i)
+    if (Home& h = *parts->homes[i]; h.channel->is_mine() && can_use(h)) visit(h);
 }
 
 void Socket::register_parts(EventQueue& queue, uint32_t place) {
@@ -99,13 +110,12 @@ void Socket::register_parts(EventQueue& queue, uint32_t place) {
 }
 
 void Socket::unregister_parts(uint32_t place) {
-  for_each_part([&](Home& h) {
-    if (h.channel->is_mine()) store_release(h.shared->watches[place], 0u);
-  });
+  for_each_part([&](Home& h) { store_release(h.shared->watches[place], 0u); });
 }
 
 void Socket::leave_parts() {
-  for_each_part([this](Home& h) { leave(h); });
+  const ListenerParts* parts = load_acquire(parts_);
+  for (uint32_t i = 0; parts != nullptr && i < parts->count; ++i) leave(*parts->homes[i]);
 }
 
 void Socket::delete_parts() {
@@ -228,6 +238,7 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
       return error == -ENETDOWN ? receive_without_server(nonblocking, deadline) : error;
     AllSeen seen;
     seen.add(*h);
+    if (has_ended(*h)) return -EINVAL;
     Home* acceptable[abi::kMaxEngines];
     uint32_t count = 0;
     const auto look_at = [&](Home& part) {
@@ -240,8 +251,10 @@ int Socket::accept(int k, Socket& child, bool nonblocking, bool child_nonblockin
       if (const int error = find_number(k, *h->channel); error != 0) return error;
     const uint32_t turn = count > 1 ? atomic_add(accept_turn_, 1u) : 0;
     for (uint32_t i = 0; i < count; ++i) {
-      const int r = accept_at(*acceptable[(turn + i) % count], child, {child_nonblocking, child_close_on_exec}, remote);
-      if (r != -EAGAIN && r != -ENETDOWN) return r;
+      Home& part = *acceptable[(turn + i) % count];
+      const int r = accept_at(part, child, {child_nonblocking, child_close_on_exec}, remote);
+      const bool closed = r == -EBADF && &part != h;  // by a shutdown just now
+      if (r != -EAGAIN && r != -ENETDOWN && !closed) return r;
     }
     if (const uint32_t error = load_relaxed(h->shared->error); error != 0) {
       if (const int e = take_error_of(*h); e != 0) return -e;

@@ -141,7 +141,7 @@ int Socket::get_option(int k, int level, int name, void* value, socklen_t* lengt
       case SO_PROTOCOL:
         if (is_message()) return give_int(value, length, IPPROTO_SCTP);
         return give_int(value, length, is_stream() ? IPPROTO_TCP : kind_ == abi::kKindUdp ? IPPROTO_UDP : IPPROTO_ICMP);
-      case SO_ACCEPTCONN: return give_int(value, length, is_listener() ? 1 : 0);
+      case SO_ACCEPTCONN: return give_int(value, length, is_listening() ? 1 : 0);
       case SO_RCVLOWAT: return give_int(value, length, receive_low_water_);
       case SO_RCVTIMEO: return give_timeout(value, length, receive_timeout_ns_);
       case SO_SNDTIMEO: return give_timeout(value, length, send_timeout_ns_);

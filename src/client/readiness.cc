@@ -126,7 +126,10 @@ uint32_t Socket::readiness(int k) {
   if (entered == -ENETDOWN) return readiness_without_server();
   if (entered < 0) return POLLERR | POLLHUP | kIn;
   for (bool asked = false;; asked = true) {
-    if (kind_ == abi::kKindListener) return is_any_acceptable(*h) ? kIn : 0;
+    if (kind_ == abi::kKindListener) {
+      if (!is_listening()) return kOut | POLLHUP;  // as a socket that has never been connected
+      return is_any_acceptable(*h) ? kIn : 0;
+    }
     const uint32_t bits = kind_ == abi::kKindTcp || kind_ == abi::kKindMessage ? stream_readiness(*h) : datagram_readiness(*h);
     const uint32_t missing = ((bits & POLLIN) == 0 ? abi::kWantRead : 0u) | ((bits & POLLOUT) == 0 ? abi::kWantWrite : 0u);
     if (missing == 0 || asked) return bits;

@@ -138,6 +138,10 @@ int Socket::shutdown(int k, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   if (has_many_peers()) return 0;  // means nothing: associations end by SCTP_EOF, as on Linux
   Home* h = nullptr;
+  if (is_listener() && how == SHUT_WR) {  // has no output that could end
+    const int error = home(k, h);
+    return error != 0 ? error : is_listening() ? 0 : -ENOTCONN;
+  }
   if (kind_ == abi::kKindTcp || kind_ == abi::kKindMessage) {
     const int entered = enter(k, h);
     if (entered < 0) return entered;

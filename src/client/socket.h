@@ -153,6 +153,8 @@ class Socket {
   // SOCK_SEQPACKET: one-to-many (sctp(7)).
   bool has_many_peers() const { return kind_ == ipc::abi::kKindMessages; }
   bool is_listener() const { return kind_ == ipc::abi::kKindListener; }
+  // A listener that no shutdown(2) has ended, as far as this process knows it.
+  bool is_listening() const;
   bool v6() const { return v6_; }
 
   // --- names and connections ---

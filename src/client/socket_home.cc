@@ -68,7 +68,7 @@ int Socket::attach(int k, Socket** twin) {
   for (EventQueue*& w : watches_)
     if (w != nullptr && !w->is_current()) w = nullptr;
   adopt(channel, reply.slot, reply.generation);
-  if (is_listener()) join_parts(k);
+  if (is_listening()) join_parts(k);
   return 0;
 }
 

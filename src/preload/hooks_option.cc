@@ -31,7 +31,7 @@ int get_descriptor_option(SocketFile& file, int name, void* value, socklen_t* le
     case SO_TYPE: return give_int(value, length, file.type);
     case SO_DOMAIN: return give_int(value, length, file.family);
     case SO_PROTOCOL: return give_int(value, length, file.socket.is_message() ? IPPROTO_SCTP : file.type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP);
-    case SO_ACCEPTCONN: return give_int(value, length, file.socket.is_listener() ? 1 : 0);
+    case SO_ACCEPTCONN: return give_int(value, length, file.socket.is_listening() ? 1 : 0);
     case SO_PEERCRED: {
       const ucred nobody{0, static_cast<uid_t>(-1), static_cast<gid_t>(-1)};  // what the kernel says of an AF_INET socket
       return give(value, length, &nobody, sizeof(nobody)), 0;

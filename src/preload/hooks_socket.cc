@@ -238,7 +238,9 @@ FERRY_EXPORT int connect(int fd, const sockaddr* address, socklen_t length) {
 FERRY_EXPORT int shutdown(int fd, int how) noexcept {
   FileRef<SocketFile> file = socket_of(fd);
   if (!file) return real().shutdown(fd, how);
-  return static_cast<int>(to_libc(file->socket.shutdown(fd, how)));
+  const int error = file->socket.shutdown(fd, how);
+  if (error == 0) shut_loopback_twin(*file, how);
+  return static_cast<int>(to_libc(error));
 }
 
 FERRY_EXPORT int getsockname(int fd, sockaddr* address, socklen_t* length) noexcept {

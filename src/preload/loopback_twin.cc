@@ -80,6 +80,10 @@ void make_loopback_twin(SocketFile& file, int fd, int backlog) {
   for (EpollSet* set : file.watchers()) set->watch_twin(file);
 }
 
+void shut_loopback_twin(SocketFile& file, int how) {
+  if (const int twin = file.twin.load(); twin >= 0) ipc::raw_syscall(SYS_shutdown, twin, how);
+}
+
 const timespec* receive_timeout(SocketFile& file, int fd, timespec& storage) {
   timeval value{};
   socklen_t length = sizeof(value);

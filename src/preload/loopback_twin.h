@@ -13,6 +13,9 @@ void reserve_loopback_twin(SocketFile& file, int fd);
 // After listen(2) succeeded on `fd`. Failure (the port is in use on the loopback, no loopback) is logged, never an error.
 void make_loopback_twin(SocketFile& file, int fd, int backlog);
 
+// After shutdown(2) succeeded on the listener: who waits for the twin sees what becomes of both. It is the twin still if they listen again.
+void shut_loopback_twin(SocketFile& file, int how);
+
 // SO_RCVTIMEO of the socket as an argument for poll; nullptr: none set.
 const timespec* receive_timeout(SocketFile& file, int fd, timespec& storage);
 

@@ -53,3 +53,12 @@ def twin_of_bound_socket(net):
             expect_served(net.client.command([PYTHON, "-c", ASK, net.target, port]), "beside a kernel's listener")
     finally:
         kernel.stop()
+
+
+@case((KERNEL_FERRY,), timeout=60)
+def twin_of_listener_that_is_shut_down(net):
+    """Nobody gets in by the loopback any more, and the twin listens again with its listener."""
+    done = net.server.run(net.python("shut_listener.py", "8080"))
+    expected = "accept: EINVAL, epoll: [16], poll: [16]\nconnect: ECONNREFUSED\nserved\none that waited: ECONNRESET\n" * 2
+    if done.out != expected:
+        raise Failed(f"shut_listener.py prints\n{done.out}{done.err[-500:]}")

@@ -177,6 +177,32 @@ TEST_F(Connection, AcceptGivesConnectionsWithTheirData) {
   ::close(k);
 }
 
+TEST_F(Connection, ShutdownOfAListenerEndsAcceptUntilItListensAgain) {
+  const int k = socket_.open(abi::kKindTcp, false, false, true);
+  ASSERT_EQ(socket_.bind(k, make_address(0, 80)), 0);
+  ASSERT_EQ(socket_.listen(k, 5), 0);
+  Socket child;
+  EXPECT_EQ(socket_.shutdown(k, SHUT_WR), 0);
+  EXPECT_TRUE(socket_.is_listening());
+  EXPECT_EQ(socket_.accept(k, child, true, false, true, nullptr), -EAGAIN);
+  int outcome = 0;
+  std::thread waiting([&] { outcome = socket_.accept(k, child, false, false, true, nullptr); });
+  const abi::SocketShared* words = server_.with([&] { return &FakeServer::words_of(*server_.sockets[0]); });
+  while (load_acquire(words->waiters) == 0) std::this_thread::yield();
+  EXPECT_EQ(socket_.shutdown(k, SHUT_RD), 0);
+  waiting.join();
+  EXPECT_EQ(outcome, -EINVAL);
+  EXPECT_FALSE(socket_.is_listening());
+  EXPECT_EQ(socket_.accept(k, child, true, false, true, nullptr), -EINVAL);
+  EXPECT_EQ(socket_.readiness(k), static_cast<uint32_t>(POLLOUT | POLLWRNORM | POLLHUP));
+  EXPECT_EQ(socket_.shutdown(k, SHUT_WR), -ENOTCONN);
+  ASSERT_EQ(socket_.listen(k, 5), 0);
+  EXPECT_TRUE(socket_.is_listening());
+  EXPECT_EQ(socket_.readiness(k), 0u);
+  EXPECT_EQ(socket_.accept(k, child, true, false, true, nullptr), -EAGAIN);
+  ::close(k);
+}
+
 TEST_F(Connection, ChildAfterForkTakesTheSocketAndGivesItBack) {
   const int k = connected(socket_);
   ASSERT_EQ(send(socket_, k, "before"), 6);
