@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "ipc/passage.h"
 #include "server/channel.h"
@@ -51,9 +52,19 @@ PeerRegion::~PeerRegion() {
   ipc::unmap_peer_region(view_);
 }
 
-void PeerRegion::forget(const Channel& channel) {
-  for (Channel*& c : channels_)
-    if (c == &channel) c = nullptr;
+void PeerRegion::forget(Channel& channel) {
+  for (uint32_t side : {0u, 1u}) {
+    if (channels_[side] != &channel) continue;
+    channels_[side] = nullptr;
+    if (taken_ == 0) continue;
+    channel.add_output_reference(1);
+    departed_[side] = &channel;
+  }
+}
+
+void PeerRegion::let_go_of_departed() {
+  for (Channel*& departed : departed_)
+    if (Channel* channel = std::exchange(departed, nullptr)) channel->drop_output_reference(1);
 }
 
 uint32_t PeerRegion::take() {
@@ -62,17 +73,19 @@ uint32_t PeerRegion::take() {
   free_.pop_back();
   uses_[passage] = {true, false, 0, 0};
   ++used_;
+  ++taken_;
   for (uint32_t side : {0u, 1u}) ipc::renew(view_.end(passage, side));
   return passage;
 }
 
 void PeerRegion::leave(uint32_t passage, uint64_t unread, uint64_t moved, bool spoilt) {
   uses_[passage] = {false, spoilt, unread, moved};
+  if (--taken_ == 0) let_go_of_departed();
   free_if_done(passage);
 }
 
 buf::RegionId PeerRegion::keep(uint32_t passage, uint32_t side, const abi::PassageReference& reference, uint32_t unread) {
-  Channel* writer = channels_[side];
+  Channel* writer = channels_[side] != nullptr ? channels_[side] : departed_[side];
   if (!one_user_ || writer == nullptr) return 0;
   const MutableByteSpan bytes = ctx_.memory.write(writer->regions().locate({reference.offset, reference.length, reference.region, 0}));
   if (bytes.empty()) return 0;

@@ -35,7 +35,8 @@ class PeerRegion {
   }
   // The one at the other end; itself for a client with both ends.
   Channel* other(const Channel& one) const { return channels_[channels_[0] == &one ? 1 : 0]; }
-  void forget(const Channel& channel);
+  // It is going. While passages are in use its memory stays all the same: they may refer to it.
+  void forget(Channel& channel);
   // Whether pages may change hands: two processes of one user, who may look at each other's memory. Others copy.
   bool passes_pages() const { return one_user_ && whole() && channels_[0] != channels_[1]; }
   bool whole() const { return channels_[0] != nullptr && channels_[1] != nullptr; }
@@ -70,9 +71,11 @@ class PeerRegion {
   };
   PeerRegion(Context& context, Channel& a, Channel& b, uint32_t serial, ipc::OwnedFd memfd, ipc::PeerRegionView view);
   void free_if_done(uint32_t passage);
+  void let_go_of_departed();
 
   Context& ctx_;
   Channel* channels_[2];
+  Channel* departed_[2] = {};  // by side; forgotten, but held by an output reference of one byte while a passage is taken
   const bool one_user_;
   uint32_t serial_;
   ipc::OwnedFd memfd_;
@@ -81,7 +84,7 @@ class PeerRegion {
   std::vector<Use> uses_;
   std::vector<Kept> kept_;
   std::vector<uint32_t> free_;
-  uint32_t used_ = 0;
+  uint32_t used_ = 0, taken_ = 0;
 };
 
 struct Passage : ListNode<Passage> {

@@ -33,6 +33,10 @@ class PassagePagesTest : public PassageTest {
     e.referred += text.size();
     ++e.references;
   }
+  // As the engine does it.
+  void reap() {
+    std::erase_if(handler.orphans, [](const auto& orphan) { return orphan->unreferenced(); });
+  }
   uint32_t& held(uint16_t hold) { return view().held(words(*first, *a).passage_side, hold); }
   void leave() {
     ASSERT_TRUE(a->leave_passage());
@@ -119,12 +123,57 @@ TEST_F(PassagePagesTest, StayWhileTheyAreInput) {
   EXPECT_EQ(word, 1u);
   first->drop("");  // its memory stays as long as somebody reads it
   run();
-  const auto reap = [this] { std::erase_if(handler.orphans, [](const auto& orphan) { return orphan->unreferenced(); }); };
   reap();
   EXPECT_EQ(handler.orphans.size(), 1u);
   EXPECT_EQ(word, 1u);
   EXPECT_EQ(read_in_parts(small, c, 264'000), 264'000u);
   EXPECT_EQ(small.channel()->peer_region(0), nullptr);
+  reap();
+  EXPECT_TRUE(handler.orphans.empty());
+}
+
+TEST_F(PassagePagesTest, OfAWriterThatEndsDuringAReadComeWhenTheReaderLetsGo) {
+  pass(*first, *a, "one ");
+  refer("TWO ", 100, 3);
+  pass(*first, *a, "three ");
+  refer("FOUR", 200, 7);
+  abi::PassageEnd& reader = end(*second, *b);
+  words(*second, *b).rx_lock = abi::kLockHeld;
+  first->drop("");
+  run();
+  reap();
+  ASSERT_TRUE(b->in_passage());
+  EXPECT_EQ(handler.orphans.size(), 1u);
+  reader.consumed = 4;
+  reader.dereferred = reader.reference_used = 1;
+  words(*second, *b).rx_lock = abi::kLockRevoked;
+  ring(*b);
+  EXPECT_FALSE(b->in_passage());
+  run();
+  EXPECT_EQ(read(*second, *b), "WO three FOUR");
+  EXPECT_EQ(counters.passages_broken, 0u);
+  touch(*b, 1);
+  EXPECT_EQ(peers.regions(), 0u);
+  reap();
+  EXPECT_TRUE(handler.orphans.empty());
+}
+
+TEST_F(PassagePagesTest, OfAWriterThatEndsAreGivenUpByAReaderThatStandsStill) {
+  refer("never read", 0, 4);
+  words(*second, *b).rx_lock = abi::kLockHeld;
+  first->drop("");
+  run();
+  ctx.now = ctx.now + Duration::seconds(2);
+  b->mark();
+  run();
+  EXPECT_FALSE(b->in_passage());
+  EXPECT_EQ(counters.passages_broken, 1u);
+  ks[0].reset();
+  ks[1].reset();
+  run();
+  for (Socket* s : {a, b}) s->on_events(static_cast<uint32_t>(tcp::Event::closed));
+  run();
+  EXPECT_EQ(peers.regions(), 0u);
   reap();
   EXPECT_TRUE(handler.orphans.empty());
 }
