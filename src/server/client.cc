@@ -150,4 +150,11 @@ void Client::drop(const char* why) {
   handler_.adopt_orphan(std::move(channel_));
 }
 
+// What a client leaves may show what another has done wrong: the list can grow meanwhile.
+void Client::drop_condemned(Context& context) {
+  for (size_t i = 0; i < context.condemned.size(); ++i)
+    if (Client* c = context.condemned[i]->client(); c != nullptr) c->drop("");
+  context.condemned.clear();
+}
+
 }  // namespace ferry::server

@@ -61,6 +61,8 @@ class Client final : public PollHandler, public ListNode<Client> {
   void on_move_done(Socket& socket, Errc outcome);
   // Drops the client: `why` goes to the log unless empty.
   void drop(const char* why);
+  // Those whose channels were condemned in this turn.
+  static void drop_condemned(Context& context);
 
  private:
   void serve();

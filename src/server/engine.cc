@@ -215,9 +215,7 @@ void Engine::end_turn() {
     captures_.flush();
     peers_.suspend(captures_.active());
   }
-  for (Channel* c : ctx_.condemned)
-    if (c->client() != nullptr) c->client()->drop("");
-  ctx_.condemned.clear();
+  Client::drop_condemned(ctx_);
   for (Channel* c : ctx_.reclaimed) c->reclaimed_this_turn = false;
   ctx_.reclaimed.clear();
   destroy_gone_clients();

@@ -39,10 +39,11 @@ class Sockets {
   void reap();
   size_t size() const { return used_; }
 
+  // Those that a visit makes are visited, too.
   template <typename Visit>
   void for_each(Visit visit) {
-    for (auto& e : entries_)
-      if (e.socket) visit(*e.socket);
+    for (size_t i = 0; i < entries_.size(); ++i)
+      if (entries_[i].socket) visit(*entries_[i].socket);
   }
 
  private:

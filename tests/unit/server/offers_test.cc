@@ -449,5 +449,32 @@ TEST_F(OffersTest, AClientThatTakesMoreThanItWasOfferedIsCondemned) {
   EXPECT_EQ(ctx.condemned.size(), 1u);
 }
 
+// The first one's end shows what the second has done, while those that broke the protocol are dropped.
+TEST_F(OffersTest, WhoIsCondemnedWhileAnotherIsDroppedIsDroppedToo) {
+  Client& first = accepting_client();
+  Client& second = accepting_client();
+  Socket& before = open(first);
+  Socket& listener = wait_both(first, second);
+  Socket& other = open(first);
+  ks[0].reset();  // the connection gets a slot in front of the listener's
+  run();
+  before.on_events(static_cast<uint32_t>(tcp::Event::closed));
+  run();
+  listener.offer_to(*first.channel());
+  listener.offer_to(*second.channel());
+  for (int i = 0; i < 2; ++i) arrive(listener);
+  run();
+  ASSERT_EQ(offered(first, listener), 1u);
+  ASSERT_EQ(offered(second, listener), 1u);
+  shared(first, other).tx_produced += 1 << 20;
+  ring(other);
+  ASSERT_EQ(ctx.condemned.size(), 1u);
+  ctx.condemned.shrink_to_fit();
+  shared(second, listener).rx_consumed += 9;
+  Client::drop_condemned(ctx);
+  EXPECT_TRUE(first.gone());
+  EXPECT_TRUE(second.gone());
+}
+
 }  // namespace
 }  // namespace ferry::server
