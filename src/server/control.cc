@@ -49,7 +49,8 @@ bool Control::handle(Client& client, const Request& request, ipc::DescriptorList
     error = region(*client.channel(), request, received);
   } else if (op == Op::peer_region || op == Op::peer_wake || op == Op::peer_memory) {
     error = peers(client, request, reply, fds);
-  } else if (Socket* socket = client.channel()->find(request.slot, request.generation); socket == nullptr) {
+  } else if (Socket* socket = client.channel()->find(request.slot, request.generation);
+             socket == nullptr || !socket->is_claimed()) {
     error = Errc::bad_socket;
   } else if (op == Op::rehome || op == Op::demote) {
     Status started = socket->start_move(op == Op::rehome ? MoveKind::rehome : MoveKind::demote, *client.channel());
@@ -143,7 +144,7 @@ Errc Control::attach(Client& client, ipc::DescriptorList& received, Reply& reply
   if (received.count != 1) return Errc::invalid;
   // SO_COOKIE needs nothing of the descriptor but that it is a socket; no other call is made on it.
   Socket* socket = sockets_.find_by_cookie(socket_cookie(received.fds[0].get()));
-  if (socket == nullptr || socket->finished()) return Errc::bad_socket;
+  if (socket == nullptr || socket->finished() || !socket->is_claimed()) return Errc::bad_socket;
   reply.slot = socket->attach(*client.channel());
   if (reply.slot == Channel::kNoSlot) return Errc::too_many;
   reply.generation = client.channel()->generation(reply.slot);

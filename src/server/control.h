@@ -1,7 +1,7 @@
 // Answers control requests (ipc/control.h): the system calls that are not on the data path, and the questions of the ferry command.
 //
-// Trust: a request may hold anything. Slots are looked up with their generation in the requester's own channel only; a descriptor
-// proves possession of a socket by its cookie and is closed again; privileged ports need the credentials of the message itself.
+// Trust: a request may hold anything. Slots are looked up with their generation in the requester's own channel only, and are no sockets as long as
+// they are only offered; a descriptor proves possession of a socket by its cookie and is closed again; privileged ports need the credentials of the message itself.
 //
 // Files: control.cc dispatch, hello, attaching; control_sockets.cc the socket calls; control_ports.cc bind and listen; admin.cc questions of the ferry command.
 #pragma once

@@ -258,7 +258,7 @@ void Socket::on_poll(uint32_t events) {
   if ((events & EPOLLHUP) != 0) {
     if (go_back()) return;
     on_gone();
-  } else if ((events & EPOLLIN) != 0 && !kernel_mode_ && filling_ == 0 && (events & EPOLLRDHUP) == 0 && !listener_) {
+  } else if ((events & EPOLLIN) != 0 && !kernel_mode_ && filling_ == 0 && (events & EPOLLRDHUP) == 0 && !listener_ && is_claimed()) {
     // Somebody wrote to K behind libferry's back (stdio, io_uring, another process): those bytes come after what is in the ring.
     if (Attachment* h = home(); h != nullptr && move_ == MoveKind::none) {
       port::log(port::LogLevel::info, "socket of pid %d goes to kernel mode: bytes found on its descriptor",

@@ -136,6 +136,8 @@ class Socket final : public PollHandler,
   // The connection that `asker` gets, which nobody has any more: on_accepted() follows. `number`: as CallOp::accept. Errc::again: none.
   Result<Socket*> next_connection(Channel& asker, int64_t number);
   Instant offer_deadline() const;
+  // False: it is offered to the client whose slot it has, which has not taken it, and may do nothing with it.
+  bool is_claimed() { return offered_by_ == 0 || look_for_claim(); }
   // The socket begins in kernel mode; `k` is the descriptor that the client will get.
   void start_in_kernel_mode(int k);
   // A child in its listener's queue, until on_accepted().
@@ -326,7 +328,6 @@ class Socket final : public PollHandler,
   void stop_offers_to(const Channel& channel);
   void forget_taker(const Channel& channel);
   void drop_offers();
-  bool is_claimed() { return offered_by_ == 0 || look_for_claim(); }
   bool look_for_claim();
   bool go_back();
   void withdraw();

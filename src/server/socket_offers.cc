@@ -345,6 +345,8 @@ void Socket::withdraw() {
     if (Errc e = take_error(); e != Errc::ok) fail(e);
     leave_home(*h);  // offered still: what the client says to have read does not count
   }
+  if (move_ != MoveKind::none) end_move(Errc::bad_socket);
+  drop_offers();
   offered_by_ = 0;
   accepted_ = false;
   while (!attachments_.empty()) detach(attachments_.size() - 1);
