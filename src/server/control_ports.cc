@@ -95,6 +95,7 @@ Errc Control::listen_here(Socket& socket, int64_t backlog, Reply& reply) {
 // The port that all parts are going to have is this socket's among all engines.
 Errc Control::prepare_listen(Socket& socket) {
   Reply ignored;
+  if (socket.cookie() == 0) return Errc::bad_socket;  // closed by another thread meanwhile: there is nothing to know its parts by
   if (socket.is_listener()) return Errc::ok;
   if (socket.claim() == nullptr)  // not bound: any port will do
     if (const Errc error = bind_here(socket, {}, ignored); error != Errc::ok) return error;

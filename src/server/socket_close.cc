@@ -42,6 +42,7 @@ bool Socket::can_give_back(const Attachment& a) const {
 void Socket::on_gone() {
   if (gone_) return;
   gone_ = true;
+  close_parts();  // they are known by the cookie of K, and the pair may be another's soon
   if (spare_) come_to_use();
   leave_passage();
   if (move_ != MoveKind::none) end_move(Errc::bad_socket);

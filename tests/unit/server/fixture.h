@@ -120,7 +120,9 @@ class FakeHandler final : public RequestHandler {
 
 class ServerTest : public testing::Test {
  protected:
-  ServerTest() : memory(1 << 20), ctx(protocols, memory, poller, holder, counters, {}), peers(ctx), sockets(ctx) {
+  // `engines`: this is the first one of them.
+  explicit ServerTest(Engines* engines = nullptr)
+      : memory(1 << 20), ctx(protocols, memory, poller, holder, counters, {}, 0, engines), peers(ctx), sockets(ctx) {
     protocols.memory = &memory;
     ctx.now = Instant::from_ns(1'000'000'000'000);
     ctx.limits.sockets = 64;

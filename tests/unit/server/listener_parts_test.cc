@@ -6,6 +6,7 @@
 #include <set>
 
 #include "fixture.h"
+#include "server/engine.h"
 
 namespace ferry::server {
 namespace {
@@ -156,6 +157,56 @@ TEST(ChannelMemory, AQueueKeepsItsPipeAndItsReadersAreNew) {
   EXPECT_TRUE(m.join(1));
   EXPECT_TRUE(m.end());
   EXPECT_FALSE(m.end());
+}
+
+// The first of two engines, and the second one.
+struct TwoEngines {
+  TwoEngines() {
+    all.add(inbox);
+    all.add(second.inbox());
+    auto stack = stack::Stack::create({}, second.host());
+    EXPECT_TRUE(stack.ok());
+    second.set_stack(*stack);
+  }
+  Engines all;
+  Poller poller_of_first;
+  Inbox inbox{poller_of_first};
+  Engine second{{}, 1, &all};
+};
+class GoneListenerTest : private TwoEngines, public ServerTest {
+ protected:
+  GoneListenerTest() : ServerTest(&all) {}
+  // Whether the second engine has a part, after it has done what it was asked to.
+  bool has_part(uint64_t cookie) {
+    second.inbox().run(second);
+    second.sockets().reap();
+    return second.sockets().find_by_cookie(cookie) != nullptr;
+  }
+  void make_part(uint64_t cookie) {
+    Socket& part = second.sockets().create(stack::SocketType::tcp);
+    part.set_part(cookie);
+    part.on_listening();
+  }
+};
+
+TEST_F(GoneListenerTest, OneWhoseDescriptorIsGivenBackLeavesNoParts) {
+  Client& client = connect_client();
+  UniqueFd k;
+  uint32_t number;
+  ASSERT_TRUE(client.channel()->stock().make(true, k, number));
+  Socket& s = sockets.create(stack::SocketType::tcp);
+  s.set_id(protocols.next_id++);
+  s.set_pair(client.channel()->stock().take(true));
+  s.attach(*client.channel());
+  run();
+  const uint64_t cookie = s.cookie();
+  make_part(cookie);
+  s.set_has_parts();
+  ASSERT_TRUE(has_part(cookie));
+  atomic_or(shared(client, s).wants, uint32_t{abi::kWantGiveBack});  // by close(), while another thread is in listen()
+  ring(s);
+  ASSERT_EQ(counters.pairs_given_back, 1u);
+  EXPECT_FALSE(has_part(cookie));
 }
 
 }  // namespace
