@@ -112,6 +112,7 @@ buf::IoDesc Channel::locate_output(const abi::Descriptor& d) const {
 }
 
 void Channel::wake_queue(uint32_t queue) {
+  if (client_ == nullptr) return;  // the pipe may be gone
   ++ctx_.counters.pipe_wakes;
   memory_->wake_queue(queue);
 }
@@ -144,6 +145,12 @@ void Channel::on_poll(uint32_t) {
 void Channel::client_gone() {
   client_ = nullptr;
   stock_.retire();
+  memory_->stop_waking();
+}
+
+void Channel::forget_regions() {
+  regions_.forget_all();
+  release_forgotten_regions();
 }
 
 void Channel::drop_output_reference(uint64_t bytes) {

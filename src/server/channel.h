@@ -65,6 +65,8 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   // Memory that the client lets its output be referred to in; see client_regions.h.
   Status add_region(uint32_t number, int memfd, uint64_t most) { return regions_.add(number, memfd, most, this); }
   Status forget_region(uint32_t number);
+  // All of them: the client is gone, and what it has written has been taken.
+  void forget_regions();
   const ClientRegions& regions() const { return regions_; }
   // The bytes that a (copied) output descriptor names. Region 0 is empty if it leaves the output pool.
   buf::IoDesc locate_output(const ipc::abi::Descriptor& d) const;

@@ -22,9 +22,15 @@ Result<std::shared_ptr<ChannelMemory>> ChannelMemory::create(const ipc::ChannelC
   return std::shared_ptr<ChannelMemory>(new ChannelMemory(std::move(*map), identity));
 }
 
-ChannelMemory::~ChannelMemory() {
-  for (int end : write_ends_)
-    if (end != 0) ::close(end - 1);
+ChannelMemory::~ChannelMemory() { close_queues(); }
+
+void ChannelMemory::close_queues() {
+  for (int& end : write_ends_)
+    if (const int fd = atomic_exchange(end, 0) - 1; fd >= 0) ::close(fd);
+}
+
+void ChannelMemory::stop_waking() {
+  if (atomic_add(wakers_, ~0u) == 1) close_queues();
 }
 
 int ChannelMemory::write_end(uint32_t queue) const {

@@ -28,7 +28,7 @@ Client::Client(Context& context, RequestHandler& handler, UniqueFd connection)
   socklen_t length = sizeof peer;
   if (getsockopt(connection_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) {
     credentials_.pid = peer.pid;
-    credentials_.uid = peer.uid;
+    credentials_.uid = peer_ = peer.uid;
     credentials_.gid = peer.gid;
   }
   if (!ctx_.poller.add(connection_.get(), *this, EPOLLIN | EPOLLRDHUP)) drop("no descriptors left");
@@ -145,6 +145,7 @@ void Client::drop(const char* why) {
   channel_->client_gone();
   channel_->for_each_socket([this](Socket& s) { s.on_client_gone(*channel_); });
   ctx_.peers->on_channel_gone(*channel_);
+  channel_->forget_regions();
   if (ctx_.engines != nullptr && channel_->memory()->end())
     ctx_.engines->post_to_others(ctx_.engine, [memory = channel_->memory()](Engine& other) { other.drop_client_of(*memory); });
   handler_.adopt_orphan(std::move(channel_));

@@ -37,6 +37,8 @@ class Client final : public PollHandler, public ListNode<Client> {
   Client(Context& context, RequestHandler& handler, UniqueFd connection);
   ~Client();
 
+  // The user who connected.
+  uid_t peer() const { return peer_; }
   // Of the latest message.
   const ipc::Credentials& credentials() const { return credentials_; }
   Channel* channel() { return channel_.get(); }
@@ -75,6 +77,7 @@ class Client final : public PollHandler, public ListNode<Client> {
   std::unique_ptr<Channel> channel_;
   UniqueFd lifeline_;  // write end; nobody writes
   ipc::Credentials credentials_;
+  uid_t peer_ = 0;
   ipc::control::Request pending_;  // the request that waits for finish()
   bool greeted_ = false;
   bool waiting_ = false;

@@ -82,6 +82,11 @@ Status ClientRegions::forget(uint32_t number) {
   return {};
 }
 
+void ClientRegions::forget_all() {
+  for (Region& r : regions_)
+    if (r.base != nullptr) forgotten_.push_back(std::exchange(r, {}));
+}
+
 void ClientRegions::release_forgotten() {
   for (Region& r : forgotten_) unmap(r);
   forgotten_.clear();

@@ -31,6 +31,8 @@ class ClientRegions {
   Status add(uint32_t number, int memfd, uint64_t most, Channel* channel);
   // Errc::invalid: there is none; too_many: as above.
   Status forget(uint32_t number);
+  // All that there are.
+  void forget_all();
   // Nothing of the client's output is referred to any more: unmaps what was forgotten.
   void release_forgotten();
 

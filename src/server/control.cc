@@ -77,11 +77,11 @@ Errc Control::hello(Client& client, const Request& request, Reply& reply, ipc::D
     return Errc::ok;
   }
   uid_t uid = client.credentials().uid;
-  if (ctx_.counters.clients > ctx_.limits.clients || clients_of_[uid] >= ctx_.limits.clients_per_uid) {
+  if (admitted_.size() >= ctx_.limits.clients || clients_of_[uid] >= ctx_.limits.clients_per_uid) {
     ++ctx_.counters.clients_refused;
     port::log(port::LogLevel::warning, "client pid %d refused: user %d has %u clients, all together %u",
               static_cast<int>(client.credentials().pid), static_cast<int>(uid), clients_of_[uid],
-              static_cast<unsigned>(ctx_.counters.clients));
+              static_cast<unsigned>(admitted_.size()));
     return Errc::too_many;
   }
   ipc::ChannelConfig config;
@@ -97,7 +97,7 @@ Errc Control::hello(Client& client, const Request& request, Reply& reply, ipc::D
   client.set_greeted();
   if ((request.flags & control::kHelloPeers) != 0) client.channel()->allow_peers();
   ++clients_of_[uid];
-  admitted_[&client] = uid;
+  admitted_.insert(&client);
   fds.add(ipc::OwnedFd(fcntl((*memory)->map().fd(), F_DUPFD_CLOEXEC, 0)));
   fds.add(std::move(kick_of_client));
   fds.add(client.open_lifeline());
@@ -109,14 +109,26 @@ Errc Control::hello(Client& client, const Request& request, Reply& reply, ipc::D
 
 void Control::forget(Client& client) {
   admin_.forget_admin(client);
-  auto it = admitted_.find(&client);
-  if (it == admitted_.end()) return;
-  if (auto of = clients_of_.find(it->second); of != clients_of_.end() && --of->second == 0) clients_of_.erase(of);
-  admitted_.erase(it);
+  admitted_.erase(&client);
+}
+
+// Its user has one client less when nothing refers to it any more; at once, if nothing does: who ends a process may start the next one now.
+void Control::adopt_orphan(std::unique_ptr<Channel> channel) {
+  const bool counted = !channel->unreferenced();
+  if (!counted) discount(*channel);
+  orphans_.push_back({std::move(channel), counted});
+}
+
+void Control::discount(const Channel& channel) {  // other engines than the first count nothing
+  if (auto of = clients_of_.find(channel.identity().uid); of != clients_of_.end() && --of->second == 0) clients_of_.erase(of);
 }
 
 void Control::reap() {
-  std::erase_if(orphans_, [](const std::unique_ptr<Channel>& c) { return c->unreferenced(); });
+  std::erase_if(orphans_, [this](const Orphan& o) {
+    if (!o.channel->unreferenced()) return false;
+    if (o.counted) discount(*o.channel);
+    return true;
+  });
 }
 
 Errc Control::connect_to_engine(Client& client, const Request& request, ipc::DescriptorList& fds) {

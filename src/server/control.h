@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "server/client.h"
@@ -42,7 +43,7 @@ class Control final : public RequestHandler {
   bool handle(Client& client, const ipc::control::Request& request, ipc::DescriptorList& received,
               ipc::control::Reply& reply, ipc::DescriptorList& fds) override;
   void forget(Client& client) override;
-  void adopt_orphan(std::unique_ptr<Channel> channel) override { orphans_.push_back(std::move(channel)); }
+  void adopt_orphan(std::unique_ptr<Channel> channel) override;
 
   // Frees channels of dead clients that nothing refers to any more. Between turns.
   void reap();
@@ -52,6 +53,12 @@ class Control final : public RequestHandler {
  private:
   using Request = ipc::control::Request;
   using Reply = ipc::control::Reply;
+
+  struct Orphan {
+    std::unique_ptr<Channel> channel;
+    bool counted;  // in clients_of_
+  };
+  void discount(const Channel& channel);
 
   Errc hello(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
   Errc open_socket(Client& client, const Request& request, Reply& reply, ipc::DescriptorList& fds);
@@ -89,9 +96,9 @@ class Control final : public RequestHandler {
   Sockets& sockets_;
   ServerIdentity identity_;
   AdminHandler& admin_;
-  std::unordered_map<uid_t, uint32_t> clients_of_;
-  std::unordered_map<const Client*, uid_t> admitted_;
-  std::vector<std::unique_ptr<Channel>> orphans_;
+  std::unordered_map<uid_t, uint32_t> clients_of_;  // those that are gone but for a channel that is referred to included
+  std::unordered_set<const Client*> admitted_;
+  std::vector<Orphan> orphans_;
   bool deferred_ = false;  // the request being handled is answered later
   uint32_t port_turn_ = 0;
 };

@@ -103,15 +103,28 @@ void Engine::accept_clients() {
       ++counters_.clients_refused;
       continue;
     }
-    clients_.push_back(*new Client(ctx_, *handler_, std::move(connection)));
+    Client& client = take_in(std::move(connection));
+    // Nobody keeps the others out with connections of which nothing is heard. A client may have one more, for the ferry command.
+    if (connections_of_[client.peer()] <= uint64_t{config_.limits.clients_per_uid} * 2) continue;
+    ++counters_.clients_refused;
+    client.drop("");
   }
 }
 
-void Engine::add_client(UniqueFd connection, std::shared_ptr<ChannelMemory> memory, UniqueFd kick, bool peers) {
+Client& Engine::take_in(UniqueFd connection) {
   clients_.push_back(*new Client(ctx_, *handler_, std::move(connection)));
   Client& client = *clients_.back();
-  if (client.gone()) return;
-  if (!client.open_channel(std::move(memory), std::move(kick))) return client.drop("no room for its channel");
+  ++connections_of_[client.peer()];
+  return client;
+}
+
+void Engine::add_client(UniqueFd connection, std::shared_ptr<ChannelMemory> memory, UniqueFd kick, bool peers) {
+  Client& client = take_in(std::move(connection));
+  if (client.gone()) return memory->stop_waking();
+  if (!client.open_channel(memory, std::move(kick))) {
+    memory->stop_waking();
+    return client.drop("no room for its channel");
+  }
   client.set_greeted();
   if (peers) client.channel()->allow_peers();
 }
@@ -226,6 +239,7 @@ void Engine::end_turn() {
 void Engine::destroy_gone_clients() {
   for (Client* c : ctx_.gone) {
     clients_.erase(*c);
+    if (auto of = connections_of_.find(c->peer()); --of->second == 0) connections_of_.erase(of);
     delete c;
   }
   ctx_.gone.clear();

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "server/client.h"
@@ -114,6 +115,7 @@ class Engine final : public Protocols {
   void cool_down();
   void destroy_gone_clients();
   void accept_clients();
+  Client& take_in(UniqueFd connection);
   void refuse_client();
 
   EngineConfig config_;
@@ -135,6 +137,7 @@ class Engine final : public Protocols {
   RequestHandler* handler_ = nullptr;
   TurnPart* part_ = nullptr;
   List<Client> clients_;
+  std::unordered_map<uid_t, uint32_t> connections_of_;  // by who connected
   Duration spin_ = Duration::zero();
   Instant started_;
   Instant realtime_read_;

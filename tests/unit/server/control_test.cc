@@ -2,6 +2,7 @@
 #include "server/control.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -50,13 +51,17 @@ class ControlTest : public ServerTest {
     return r;
   }
   Errc error(const control::Reply& r) { return static_cast<Errc>(r.error); }
-  // A client that has said hello.
-  Client& greet() {
+  // A connection that has said nothing.
+  Client& connect() {
     int ends[2];
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     connections.emplace_back(ends[1]);
     clients.push_back(std::make_unique<Client>(ctx, control, UniqueFd(ends[0])));
-    Client& c = *clients.back();
+    return *clients.back();
+  }
+  // A client that has said hello.
+  Client& greet() {
+    Client& c = connect();
     EXPECT_EQ(error(ask(c, request(Op::hello, abi::kVersion))), Errc::ok);
     return c;
   }
@@ -272,6 +277,58 @@ TEST_F(ControlTest, UnknownRequestsAreNotSupported) {
   odd.slot = opened.slot;
   odd.generation = opened.generation;
   EXPECT_EQ(error(ask(c, odd)), Errc::not_supported);
+}
+
+TEST_F(ControlTest, ConnectionsThatDoNotSayHelloTakeNobodysPlace) {
+  ctx.limits.clients = 2;
+  for (int i = 0; i < 5; ++i) connect();
+  greet();
+  greet();
+  EXPECT_EQ(error(ask(connect(), request(Op::hello, abi::kVersion))), Errc::too_many);
+}
+
+TEST_F(ControlTest, WhatADeadClientLeavesBehindCountsUntilItIsGone) {
+  ctx.limits.clients_per_uid = 1;
+  Client& c = greet();
+  Channel& channel = *c.channel();
+  channel.add_output_reference(1);
+  c.drop("");
+  control.reap();
+  ASSERT_EQ(control.orphan_count(), 1u);
+  Client& next = connect();
+  EXPECT_EQ(error(ask(next, request(Op::hello, abi::kVersion))), Errc::too_many);
+  channel.drop_output_reference(1);
+  control.reap();
+  EXPECT_EQ(error(ask(next, request(Op::hello, abi::kVersion))), Errc::ok);
+}
+
+TEST_F(ControlTest, WhoTakesThePlaceOfADeadClientNeedNotWait) {
+  ctx.limits.clients_per_uid = 1;
+  greet().drop("");
+  EXPECT_EQ(error(ask(connect(), request(Op::hello, abi::kVersion))), Errc::ok);
+}
+
+TEST_F(ControlTest, ADeadClientKeepsNeitherQueuesNorRegions) {
+  Client& c = greet();
+  control::Request open = request(Op::event_queue, 3);
+  open.flags = control::kQueueOpen;
+  ASSERT_EQ(error(ask(c, open)), Errc::ok);
+  ipc::OwnedFd queue = received.take(0);
+  ipc::OwnedFd fd(memfd_create("test-region", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(ftruncate(fd.get(), abi::kHugePageSize), 0);
+  ASSERT_EQ(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+  ASSERT_EQ(error(ask(c, request(Op::region, 1), fd.get())), Errc::ok);
+  Channel& channel = *c.channel();
+  auto unread = channel.place(1);  // and another process has its K
+  ASSERT_TRUE(unread.ok());
+  c.drop("");
+  control.reap();
+  ASSERT_EQ(control.orphan_count(), 1u);
+  EXPECT_EQ(channel.region_bytes(), 0u);
+  pollfd p{queue.get(), 0, 0};
+  EXPECT_EQ(poll(&p, 1, 0), 1);
+  EXPECT_TRUE(p.revents & POLLHUP);
+  channel.release(*unread);
 }
 
 }  // namespace

@@ -85,7 +85,7 @@ class EngineTest : public testing::Test {
 
   FakeHandler handler;
   Peer peer;
-  Engine engine{{.limits = {}, .spin_max = Duration::zero()}};
+  Engine engine{{.limits = {.clients_per_uid = 2}, .spin_max = Duration::zero()}};
 };
 
 TEST_F(EngineTest, ALinkThatDelaysIsOnTimeAndCostsNoTurns) {
@@ -107,6 +107,23 @@ TEST_F(EngineTest, ALinkWithoutAClockAnswersInTheTurn) {
   ask();
   run_until_answered();
   EXPECT_EQ(engine.context().counters.sleeps, 0u);
+}
+
+TEST_F(EngineTest, OneUserHasSoManyConnectionsAndNoMore) {
+  start({});
+  const std::string path = "/tmp/ferry-engine-test." + std::to_string(getpid());
+  engine.listen(UniqueFd(static_cast<int>(ipc::listen_control(path, 16))));
+  std::vector<UniqueFd> idle;
+  for (int i = 0; i < 6; ++i) idle.emplace_back(static_cast<int>(ipc::connect_control(path)));
+  unlink(path.c_str());
+  ask();
+  const Counters& counted = engine.context().counters;
+  engine.run([&] { return counted.clients_total == 6 || monotonic() >= peer.latest; });
+  EXPECT_EQ(counted.clients, 4u);
+  EXPECT_EQ(counted.clients_refused, 2u);
+  idle.pop_back(), idle.front().reset();
+  engine.run([&] { return counted.clients == 3 || monotonic() >= peer.latest; });
+  EXPECT_EQ(counted.clients, 3u);
 }
 
 }  // namespace
