@@ -44,10 +44,11 @@ struct Limits {
   uint32_t peers = 8;                  // clients with which one may share memory for passages; 0: nobody does
 };
 
-// What one user has, over all processes; kept as long as there is a socket of theirs.
+// What one user has, over all processes; kept as long as there is a socket of theirs, or waits at one.
 struct Account {
   uint32_t sockets = 0;
   uint32_t pairs = 0;   // with a number in a stock
+  uint32_t pending = 0; // connections that wait at a listener of theirs, and are on the account for their staging memory only
   uint64_t staged = 0;  // bytes of staging memory
 };
 

@@ -113,7 +113,7 @@ Errc Control::disconnect(Socket& socket) {
 
 Errc Control::accept(Client& client, Socket& listener, const Request& request, Reply& reply, ipc::DescriptorList& fds) {
   if (!listener.is_listener() && !listener.has_many_peers()) return Errc::invalid;
-  if (client.channel()->socket_count() >= ctx_.limits.sockets) return Errc::too_many;
+  if (client.channel()->socket_count() >= ctx_.limits.sockets || !sockets_.has_room(client.credentials().uid)) return Errc::too_many;
   const bool kernel_mode = (request.flags & control::kOpenKernelMode) != 0;
   if (!kernel_mode) listener.offer_to(*client.channel());
   auto next = listener.next_connection(*client.channel(), request.value);

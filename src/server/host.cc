@@ -66,6 +66,7 @@ stack::Owner Host::on_incoming(stack::Owner listener, stack::SocketId child, con
   s.set_pending();
   s.set_addresses(local, remote);
   sockets_.add_child(s, child);
+  sockets_.charge_pending(s, *l);
   return s.owner();
 }
 

@@ -100,7 +100,10 @@ class Socket final : public PollHandler,
   const Channel* user() const;
 
   // Whose it is; see Sockets::charge.
-  void set_account(Account& account, uid_t uid) { account_ = &account, uid_ = uid, account.staged += staged_in_ + staged_out_; }
+  void set_account(Account& account, uid_t uid, bool pending = false) {
+    account_ = &account, uid_ = uid, pending_ = pending, account.staged += staged_in_ + staged_out_;
+  }
+  bool is_charged_as_pending() const { return pending_; }
   void leave_account() { account_->staged -= staged_in_ + staged_out_, account_ = nullptr; }
   Account* account() const { return account_; }
   uid_t uid() const { return uid_; }
@@ -324,7 +327,7 @@ class Socket final : public PollHandler,
   void take_back_overdue(bool from_all);
   bool others_can_take() const;
   static bool waits_at_listener(const OfferTaker& taker);
-  void put_back(const Socket& child);
+  void put_back(Socket& child);
   void stop_offers_to(const Channel& channel);
   void forget_taker(const Channel& channel);
   void drop_offers();
@@ -412,6 +415,7 @@ class Socket final : public PollHandler,
 
   Account* account_ = nullptr;
   uid_t uid_ = 0;
+  bool pending_ = false;        // on the account of its listener's user, for staging memory only
   MoveKind move_ = MoveKind::none;
   Channel* move_channel_ = nullptr;
   Instant move_deadline_;

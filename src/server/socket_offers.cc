@@ -132,7 +132,7 @@ OfferTaker* Socket::next_taker() {
     const bool one = shared && t.serves_one();
     if (one && !waits_at_listener(t)) continue;
     if (!t.takes || t.left() >= (one ? 1 : abi::kMaxOffers) || !t.channel->client_alive() || !t.channel->stock().has(true) ||
-        t.channel->socket_count() >= ctx_.limits.sockets)
+        t.channel->socket_count() >= ctx_.limits.sockets || !ctx_.sockets->has_room(t.channel->identity().uid))
       continue;
     if (best == nullptr || t.left() < best->left()) best = &t;
   }
@@ -272,7 +272,8 @@ void Socket::see_claims(OfferTaker& taker, uint32_t consumed) {
 }
 
 // Among those that came back, by age.
-void Socket::put_back(const Socket& child) {
+void Socket::put_back(Socket& child) {
+  ctx_.sockets->charge_pending(child, *this);
   Fifo<Returned>& all = offers_->returned;
   all.push_back({child.owner(), child.arrival_});
   for (uint32_t i = all.size() - 1; i > 0 && all[i - 1].arrival > all[i].arrival; --i) std::swap(all[i - 1], all[i]);
@@ -308,7 +309,14 @@ void Socket::forget_taker(const Channel& channel) {
 // The listener ends: what waits is reset, as what waits in the stack is.
 void Socket::drop_offers() {
   if (!offers_) return;
-  for (OfferTaker& t : offers_->takers) take_back(t);
+  for (OfferTaker& t : offers_->takers) {
+    take_back(t);
+    // If it is going to be connected, the ring goes on behind the offers.
+    Attachment* a = find(t.channel, t.slot);
+    if (a == nullptr) continue;
+    a->rx_produced = a->rx_released = t.produced;
+    a->rx_bytes = a->rx_released_bytes;
+  }
   while (!offers_->returned.empty()) {
     Socket* child = ctx_.sockets->find(offers_->returned.front().owner);
     offers_->returned.pop_front();

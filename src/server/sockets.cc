@@ -26,15 +26,27 @@ bool Sockets::charge(Socket& socket, uid_t uid) {
   Account& account = accounts_[uid];
   if (account.sockets >= ctx_.limits.sockets_per_uid) return false;
   ++account.sockets;
+  discharge(socket);
   socket.set_account(account, uid);
   return true;
+}
+
+bool Sockets::has_room(uid_t uid) const {
+  auto it = accounts_.find(uid);
+  return (it == accounts_.end() ? 0 : it->second.sockets) < ctx_.limits.sockets_per_uid;
+}
+
+void Sockets::charge_pending(Socket& socket, const Socket& listener) {
+  if (listener.account() == nullptr || socket.account() != nullptr) return;
+  ++listener.account()->pending;
+  socket.set_account(*listener.account(), listener.uid(), true);
 }
 
 void Sockets::discharge(Socket& socket) {
   if (socket.account() == nullptr) return;
   auto it = accounts_.find(socket.uid());
+  --(socket.is_charged_as_pending() ? it->second.pending : it->second.sockets);
   socket.leave_account();
-  --it->second.sockets;
   close_account_if_empty(it);
 }
 
@@ -53,7 +65,7 @@ void Sockets::discharge_pair(uid_t uid) {
 }
 
 void Sockets::close_account_if_empty(std::unordered_map<uid_t, Account>::iterator it) {
-  if (it->second.sockets == 0 && it->second.pairs == 0) accounts_.erase(it);
+  if (it->second.sockets == 0 && it->second.pairs == 0 && it->second.pending == 0) accounts_.erase(it);
 }
 
 Socket* Sockets::find(stack::Owner owner) {

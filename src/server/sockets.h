@@ -18,8 +18,12 @@ class Sockets {
 
   // A new socket without a stack id. Never fails but for memory.
   Socket& create(stack::SocketType type);
-  // Puts the socket on the account of a user, once. False: the user has too many.
+  // Puts the socket on the account of a user, once; it is on its listener's no more. False: the user has too many.
   bool charge(Socket& socket, uid_t uid);
+  // Whether charge() would.
+  bool has_room(uid_t uid) const;
+  // A connection waits to be accepted: what it stages is on the account of the listener's user.
+  void charge_pending(Socket& socket, const Socket& listener);
   // Takes it off that account again, if it is on one.
   void discharge(Socket& socket);
   // The same for a pair of a stock.

@@ -476,5 +476,19 @@ TEST_F(OffersTest, WhoIsCondemnedWhileAnotherIsDroppedIsDroppedToo) {
   EXPECT_TRUE(second.gone());
 }
 
+TEST_F(OffersTest, WhoHasTooManySocketsLetsConnectionsWait) {
+  Client& client = accepting_client();
+  sockets.charge(open(client), getuid());
+  ctx.limits.sockets_per_uid = 1;
+  Socket& listener = listen_for(client);
+  for (int i = 0; i < 3; ++i) arrive(listener);
+  protocols.socket_info.receive_queue = 3;
+  run();
+  EXPECT_EQ(offered(client, listener), 0u);
+  EXPECT_EQ(protocols.count(stack::CallOp::close) + protocols.count(stack::CallOp::abort), 0u);
+  EXPECT_EQ(protocols.count(stack::CallOp::accept), 0u);
+  EXPECT_TRUE(shared(client, listener).ready & abi::kAcceptable);
+}
+
 }  // namespace
 }  // namespace ferry::server

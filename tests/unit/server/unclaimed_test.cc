@@ -117,5 +117,16 @@ TEST_F(UnclaimedTest, WhatItHasBecomeDoesNotOutliveTheOffer) {
   EXPECT_EQ(child->user(), second.channel());
 }
 
+TEST_F(UnclaimedTest, AListenerWhoseConnectionsWereTakenMayBeConnectedLater) {
+  claim();
+  ring(listener);
+  listener.on_peer(false);
+  ASSERT_TRUE(receive(listener, "from a later peer"));
+  run();
+  EXPECT_EQ(read(first, listener), "from a later peer");
+  ring(listener);
+  EXPECT_TRUE(ctx.condemned.empty());
+}
+
 }  // namespace
 }  // namespace ferry::server
