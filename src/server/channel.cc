@@ -90,7 +90,9 @@ Status Channel::forget_region(uint32_t number) {
 }
 
 void Channel::release_forgotten_regions() {
-  if (output_references_ == 0 && lent_input_ == 0) regions_.release_forgotten();
+  if (output_references_ != 0 || lent_input_ != 0) return;
+  if (needs_no_regions_) regions_.forget_all();
+  regions_.release_forgotten();
 }
 
 void Channel::release(const buf::IoDesc& d) {
@@ -149,7 +151,7 @@ void Channel::client_gone() {
 }
 
 void Channel::forget_regions() {
-  regions_.forget_all();
+  needs_no_regions_ = true;
   release_forgotten_regions();
 }
 

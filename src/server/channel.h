@@ -65,7 +65,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   // Memory that the client lets its output be referred to in; see client_regions.h.
   Status add_region(uint32_t number, int memfd, uint64_t most) { return regions_.add(number, memfd, most, this); }
   Status forget_region(uint32_t number);
-  // All of them: the client is gone, and what it has written has been taken.
+  // All of them, as soon as nothing refers to any: the client is gone, and what it has written has been taken.
   void forget_regions();
   const ClientRegions& regions() const { return regions_; }
   // The bytes that a (copied) output descriptor names. Region 0 is empty if it leaves the output pool.
@@ -150,6 +150,7 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   std::vector<uint32_t> held_slots_;  // free, but for a thread of the client that is in a ring of its still
   uint32_t used_slots_ = 0;
   uint64_t output_references_ = 0;
+  bool needs_no_regions_ = false;
   uint64_t lent_input_ = 0;    // bytes of input in the client's regions
   Client* client_ = nullptr;
   Stock stock_;
