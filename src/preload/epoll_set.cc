@@ -52,7 +52,7 @@ FileRef<EpollSet> epoll_set_of(int fd) {
 
 // Some number that names the set now, for changes that do not come from a call on it: the one last used, as a rule.
 int EpollSet::number() const {
-  if (fd_table().get(last_number_).get() == this) return last_number_;
+  if (fd_table().names(last_number_, this)) return last_number_;
   int found = -1;
   fd_table().for_each([&](int fd, OpenFile* file) {
     if (file == this) found = fd;

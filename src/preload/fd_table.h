@@ -29,6 +29,11 @@ class FdTable {
     if (file == nullptr) return {};
     return get_slow(slot, file);
   }
+  // Whether `fd` names that file, without taking a reference: for callers that must not be the ones who let go of its last.
+  bool names(int fd, const OpenFile* file) const {
+    std::atomic<OpenFile*>* slot = find(fd);
+    return slot != nullptr && slot->load(std::memory_order_relaxed) == file;
+  }
   // Whether `fd` is ours, without taking a reference.
   bool contains(int fd) const {
     std::atomic<OpenFile*>* slot = find(fd);

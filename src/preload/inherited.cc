@@ -63,20 +63,13 @@ bool adopt_if_ferry(int fd) {
 }
 
 void adopt_inherited() {
-  int candidates[256];
-  int count = 0;
-  for_each_number_in("/proc/self/fd", [&](int fd, int directory) {
-    if (fd == directory) return;
+  for_each_number_in("/proc/self/fd", [](int fd, int directory) {  // in their order, so that what we open meanwhile does no harm
     int domain = 0;
     socklen_t length = sizeof(domain);
-    if (ipc::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, ipc::arg(&domain), ipc::arg(&length)) != 0) return;
-    if (domain == AF_UNIX && count < 256) candidates[count++] = fd;
-  });
-  for (int i = 0; i < count; ++i) {
-    int fd = candidates[i];
-    if (!adopt_if_ferry(fd)) continue;
+    if (fd == directory || ipc::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, ipc::arg(&domain), ipc::arg(&length)) != 0) return;
+    if (domain != AF_UNIX || !adopt_if_ferry(fd)) return;
     if (FileRef<SocketFile> file = socket_of(fd)) open_to_stdio(*file, fd);
-  }
+  });
 }
 
 }  // namespace ferry::preload

@@ -321,7 +321,43 @@ static void chroot_with_the_unconnected(void) {
   waitpid(jailed, NULL, 0);
 }
 
-int main(void) {
+/* However many sockets a program has when it executes itself, they are there afterwards. */
+enum { kMany = 300 };
+static int count_usable(char** numbers) {
+  int usable = 0;
+  for (int i = 0; numbers[i] != NULL; ++i) {
+    int fd = atoi(numbers[i]);
+    struct sockaddr_in own = loopback(port_of(fd));
+    char b[4];
+    MUST(sendto(fd, "abc", 3, 0, (struct sockaddr*)&own, sizeof own));
+    arrived(fd);
+    usable += recv(fd, b, 4, MSG_DONTWAIT) == 3;
+  }
+  printf("usable after exec: %d\n", usable);
+  return 0;
+}
+
+static void many_through_exec(void) {
+  static char text[kMany][12];
+  static char* arguments[kMany + 3] = {"processes", "count"};
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    for (int i = 0; i < kMany; ++i) {
+      struct sockaddr_in any_port = loopback(0);
+      int fd = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
+      MUST(bind(fd, (struct sockaddr*)&any_port, sizeof any_port));
+      snprintf(text[i], sizeof text[i], "%d", fd);
+      arguments[i + 2] = text[i];
+    }
+    execv("/proc/self/exe", arguments);
+    _exit(99);
+  }
+  waitpid(child, NULL, 0);
+}
+
+int main(int count, char** arguments) {
+  if (count > 1) return count_usable(arguments + 2);
   passed_behind_chroot(0); /* first: the workers have no socket yet that would bring them into touch with ferryd */
   passed_behind_chroot(1);
   forks();
@@ -330,5 +366,6 @@ int main(void) {
   urgent_after_fork();
   forks_behind_chroot();
   chroot_with_the_unconnected();
+  many_through_exec();
   return 0;
 }
