@@ -1,4 +1,5 @@
-// Interposes sendfile and splice: file or pipe ↔ Ferry socket, through one buffer on the way. sendfile(2), splice(2).
+// Interposes sendfile and splice: file or pipe ↔ Ferry socket: from the page cache or a pipe straight to where ferryd reads it, else
+// through one buffer on the way. sendfile(2), splice(2).
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>

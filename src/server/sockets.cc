@@ -23,8 +23,8 @@ Socket& Sockets::create(stack::SocketType type) {
 }
 
 bool Sockets::charge(Socket& socket, uid_t uid) {
+  if (!has_room(uid)) return false;
   Account& account = accounts_[uid];
-  if (account.sockets >= ctx_.limits.sockets_per_uid) return false;
   ++account.sockets;
   discharge(socket);
   socket.set_account(account, uid);

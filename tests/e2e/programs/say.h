@@ -122,3 +122,16 @@ static inline void arrived(int fd) {
   struct pollfd p = {fd, POLLIN, 0};
   if (poll(&p, 1, 5000) != 1) printf("line %d: nothing arrived\n", __LINE__);
 }
+
+static inline void only_interrupt(int number) { (void)number; }
+
+/* SIGALRM in 50 ms, with a handler that has those flags of sigaction(2). */
+static inline void alarm_with(int flags) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = only_interrupt;
+  action.sa_flags = flags;
+  sigaction(SIGALRM, &action, NULL);
+  struct itimerval t = {{0, 0}, {0, 50000}};
+  setitimer(ITIMER_REAL, &t, NULL);
+}

@@ -32,18 +32,6 @@ static void cancel(const char* name, void* (*what)(void*), void* argument) {
   printf("cancelled in %s: %s\n", name, result == PTHREAD_CANCELED ? "yes" : (char*)result);
 }
 
-static void handler(int number) { (void)number; }
-
-static void alarm_with(int flags) {
-  struct sigaction action;
-  memset(&action, 0, sizeof action);
-  action.sa_handler = handler;
-  action.sa_flags = flags;
-  sigaction(SIGALRM, &action, NULL);
-  struct itimerval t = {{0, 0}, {0, 50000}};
-  setitimer(ITIMER_REAL, &t, NULL);
-}
-
 static void signals(void) {
   char b[8];
   alarm_with(0);
@@ -67,9 +55,9 @@ static void signals(void) {
   wait(NULL);
   struct sigaction old;
   sigaction(SIGALRM, NULL, &old);
-  printf("handler kept %d, restart %d, siginfo %d\n", old.sa_handler == handler, (old.sa_flags & SA_RESTART) != 0,
+  printf("handler kept %d, restart %d, siginfo %d\n", old.sa_handler == only_interrupt, (old.sa_flags & SA_RESTART) != 0,
          (old.sa_flags & SA_SIGINFO) != 0);
-  printf("signal returns the handler %d\n", signal(SIGALRM, SIG_DFL) == handler);
+  printf("signal returns the handler %d\n", signal(SIGALRM, SIG_DFL) == only_interrupt);
   sigaction(SIGALRM, NULL, &old);
   printf("default again %d\n", old.sa_handler == SIG_DFL);
 }

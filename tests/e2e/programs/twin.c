@@ -5,18 +5,6 @@
 
 static int l, other[2];
 
-static void handler(int number) { (void)number; }
-
-static void alarm_with(int flags) {
-  struct sigaction action;
-  memset(&action, 0, sizeof action);
-  action.sa_handler = handler;
-  action.sa_flags = flags;
-  sigaction(SIGALRM, &action, NULL);
-  struct itimerval t = {{0, 0}, {0, 50000}};
-  setitimer(ITIMER_REAL, &t, NULL);
-}
-
 static pid_t connect_later(int ms) {
   struct sockaddr_in a = loopback(port_of(l));
   pid_t child = fork();
