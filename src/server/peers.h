@@ -92,12 +92,16 @@ struct Passage : ListNode<Passage> {
   State state = State::entering;
   PeerRegion* region = nullptr;
   uint32_t number = PeerRegion::kNone;
-  Instant deadline;                     // of entering and leaving
+  Instant deadline;                     // of entering, when nobody reads meanwhile, and leaving
+  Instant latest;                       // of entering
+  Duration patience;                    // from one deadline of entering to the next
+  uint64_t read = 0;                    // bytes that the programs had read when the deadline was set
   struct End {
     Socket* socket = nullptr;
     Channel* home = nullptr;  // nullptr: its process is gone
     uint32_t slot = 0;
     uint64_t told = 0;        // bytes written at this end, as far as the stack knows
+    bool held_back = true;     // while the passage is entered; false: its output was through at the first look, it may go on between looks
     bool stood_still = false;  // while the passage was to be left
   };
   End ends[2];  // by side

@@ -342,6 +342,9 @@ class Socket final : public PollHandler,
   bool run_passage();
   bool wants_to_leave();
   void enter_passage();
+  void wait_for_readers();
+  uint64_t bytes_read() const;
+  bool is_output_through();
   bool hand_over_output();
   bool hand_over_input();
   void open_passage();

@@ -2,7 +2,7 @@
 // neither protocol processing nor the server between them. docs/architecture.md, "Same host"; the words are in ipc/abi.h (PassageEnd).
 //
 //   consider_passage: revoke both tx_locks --> enter_passage: feed what is in the rings, until nothing is under way in the stack
-//        --> open_passage: kModePassing, locks given back
+//        --> open_passage: kModePassing, locks given back; or, when it takes too long, abandon_passage
 //   leave_passage: revoke all four locks --free?--> finish_passage: tell the stack what was passed, keep what was not read as input,
 //        kModeShared; or wait, at most kPatience, and reset the connection: the holder may have bytes half read or half written.
 //        While one end stands still, the other one has its locks back: a call that does not wait is not to wait for somebody else's process
@@ -19,7 +19,9 @@ namespace ferry::server {
 namespace abi = ipc::abi;
 namespace {
 
-constexpr Duration kSettleTime = Duration::ms(5);
+// How long a writer is held back, its connection being full, while nothing of it is read, and while the reader goes on.
+constexpr Duration kSettleTime = Duration::ms(5), kMostSettleTime = Duration::ms(500);
+constexpr uint8_t kMostDoublings = 3;  // of the former, with every try: a reader may have no processor for a while
 constexpr uint8_t kMostTries = 16;
 constexpr Duration kLongCall = Duration::ms(20);  // who holds a lock for longer is not in the middle of a copy, but stands still
 constexpr uint64_t kMostPassed = uint64_t{1} << 60;  // bytes: more than a connection lives to pass, and sums of it stay numbers
@@ -85,6 +87,13 @@ struct Socket::Unread {
   uint64_t written() const { return d.read() + bytes; }
 };
 
+namespace {
+void give_back_unless_held(Passage& p) {
+  for (Passage::End& e : p.ends)
+    if (!e.held_back) ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
+}
+}  // namespace
+
 bool Socket::in_passage() const { return passage_ != nullptr && passage_->state != Passage::State::entering; }
 
 Socket* Socket::other_end() const { return passage_->ends[1 - passage_->side_of(*this)].socket; }
@@ -125,9 +134,36 @@ void Socket::consider_passage() {
     e.home = e.socket->home()->channel;
     e.slot = e.socket->home()->slot;
   }
-  p->deadline = ctx_.now + kSettleTime;
-  expect_locks(p->deadline);
+  const uint8_t doublings = passage_tries_ - 1 < kMostDoublings ? passage_tries_ - 1 : kMostDoublings;
+  p->patience = kSettleTime * (1 << doublings);
+  p->latest = ctx_.now + kMostSettleTime;
+  wait_for_readers();
   enter_passage();
+  if (passage_ == nullptr || in_passage()) return;
+  // Who has nothing under way may write until the next look: the other direction may take a while.
+  for (Passage::End& e : p->ends) e.held_back = !e.socket->is_output_through();
+  give_back_unless_held(*p);
+}
+
+// Another while for the programs to read what is in the way.
+void Socket::wait_for_readers() {
+  Passage& p = *passage_;
+  const Instant soon = ctx_.now + p.patience;
+  p.deadline = soon < p.latest ? soon : p.latest;
+  p.read = bytes_read();
+  p.ends[0].socket->expect_locks(p.deadline);
+}
+
+uint64_t Socket::bytes_read() const {
+  uint64_t sum = 0;
+  for (const Passage::End& e : passage_->ends) sum += e.socket->read_before_ + e.socket->home()->rx_reported;
+  return sum;
+}
+
+// Whether all that was written here is where the other end's program can read it, and nobody is writing.
+bool Socket::is_output_through() {
+  Socket& to = *other_end();
+  return ipc::is_released(home()->shared().tx_lock) && backlog_.empty() && span_bytes_ == 0 && to.rx_.size() == to.home()->in_ring();
 }
 
 // Hands what the program has written to the stack. False: a thread of its is in the output ring still; it rings.
@@ -164,9 +200,14 @@ void Socket::enter_passage() {
     // The acknowledgements came back within the call.
     if (error == Errc::ok && a_has_all && b_has_all && a.span_bytes_ == 0 && b.span_bytes_ == 0) return open_passage();
   }
-  if (ctx_.now < p.deadline) return;
-  ++ctx_.counters.passages_given_up;
-  abandon_passage();
+  if (ctx_.now >= p.deadline) {
+    if (ctx_.now >= p.latest || bytes_read() == p.read) {
+      ++ctx_.counters.passages_given_up;
+      return abandon_passage();
+    }
+    wait_for_readers();
+  }
+  give_back_unless_held(p);
 }
 
 void Socket::abandon_passage() {
@@ -175,6 +216,7 @@ void Socket::abandon_passage() {
     Socket& s = *e.socket;
     s.passage_ = nullptr;
     s.expect_no_locks();
+    s.passage_at_ = s.runs_ + s.runs_before_passage();
     if (e.home != nullptr) ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
     s.mark();
   }
@@ -385,6 +427,7 @@ bool Socket::finish_passage(bool forced, const char* broken) {
     Socket& s = *e.socket;
     s.passage_ = nullptr;
     s.expect_no_locks();
+    if (s.move_ != MoveKind::none) s.expect_locks(ctx_.now + kPatience);  // for what it does itself
     s.passage_at_ = s.runs_ + s.runs_before_passage();
     s.state_changed_ = s.event_ = true;
     if (e.home != nullptr) {

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "fixture.h"
 #include "ipc/passage.h"
@@ -34,6 +36,16 @@ class PassageTest : public ServerTest {
     ASSERT_TRUE(b->in_passage());
   }
   abi::SocketShared& words(Client& c, Socket& s) { return shared(c, s); }
+  void receive_more_than_the_ring_holds(Socket& s) {
+    const uint32_t pass_after = std::exchange(ctx.limits.pass_after, 1000);
+    for (uint32_t i = 0; i < abi::kRingEntries + 1; ++i) {
+      ASSERT_TRUE(receive(s, std::string(1000, 'x')));
+      run();
+    }
+    ctx.limits.pass_after = pass_after;
+  }
+  // Whether the program's output is held back.
+  bool is_held(Client& c, Socket& s) { return (shared(c, s).tx_lock & abi::kLockRevoked) != 0; }
   ipc::PeerRegionView view() { return first->channel()->peer_region(0)->view(); }
   abi::PassageEnd& end(Client& c, Socket& s) {
     abi::SocketShared& w = shared(c, s);

@@ -75,6 +75,73 @@ TEST_F(PassageTest, WaitsForOutputThatIsUnderWayAndGivesUp) {
   EXPECT_TRUE(a->in_passage());
 }
 
+// A connection that is full never has nothing under way, unless its writer waits for its reader.
+TEST_F(PassageTest, WaitsForAReaderAsLongAsItGoesOnReading) {
+  receive_more_than_the_ring_holds(*b);
+  touch(*a, 20);
+  ASSERT_TRUE(is_held(*first, *a));
+  abi::SocketShared& reader = words(*second, *b);
+  for (int i = 0; i < 20; ++i) {
+    reader.rx_consumed_bytes += 10;  // of the first block
+    ring(*b);
+    ctx.now = ctx.now + Duration::ms(4);
+    ring(*a);
+    ASSERT_TRUE(is_held(*first, *a)) << i;
+  }
+  read(*second, *b);
+  ring(*b);
+  EXPECT_TRUE(a->in_passage());
+  EXPECT_EQ(counters.passages_given_up, 0u);
+}
+
+TEST_F(PassageTest, DoesNotWaitForASlowReaderForEver) {
+  receive_more_than_the_ring_holds(*b);
+  touch(*a, 20);
+  const Instant began = ctx.now;
+  while (is_held(*first, *a) && ctx.now - began < Duration::seconds(2)) {
+    words(*second, *b).rx_consumed_bytes += 1;
+    ring(*b);
+    ctx.now = ctx.now + Duration::ms(4);
+    ring(*a);
+  }
+  EXPECT_LT(ctx.now - began, Duration::ms(600));
+  EXPECT_EQ(counters.passages_given_up, 1u);
+  EXPECT_TRUE(ctx.moving.empty());
+}
+
+// The answer to a stream that is not read is not held up by what the stream waits for.
+TEST_F(PassageTest, HoldsBackOnlyWhoHasSomethingUnderWay) {
+  write(*first, *a, "under way");
+  ring(*a);
+  touch(*a, 20);
+  EXPECT_TRUE(is_held(*first, *a));
+  EXPECT_FALSE(is_held(*second, *b));
+  write(*second, *b, "answer");
+  ring(*b);
+  EXPECT_EQ(protocols.sent, "under wayanswer");
+  EXPECT_FALSE(a->in_passage());
+  a->on_completed(9);
+  run();
+  EXPECT_FALSE(a->in_passage());  // the answer is under way
+  EXPECT_TRUE(is_held(*first, *a));
+  b->on_completed(6);
+  run();
+  EXPECT_TRUE(a->in_passage());
+}
+
+TEST_F(PassageTest, WaitsForTheNextTryFromTheEndOfTheLastOne) {
+  write(*first, *a, "under way");
+  ring(*a);
+  touch(*a, 1000);  // the server looks all the time
+  ctx.now = ctx.now + Duration::ms(6);
+  ring(*a);
+  ASSERT_EQ(counters.passages_given_up, 1u);
+  touch(*a, 20);
+  EXPECT_FALSE(is_held(*first, *a));
+  touch(*a, 20);
+  EXPECT_TRUE(is_held(*first, *a));
+}
+
 TEST_F(PassageTest, WaitsForAWriterThatIsInTheRing) {
   words(*second, *b).tx_lock = abi::kLockHeld;
   touch(*a, 20);
@@ -323,6 +390,36 @@ TEST_F(PassageTest, MovingToAnotherProcessLeavesItFirst) {
   run();
   EXPECT_FALSE(a->in_passage());
   EXPECT_EQ(read(third, *b), "to whoever reads");
+}
+
+// The passage's short wait for its locks is not what the move has for its own.
+TEST_F(PassageTest, AMoveBehindItWaitsAsLongAsAnyMove) {
+  enter();
+  Client& third = connect_client();
+  b->attach(*third.channel());
+  handler.defer = true;
+  ipc::control::Request request;
+  request.op = static_cast<uint32_t>(ipc::control::Op::rehome);
+  ASSERT_EQ(ipc::send_request(connections[2].get(), request), 0);
+  poller.wait(Duration::zero());
+  abi::SocketShared& old = words(*second, *b);
+  old.rx_lock = abi::kLockHeld;
+  ASSERT_TRUE(b->start_move(MoveKind::rehome, *third.channel()).ok());
+  ctx.now = ctx.now + Duration::ms(30);
+  old.rx_lock = abi::kLockRevoked;
+  // Its next call begins as soon as it has its locks back.
+  protocols.within = [&](const stack::Call& c) {
+    if (c.op == CallOp::pass) old.tx_lock = abi::kLockHeld | abi::kLockRevoked;
+  };
+  ring(*b);
+  run();
+  EXPECT_FALSE(b->in_passage());
+  EXPECT_EQ(counters.forced_moves, 0u);
+  old.tx_lock = abi::kLockRevoked;
+  ring(*b);
+  run();
+  EXPECT_EQ(counters.forced_moves, 0u);
+  EXPECT_EQ(counters.moves, 1u);
 }
 
 TEST_F(PassageTest, DemotionDrainsIt) {
