@@ -45,8 +45,10 @@ int EventQueue::open() {
   index_ = index;
   fd_ = channel->keep_private(fds.take(0));
   ipc::raw_syscall(SYS_fcntl, fd_.get(), F_SETFL, O_NONBLOCK);
-  sleepers_ = 0;
   spin_.reset();
+  Guard guard(mutex_);
+  if (++opening_ == 0) ++opening_;
+  sleepers_ = 0;
   return 0;
 }
 
@@ -125,8 +127,9 @@ bool EventQueue::announce_sleep() {
   return channel_->peers().prepare_sleep(index_) && quiet;
 }
 
-bool EventQueue::prepare_sleep() {
+bool EventQueue::prepare_sleep(Sleep& sleep) {
   Guard guard(mutex_);
+  sleep.opening = opening_;
   store_relaxed(sleepers_, sleepers_ + 1);
   return announce_sleep();
 }
@@ -135,9 +138,10 @@ void EventQueue::wake_sleepers() {
   if (is_current() && __atomic_load_n(&sleepers_, __ATOMIC_SEQ_CST) != 0) wake();
 }
 
-void EventQueue::finish_sleep() {
-  spin_.slept(channel_->longest_spin());
+void EventQueue::finish_sleep(const Sleep& sleep) {
   Guard guard(mutex_);
+  if (sleep.opening == 0 || sleep.opening != opening_ || !is_open()) return;
+  spin_.slept(channel_->longest_spin());
   store_relaxed(sleepers_, sleepers_ - 1);
   ipc::end_sleep(shared());
   channel_->peers().end_sleep(index_);

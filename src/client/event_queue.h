@@ -54,9 +54,13 @@ class EventQueue {
 
   // Begins a wait: in user space first, adaptively, if `allowed`. True: a bit is set; otherwise go on with prepare_sleep().
   bool spin(bool allowed);
-  // True: nothing is set; the caller may sleep. Pair every call with finish_sleep().
-  bool prepare_sleep();
-  void finish_sleep();
+  // One thread's sleep on the queue: which opening of it that was announced to, 0 none. A queue can be opened anew meanwhile.
+  struct Sleep {
+    uint32_t opening = 0;
+  };
+  // True: nothing is set; the caller may sleep. Pair every call with finish_sleep(), which does nothing for a sleep that was not announced.
+  bool prepare_sleep(Sleep& sleep);
+  void finish_sleep(const Sleep& sleep);
   // Wakes threads that sleep on the queue (its set of sockets changed).
   void wake();
   // The same if there are any.
@@ -73,7 +77,8 @@ class EventQueue {
   uint32_t index_ = 0;
   ipc::OwnedFd fd_;          // read end of the server's pipe
   AdaptiveSpin spin_;
-  Mutex mutex_;              // sleepers_, draining fd_
+  Mutex mutex_;              // opening_, sleepers_, draining fd_
+  uint32_t opening_ = 0;     // counts open()
   uint32_t sleepers_ = 0;
 };
 

@@ -3,12 +3,16 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
+#include <cerrno>
+
+#include "client/process.h"
 #include "ipc/syscall.h"
 
 namespace ferry::client {
 
-// A file: preadv2(2) with RWF_NOWAIT; a file system that does not know it has nothing in its cache, as far as we can tell. A pipe: no more than
-// it holds (pipe(7), FIONREAD), so that read(2) does not wait, unless somebody else reads from it in the same moment.
+// A file: preadv2(2) with RWF_NOWAIT; a file system that does not know it has nothing in its cache, as far as we can tell. A pipe: the same, no
+// more than it holds (FIONREAD); a kernel before 6.5 waits there if somebody else reads from it in the same moment.
 long IovCursor::read_some(std::byte* to, size_t n) {
   if (file_.offset != FileBytes::kPipe) {
     const iovec v{to, n};
@@ -18,7 +22,9 @@ long IovCursor::read_some(std::byte* to, size_t n) {
   }
   int held = 0;
   if (ipc::raw_syscall(SYS_ioctl, file_.fd, FIONREAD, ipc::arg(&held)) != 0 || held <= 0) return 0;
-  return ipc::raw_syscall(SYS_read, file_.fd, ipc::arg(to), static_cast<size_t>(held) < n ? held : static_cast<long>(n));
+  const iovec v{to, std::min(n, static_cast<size_t>(held))};
+  const long r = is_confined() ? -EOPNOTSUPP : ipc::raw_syscall(SYS_preadv2, file_.fd, ipc::arg(&v), 1, -1, 0, RWF_NOWAIT);
+  return r != -EOPNOTSUPP ? r : ipc::raw_syscall(SYS_read, file_.fd, ipc::arg(to), static_cast<long>(v.iov_len));
 }
 
 size_t IovCursor::read_out(std::byte* to, size_t n) {

@@ -132,14 +132,16 @@ bool Socket::is_any_acceptable(const Home& main) const {
   return any;
 }
 
-// Everything that a listener sleeps for.
+// Everything that a listener sleeps for. Its parts may be others when the sleep is over (shutdown, then listen in another thread).
 struct Socket::AllSeen {
   uint32_t count = 0;
   const uint32_t* words[abi::kMaxEngines];
+  uint32_t* waiters[abi::kMaxEngines];
   uint32_t values[abi::kMaxEngines];
 
   void add(const Home& h) {
     words[count] = &h.shared->event_seq;
+    waiters[count] = &h.shared->waiters;
     values[count++] = load_acquire(h.shared->event_seq);
   }
   bool changed() const {
@@ -152,15 +154,14 @@ struct Socket::AllSeen {
 // As wait_for_event, for any of the parts.
 int Socket::wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline) {
   if (seen.count == 1) return wait_for_event(main, {seen.values[0], 0, nullptr}, deadline);
-  const auto count_me = [&](uint32_t by) {
-    atomic_add(main.shared->waiters, by);
-    for_each_part([by](Home& h) { atomic_add(h.shared->waiters, by); });
-  };
   struct Counted {
-    decltype(count_me)& count;
-    explicit Counted(decltype(count_me)& c) : count(c) { count(1u); }
+    const AllSeen& seen;
+    explicit Counted(const AllSeen& s) : seen(s) { count(1u); }
     ~Counted() { count(~0u); }
-  } counted(count_me);
+    void count(uint32_t by) {
+      for (uint32_t i = 0; i < seen.count; ++i) atomic_add(*seen.waiters[i], by);
+    }
+  } counted(seen);
   for (;;) {
     if (main.channel->is_dead() || !main.channel->check_alive()) return -ENETDOWN;
     if (seen.changed()) return 0;

@@ -1,6 +1,8 @@
 // Interposes sendfile and splice: file or pipe ↔ Ferry socket: from the page cache or a pipe straight to where ferryd reads it, else
 // through one buffer on the way. sendfile(2), splice(2).
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -100,8 +102,44 @@ ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   return finish_send(*file, sent, 0);
 }
 
+// Waits for `events` of a pipe: what poll(2) says of it, or -errno.
+long poll_pipe(int pipe, short events, bool wait) {
+  for (;;) {
+    const HandlersRun before = handlers_run();
+    pollfd p{pipe, events, 0};
+    const int ready = real().poll(&p, 1, wait ? -1 : 0);
+    if (ready > 0) return p.revents;
+    if (ready == 0) return -EAGAIN;
+    if (errno != EINTR || !restarts(before)) return -errno;
+  }
+}
+
+// Bytes that a pipe holds, or -errno.
+long bytes_in(int pipe) {
+  int held = 0;
+  return real().ioctl(pipe, FIONREAD, &held) == 0 ? held : -errno;
+}
+
+// As much as the pipe takes without waiting: an empty one its size, one that has room for anything a page (pipe(7)). Bytes, or -errno of the
+// first write.
+long fill_pipe(int pipe, const char* data, size_t count) {
+  size_t done = 0;
+  for (size_t piece = 0; done < count; done += piece) {
+    if (poll_pipe(pipe, POLLOUT, false) < 0) break;
+    const long size = bytes_in(pipe) == 0 ? real().fcntl(pipe, F_GETPIPE_SZ) : PIPE_BUF;
+    piece = std::min(count - done, size > 0 ? static_cast<size_t>(size) : size_t{PIPE_BUF});
+    const long written = kernel_result(real().write(pipe, data + done, piece));
+    if (written <= 0) return done > 0 ? static_cast<long>(done) : written;
+    piece = static_cast<size_t>(written);
+  }
+  return done > 0 ? static_cast<long>(done) : -EAGAIN;
+}
+
 // Socket → pipe: looked at first, so that bytes that the pipe does not take stay in the socket.
-long socket_to_pipe(SocketFile& file, int in, int out, size_t count, unsigned flags) {
+long socket_to_pipe(SocketFile& file, int in, int out, size_t count, bool wait) {
+  const long events = poll_pipe(out, POLLOUT, wait);
+  if (events < 0) return events;
+  if ((events & POLLERR) != 0) return -EPIPE;
   if (count > kChunk) count = kChunk;
   Buffer buffer(static_cast<char*>(malloc(count + 1)));
   if (!buffer) return -ENOMEM;
@@ -112,30 +150,13 @@ long socket_to_pipe(SocketFile& file, int in, int out, size_t count, unsigned fl
   request.nonblocking = file.nonblocking;
   long peeked = file.socket.receive(in, request);
   if (peeked <= 0) return peeked;
-  if ((flags & SPLICE_F_NONBLOCK) != 0) {
-    pollfd p{out, POLLOUT, 0};
-    if (real().poll(&p, 1, 0) != 1) return -EAGAIN;
-  }
-  long written = kernel_result(real().write(out, buffer.get(), static_cast<size_t>(peeked)));
+  const long written = fill_pipe(out, buffer.get(), static_cast<size_t>(peeked));
   if (written <= 0) return written;
   v.iov_len = static_cast<size_t>(written);
   request.flags = 0;
   request.nonblocking = true;
   file.socket.receive(in, request);
   return written;
-}
-
-// Waits until the pipe holds something, or nobody writes to it any more: how many bytes it holds, or -errno.
-long wait_for_pipe(int pipe, bool wait) {
-  for (;;) {
-    const HandlersRun before = handlers_run();
-    pollfd p{pipe, POLLIN, 0};
-    const int ready = real().poll(&p, 1, wait ? -1 : 0);
-    if (ready == 0) return -EAGAIN;
-    if (ready < 0 && (errno != EINTR || !restarts(before))) return -errno;
-    int held = 0;
-    if (ready > 0) return real().ioctl(pipe, FIONREAD, &held) == 0 ? held : -errno;
-  }
 }
 
 // One datagram of what is in the pipe, as far as it goes into a buffer.
@@ -146,29 +167,57 @@ long pipe_to_datagram(SocketFile& file, int in, int out, size_t count) {
   iovec v{buffer, static_cast<size_t>(got)};
   client::SendRequest request;
   request.data = {&v, 1};
+  request.nonblocking = file.nonblocking;
   return file.socket.send(out, request);
 }
 
 // Pipe → socket: what the socket has no room for stays in the pipe.
-long pipe_to_socket(SocketFile& file, int in, int out, size_t count, unsigned flags) {
-  const long held = wait_for_pipe(in, (flags & SPLICE_F_NONBLOCK) == 0);
-  if (held <= 0) return held;
-  count = std::min(count, static_cast<size_t>(held));
-  if (file.type != SOCK_STREAM) return pipe_to_datagram(file, in, out, count);
-  const client::FileBytes bytes{in, client::FileBytes::kPipe, count};
-  client::SendRequest request;
-  request.file = &bytes;
-  request.flags = (flags & SPLICE_F_MORE) != 0 ? MSG_MORE : 0;
-  request.nonblocking = file.nonblocking;
-  const long sent = file.socket.send(out, request);
-  if (sent != 0) return sent;
-  if (!file.in_kernel_mode(out)) return -EAGAIN;  // somebody else has read the pipe
-  return ipc::raw_syscall(SYS_splice, in, 0, out, 0, static_cast<long>(count), static_cast<long>(flags));
+long pipe_to_socket(SocketFile& file, int in, int out, size_t count, bool more, bool wait) {
+  for (;;) {
+    const long events = poll_pipe(in, POLLIN, wait);
+    if (events < 0) return events;
+    const long held = bytes_in(in);
+    if (held < 0 || (held == 0 && (events & POLLHUP) != 0)) return held;
+    if (held > 0) {
+      const size_t some = std::min(count, static_cast<size_t>(held));
+      if (file.type != SOCK_STREAM || file.socket.is_message()) return pipe_to_datagram(file, in, out, some);
+      const client::FileBytes bytes{in, client::FileBytes::kPipe, some};
+      client::SendRequest request;
+      request.file = &bytes;
+      request.flags = more ? MSG_MORE : 0;
+      request.nonblocking = file.nonblocking;
+      const long sent = file.socket.send(out, request);
+      if (sent != 0) return sent;
+      if (file.in_kernel_mode(out))
+        return ipc::raw_syscall(SYS_splice, in, 0, out, 0, static_cast<long>(some), wait ? 0 : SPLICE_F_NONBLOCK);
+    }
+    if (!wait) return -EAGAIN;  // somebody else has read the pipe
+  }
 }
 
 bool is_pipe(int fd) {
   struct stat status;
   return real().fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+// One end of a splice that is not ours: its flags (F_GETFL), or -errno. `other`: the access mode that does not do.
+long flags_of_pipe(int fd, int other) {
+  const long flags = kernel_result(real().fcntl(fd, F_GETFL));
+  if (flags < 0) return flags;
+  if ((flags & O_ACCMODE) == other) return -EBADF;
+  return is_pipe(fd) ? flags : -EINVAL;
+}
+
+long splice_call(SocketFile* from, SocketFile* to, int in, int out, size_t count, unsigned flags, bool with_offset) {
+  constexpr unsigned kKnown = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
+  if ((flags & ~kKnown) != 0) return -EINVAL;
+  const long pipe = from != nullptr ? flags_of_pipe(out, O_RDONLY) : flags_of_pipe(in, O_WRONLY);
+  if (pipe == -EBADF) return pipe;
+  if (with_offset) return -ESPIPE;  // neither sockets nor pipes have one
+  if (pipe < 0) return pipe;
+  const bool wait = (flags & SPLICE_F_NONBLOCK) == 0 && (pipe & O_NONBLOCK) == 0;
+  return from != nullptr ? socket_to_pipe(*from, in, out, count, wait)
+                         : pipe_to_socket(*to, in, out, count, (flags & SPLICE_F_MORE) != 0, wait);
 }
 
 }  // namespace
@@ -188,9 +237,8 @@ FERRY_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_of
   if (!from && !to) return real().splice(in, in_offset, out, out_offset, count, flags);
   cancellation_point();
   if (count == 0) return 0;
-  if (in_offset != nullptr || out_offset != nullptr) return to_libc(-ESPIPE);  // neither sockets nor pipes have one
-  if (from) return is_pipe(out) ? to_libc(socket_to_pipe(*from, in, out, count, flags)) : to_libc(-EINVAL);
-  return is_pipe(in) ? finish_send(*to, pipe_to_socket(*to, in, out, count, flags), 0) : to_libc(-EINVAL);
+  const bool with_offset = in_offset != nullptr || out_offset != nullptr;
+  return finish_send(from ? *from : *to, splice_call(from.get(), to.get(), in, out, count, flags, with_offset), 0);
 }
 
 }  // namespace ferry::preload

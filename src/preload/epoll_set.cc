@@ -161,7 +161,9 @@ int EpollSet::add(int epfd, int fd, FileRef<> file, const epoll_event& event) {
     remove(epfd, r);
     return error;
   }
-  return 0;
+  if (r.file->names() != 0) return 0;
+  remove(epfd, r);  // closed meanwhile, before it knew of this set
+  return -EBADF;
 }
 
 // Puts the registration's source into the event queue or into E, and has it looked at once.
@@ -194,6 +196,7 @@ int EpollSet::start_watching(int epfd, Registration& r) {
   }
   enlist(r);
   wake_sleepers();
+  if (__atomic_load_n(&plain_sleepers_, __ATOMIC_SEQ_CST) != 0) nudge(epfd);
   return 0;
 }
 
@@ -245,11 +248,10 @@ int EpollSet::open_queue(int epfd) {
   if (int error = queue_.open(); error != 0) return error;
   int error = kernel_control(epfd, EPOLL_CTL_ADD, queue_.fd(), EPOLLIN, queue_marker());
   if (error != 0) queue_.close();
-  else if (__atomic_load_n(&plain_sleepers_, __ATOMIC_SEQ_CST) != 0) nudge(epfd);
   return error;
 }
 
-// Wakes a thread that went to sleep in E when the set had no queue, by a descriptor that is always readable and fires once.
+// Wakes a thread that went to sleep in E when nothing of Ferry's was in the set, by a descriptor that is always readable and fires once.
 void EpollSet::nudge(int epfd) {
   static int always_readable = -1;
   client::Guard guard(g_nudge_mutex);
@@ -258,7 +260,8 @@ void EpollSet::nudge(int epfd) {
     if (fd < 0) return;
     always_readable = private_fds().adopt(static_cast<int>(fd));
   }
-  kernel_control(epfd, EPOLL_CTL_ADD, always_readable, EPOLLIN | EPOLLONESHOT, queue_marker());
+  const int error = kernel_control(epfd, EPOLL_CTL_ADD, always_readable, EPOLLIN | EPOLLONESHOT, queue_marker());
+  if (error == -EEXIST) kernel_control(epfd, EPOLL_CTL_MOD, always_readable, EPOLLIN | EPOLLONESHOT, queue_marker());
 }
 
 // After fork, or when ferryd has ended: a queue of our own, and everything watched anew.

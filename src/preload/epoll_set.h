@@ -41,8 +41,8 @@ class EpollSet final : public OpenFile {
 
   // Ferry's part of "is the set readable", for poll and nesting; and sleeping on E from outside: as EventQueue's.
   bool has_ready(int epfd);
-  bool prepare_sleep(int epfd);
-  void finish_sleep();
+  bool prepare_sleep(int epfd, client::EventQueue::Sleep& sleep);
+  void finish_sleep(const client::EventQueue::Sleep& sleep);
 
   // The file's last descriptor was closed.
   void forget(OpenFile& file);
@@ -108,7 +108,11 @@ class EpollSet final : public OpenFile {
   int poll_kernel(int epfd, epoll_event* events, int capacity);
   int sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
   bool may_spin() const;
-  bool prepare_nested(std::vector<FileRef<>>& nested);
+  struct Announced;
+  struct NestedSleep;
+  bool prepare_nested(std::vector<NestedSleep>& nested);
+  int sleep_announced(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet);
+  int sleep_plainly(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
 
   client::Mutex mutex_;
   uint32_t token_ = 0;  // process_token() of the process that E belongs to

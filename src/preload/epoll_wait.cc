@@ -163,16 +163,65 @@ bool EpollSet::may_spin() const {
   return !kernel_busy_ && __atomic_load_n(&queue_sleepers_, __ATOMIC_RELAXED) == 0;
 }
 
-bool EpollSet::prepare_nested(std::vector<FileRef<>>& nested) {
+// What a thread that sleeps in E has announced, and takes back, also when it is cancelled there.
+struct EpollSet::NestedSleep {
+  FileRef<> set;
+  client::EventQueue::Sleep sleep;
+};
+
+struct EpollSet::Announced {
+  EpollSet& set;
+  client::EventQueue::Sleep sleep;
+  std::vector<NestedSleep> nested;
+
+  explicit Announced(EpollSet& s) : set(s) { __atomic_fetch_add(&set.queue_sleepers_, 1, __ATOMIC_SEQ_CST); }
+  ~Announced() {
+    const int saved_errno = errno;
+    __atomic_fetch_sub(&set.queue_sleepers_, 1, __ATOMIC_SEQ_CST);
+    set.queue_.finish_sleep(sleep);
+    for (NestedSleep& n : nested) static_cast<EpollSet*>(n.set.get())->finish_sleep(n.sleep);
+    errno = saved_errno;
+  }
+};
+
+bool EpollSet::prepare_nested(std::vector<NestedSleep>& nested) {
   client::Guard guard(mutex_);
   bool quiet = true;
   for (auto& [fd, r] : registrations_) {
     if (r->file->kind() != FileKind::epoll || !r->file->try_acquire()) continue;
-    nested.emplace_back(r->file);
-    quiet &= static_cast<EpollSet*>(r->file)->prepare_sleep(fd);
+    nested.push_back({FileRef<>(r->file), {}});
+    quiet &= static_cast<EpollSet*>(r->file)->prepare_sleep(fd, nested.back().sleep);
     if (!quiet) enlist(*r);
   }
   return quiet;
+}
+
+// Sleeps in E until something may be ready: as sleep(), 0 also if something is known to be.
+int EpollSet::sleep_announced(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet) {
+  Announced announced(*this);
+  quiet = nested_count_ == 0 || prepare_nested(announced.nested);
+  quiet = (!queue_.is_open() || queue_.prepare_sleep(announced.sleep)) && quiet;
+  // The ready list may have grown since the harvest (another thread's epoll_ctl).
+  quiet = quiet && __atomic_load_n(&ready_count_, __ATOMIC_SEQ_CST) == 0;
+  return quiet ? sleep(epfd, events, capacity, timeout, mask) : 0;
+}
+
+// Sleeps in E while there is nothing of Ferry's in the set: who adds something nudges one of those who do so, each the next.
+int EpollSet::sleep_plainly(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
+  struct Counted {
+    uint32_t& sleepers;
+    ~Counted() { __atomic_fetch_sub(&sleepers, 1, __ATOMIC_SEQ_CST); }
+  };
+  int count = 0;
+  {
+    Counted counted{plain_sleepers_};
+    count = sleep(epfd, events, capacity, timeout, mask);
+  }
+  if (count > 0 && __atomic_load_n(&plain_sleepers_, __ATOMIC_SEQ_CST) != 0) {
+    client::Guard guard(mutex_);
+    if (queue_.is_open() || nested_count_ != 0) nudge(epfd);
+  }
+  return count;
 }
 
 int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
@@ -197,8 +246,7 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       if (pure_kernel) __atomic_fetch_add(&plain_sleepers_, 1, __ATOMIC_SEQ_CST);  // who adds the first socket sees it from now on
     }
     if (pure_kernel) {
-      int count = sleep(epfd, events, capacity, remaining.left(), mask);
-      __atomic_fetch_sub(&plain_sleepers_, 1, __ATOMIC_SEQ_CST);
+      int count = sleep_plainly(epfd, events, capacity, remaining.left(), mask);
       if (count <= 0) return count;
       if (count = filter(events, count); count > 0) return count;
       continue;  // meanwhile another thread added a Ferry socket, and nudged us
@@ -220,17 +268,8 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       spun = true;  // once a call: kernel descriptors must be asked as well
       continue;
     }
-    std::vector<FileRef<>> nested;
-    __atomic_fetch_add(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
-    bool quiet = nested_count_ == 0 || prepare_nested(nested);
-    quiet = (!queue_.is_open() || queue_.prepare_sleep()) && quiet;
-    // The ready list may have grown since the harvest (another thread's epoll_ctl).
-    quiet = quiet && __atomic_load_n(&ready_count_, __ATOMIC_SEQ_CST) == 0;
-    int count = 0;
-    if (quiet) count = sleep(epfd, events, capacity, remaining.left(), mask);
-    __atomic_fetch_sub(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
-    if (queue_.is_open()) queue_.finish_sleep();
-    for (FileRef<>& n : nested) static_cast<EpollSet*>(n.get())->finish_sleep();
+    bool quiet = true;
+    int count = sleep_announced(epfd, events, capacity, remaining.left(), mask, quiet);
     if (count < 0) return pass_on(), count;
     since_kernel_ = 0;
     count = filter(events, count);
@@ -261,18 +300,15 @@ bool EpollSet::has_ready(int epfd) {
   return false;
 }
 
-bool EpollSet::prepare_sleep(int epfd) {
+bool EpollSet::prepare_sleep(int epfd, client::EventQueue::Sleep& sleep) {
   __atomic_fetch_add(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
-  if (has_ready(epfd)) {
-    if (queue_.is_open()) (void)queue_.prepare_sleep();  // pairs with finish_sleep
-    return false;
-  }
-  return !queue_.is_open() || queue_.prepare_sleep();
+  if (has_ready(epfd)) return false;
+  return !queue_.is_open() || queue_.prepare_sleep(sleep);
 }
 
-void EpollSet::finish_sleep() {
+void EpollSet::finish_sleep(const client::EventQueue::Sleep& sleep) {
   __atomic_fetch_sub(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
-  if (queue_.is_open()) queue_.finish_sleep();
+  queue_.finish_sleep(sleep);
 }
 
 }  // namespace ferry::preload

@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "ipc/syscall.h"
 
@@ -24,8 +27,17 @@ LogLevel parse_level(const char* text, size_t length) {
   return LogLevel::warn;
 }
 
-void write_all(int fd, const char* text, int length) {
-  ipc::raw_syscall(SYS_write, fd, ipc::arg(text), length);
+// A standard error that nobody reads any more is no reason to end the program.
+void write_line(int fd, const char* text, int length) {
+  const uint64_t broken_pipe = uint64_t{1} << (SIGPIPE - 1);
+  uint64_t pending = 0, mask = 0;
+  ipc::raw_syscall(SYS_rt_sigpending, ipc::arg(&pending), sizeof pending);
+  ipc::raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, ipc::arg(&broken_pipe), ipc::arg(&mask), sizeof mask);
+  const long r = ipc::raw_syscall(SYS_write, fd, ipc::arg(text), length);
+  const timespec now{};
+  if (r == -EPIPE && (pending & broken_pipe) == 0)
+    ipc::raw_syscall(SYS_rt_sigtimedwait, ipc::arg(&broken_pipe), 0, ipc::arg(&now), sizeof broken_pipe);
+  ipc::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, ipc::arg(&mask), 0, sizeof mask);
 }
 
 }  // namespace
@@ -55,11 +67,11 @@ void log_line(LogLevel level, const char* format, ...) {
   if (used > static_cast<int>(sizeof(line)) - 2) used = sizeof(line) - 2;
   line[used++] = '\n';
   if (g_path[0] == '\0') {
-    write_all(2, line, used);
+    write_line(2, line, used);
   } else {
     long fd = ipc::raw_syscall(SYS_openat, AT_FDCWD, ipc::arg(g_path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd >= 0) {
-      write_all(static_cast<int>(fd), line, used);
+      write_line(static_cast<int>(fd), line, used);
       ipc::raw_syscall(SYS_close, fd);
     }
   }

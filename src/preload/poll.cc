@@ -49,6 +49,7 @@ class PollCall {
     nfds_t index;      // in fds_
     nfds_t twin = 0;   // index in kernel_ of the twin listener, 0 none
     bool watched = false;
+    client::EventQueue::Sleep sleep{};  // on an epoll set
   };
   static constexpr nfds_t kSmall = 64;
 
@@ -62,7 +63,7 @@ class PollCall {
   enum class Watching { all, needless, impossible };
   Watching watch_all();
   void unwatch_all();
-  void end_sleep(bool queue);
+  void end_sleep(const client::EventQueue::Sleep& sleep);
   int sleep(RemainingTime& remaining, const sigset_t* mask);
   bool can_wait_for_one() const;
   int wait_for_one(RemainingTime& remaining);
@@ -71,6 +72,7 @@ class PollCall {
   nfds_t count_;
   Item* items_ = reinterpret_cast<Item*>(small_);
   nfds_t used_ = 0;
+  bool watching_ = false;     // t_queue knows of this call
   pollfd* kernel_ = nullptr;  // behind items_: count_ entries, twins, the queue
   nfds_t kernel_count_ = 0;   // without the queue
   bool spun_ = false;           // a spin of this call has ended a wait
@@ -170,6 +172,7 @@ PollCall::Watching PollCall::watch_all() {
   if (!t_queue.is_open()) {
     if (const int error = t_queue.open(); error != 0) return error == -ENETDOWN ? Watching::needless : Watching::impossible;
   }
+  watching_ = true;
   bool all = true;
   for (nfds_t i = 0; i < used_; ++i) {
     Item& item = items_[i];
@@ -187,21 +190,23 @@ PollCall::Watching PollCall::watch_all() {
   return all ? Watching::all : Watching::impossible;
 }
 
+// Not in a child that a signal handler has made meanwhile: the queue is the parent's.
 void PollCall::unwatch_all() {
+  if (!watching_ || !t_queue.is_current()) return;
   const int saved_errno = errno;
   for (nfds_t i = 0; i < used_; ++i)
     if (items_[i].watched) t_queue.unwatch(static_cast<SocketFile*>(items_[i].file.get())->socket);
   uint32_t slots[64];
-  while (t_queue.is_open() && t_queue.take(slots, 64) == 64) {}
+  while (t_queue.take(slots, 64) == 64) {}
   errno = saved_errno;
 }
 
 // Ends what prepare_sleep() began, also when the thread is cancelled in between.
-void PollCall::end_sleep(bool queue) {
+void PollCall::end_sleep(const client::EventQueue::Sleep& sleep) {
   const int saved_errno = errno;
   for (nfds_t i = 0; i < used_; ++i)
-    if (items_[i].file->kind() == FileKind::epoll) static_cast<EpollSet*>(items_[i].file.get())->finish_sleep();
-  if (queue) t_queue.finish_sleep();
+    if (items_[i].file->kind() == FileKind::epoll) static_cast<EpollSet*>(items_[i].file.get())->finish_sleep(items_[i].sleep);
+  t_queue.finish_sleep(sleep);
   errno = saved_errno;
 }
 
@@ -219,15 +224,15 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
     spun_ = true;
     return look_at_kernel();
   }
-  if (queue) quiet = t_queue.prepare_sleep();
-  for (nfds_t i = 0; i < used_; ++i)
-    if (items_[i].file->kind() == FileKind::epoll)
-      quiet &= static_cast<EpollSet*>(items_[i].file.get())->prepare_sleep(fds_[items_[i].index].fd);
   struct Sleep {
     PollCall& call;
-    bool queue;
-    ~Sleep() { call.end_sleep(queue); }
-  } until_done{*this, queue};
+    client::EventQueue::Sleep of_queue{};
+    ~Sleep() { call.end_sleep(of_queue); }
+  } until_done{*this};
+  if (queue) quiet = t_queue.prepare_sleep(until_done.of_queue);
+  for (nfds_t i = 0; i < used_; ++i)
+    if (items_[i].file->kind() == FileKind::epoll)
+      quiet &= static_cast<EpollSet*>(items_[i].file.get())->prepare_sleep(fds_[items_[i].index].fd, items_[i].sleep);
   if (!quiet) return look_at_kernel();
   nfds_t count = kernel_count_;
   if (queue) kernel_[count++] = {t_queue.fd(), POLLIN, 0};

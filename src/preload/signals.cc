@@ -32,6 +32,7 @@ struct Disposition {
   bool ours = false;  // the trampoline is installed
 };
 Disposition g_dispositions[kSignals];
+bool g_interrupts[kSignals];  // signal(3) is to leave SA_RESTART out: siginterrupt(3)
 
 // The signal put aside in this thread, and the mask to return to.
 struct Deferred {
@@ -184,9 +185,18 @@ int start_signals() {
 FERRY_EXPORT int sigaction(int number, const struct sigaction* action, struct sigaction* old) noexcept {
   return change(number, action, old);
 }
-FERRY_EXPORT sighandler_t signal(int number, sighandler_t handler) noexcept { return set_simple(number, handler, SA_RESTART); }
-FERRY_EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) noexcept {
-  return set_simple(number, handler, SA_RESTART);
+FERRY_EXPORT sighandler_t signal(int number, sighandler_t handler) noexcept {
+  const bool interrupts = number > 0 && number < kSignals && __atomic_load_n(&g_interrupts[number], __ATOMIC_RELAXED);
+  return set_simple(number, handler, interrupts ? 0 : SA_RESTART);
+}
+FERRY_EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) noexcept { return signal(number, handler); }
+FERRY_EXPORT int siginterrupt(int number, int flag) noexcept {
+  struct sigaction action;
+  if (change(number, nullptr, &action) != 0) return -1;
+  action.sa_flags = flag != 0 ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
+  if (change(number, &action, nullptr) != 0) return -1;
+  __atomic_store_n(&g_interrupts[number], flag != 0, __ATOMIC_RELAXED);
+  return 0;
 }
 FERRY_EXPORT sighandler_t sysv_signal(int number, sighandler_t handler) noexcept {
   return set_simple(number, handler, static_cast<int>(SA_RESETHAND | SA_NODEFER));

@@ -123,6 +123,7 @@ def main():
                 inside = ["ip", "netns", "exec", ferryd.space]
                 kernel = run(inside + program, {})
                 for scheme, library in schemes.items():
+                    clients = ferryd.counter("clients_total")
                     # LD_PRELOAD goes to the program only, not to ip(8).
                     ferry = run(inside + ["env", f"LD_PRELOAD={library}{behind}", *sanitizing, *program],
                                 {"FERRY_SOCKET": ferryd.socket, "FERRY_SCHEME": scheme})
@@ -133,6 +134,9 @@ def main():
                         different = True
                         print("\n".join(difflib.unified_diff(before, after, "kernel", "ferry", lineterm="", n=1)))
                         print(ferry[2][-2000:])
+                    if ferryd.counter("clients_total") == clients + 1:  # that of the question itself
+                        different = True
+                        print(f"{name}, {scheme}: did not run on Ferry\n{ferry[2][-2000:]}")
                     for text in reports.take() + ([ferry[2]] if arguments.libferry and REPORT.search(ferry[2]) else []):
                         different = True
                         print(text)

@@ -231,6 +231,50 @@ static void splices(void) {
   signal(SIGALRM, SIG_DFL);
 }
 
+/* What a pipe has no room for stays in the socket, and a pipe that must not wait is not waited for. */
+static void splices_of_pipes(void) {
+  int p[2], q[2];
+  tcp_pair(p);
+  MUST(pipe(q));
+  SAY("splice from the write end", splice(q[1], NULL, p[0], NULL, 100, 0));
+  SAY("splice to the read end", splice(p[0], NULL, q[0], NULL, 100, 0));
+  SAY("splice with unknown flags", splice(q[0], NULL, p[0], NULL, 100, 0x100));
+  MUST(fcntl(q[0], F_SETFL, O_NONBLOCK));
+  MUST(fcntl(q[0], F_SETPIPE_SZ, 16384));
+  SAY("splice from an empty pipe that must not wait", splice(q[0], NULL, p[0], NULL, 100, 0));
+  for (int i = 0; i < 2; ++i) {
+    MUST(send(p[1], big, 40000, 0));
+    int there = 0;
+    for (int ms = 0; ms < 3000 && there < 40000; ++ms) {
+      usleep(1000);
+      MUST(ioctl(p[0], FIONREAD, &there));
+    }
+    if (i == 1) MUST(write(q[1], "in front", 8));
+    long r = splice(p[0], NULL, q[1], NULL, 1 << 20, 0);
+    printf("splice of more than the pipe takes: %d\n", r > 0 && r <= 16384);
+    int left = 0, held = 0;
+    MUST(ioctl(p[0], FIONREAD, &left));
+    MUST(ioctl(q[0], FIONREAD, &held));
+    printf("the rest is in the socket: %d\n", left == there - r && held == r + 8 * i);
+    while (read(q[0], big, sizeof big) > 0) {
+    }
+    while (recv(p[0], big, sizeof big, MSG_DONTWAIT) > 0) {
+    }
+  }
+  MUST(fcntl(q[1], F_SETFL, O_NONBLOCK));
+  while (write(q[1], big, 65536) > 0) {
+  }
+  MUST(send(p[1], "x", 1, 0));
+  arrived(p[0]);
+  SAY("splice to a full pipe that must not wait", splice(p[0], NULL, q[1], NULL, 100, 0));
+  close(q[0]);
+  void (*before)(int) = signal(SIGPIPE, on_alarm);
+  alarms = 0;
+  SAY("splice to a pipe without readers", splice(p[0], NULL, q[1], NULL, 100, 0));
+  printf("SIGPIPE %d\n", alarms);
+  signal(SIGPIPE, before);
+}
+
 static void timeouts(void) {
   int p[2];
   char b[8];
@@ -311,6 +355,7 @@ int main(void) {
   pipes();
   nothing();
   splices();
+  splices_of_pipes();
   timeouts();
   urgent();
   sends_a_part();

@@ -16,6 +16,7 @@ static pid_t connect_later(int ms) {
   _exit(0);
 }
 
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* siginterrupt */
 static void signals(void) {
   connect_later(300);
   alarm_with(SA_RESTART);
@@ -25,6 +26,19 @@ static void signals(void) {
   wait(NULL);
   alarm_with(0);
   SAY("accept interrupted", accept(l, NULL, NULL));
+  signal(SIGALRM, only_interrupt);
+  SAY("siginterrupt", siginterrupt(SIGALRM, 1));
+  struct itimerval soon = {{0, 0}, {0, 50000}};
+  setitimer(ITIMER_REAL, &soon, NULL);
+  SAY("accept interrupted in spite of signal", accept(l, NULL, NULL));
+  signal(SIGALRM, only_interrupt); /* siginterrupt is remembered */
+  setitimer(ITIMER_REAL, &soon, NULL);
+  SAY("and again", accept(l, NULL, NULL));
+  SAY("siginterrupt back", siginterrupt(SIGALRM, 0));
+  struct sigaction now;
+  MUST(sigaction(SIGALRM, NULL, &now));
+  printf("restarts %d, handler kept %d\n", (now.sa_flags & SA_RESTART) != 0, now.sa_handler == only_interrupt);
+  SAY("siginterrupt of no signal", siginterrupt(1000, 1));
   struct timeval t = {2, 0};
   MUST(setsockopt(l, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t));
   alarm_with(SA_RESTART);

@@ -386,6 +386,28 @@ TEST_F(Connection, ServersEndEndsTheWait) {
   ::close(k);
 }
 
+TEST_F(Connection, ASleepThatWasNotAnnouncedIsNotTakenBack) {
+  const int k = connected(socket_, false);
+  EventQueue queue;
+  ASSERT_EQ(queue.open(), 0);
+  ASSERT_EQ(queue.watch(socket_, k), 0);
+  uint32_t slots[4];
+  queue.take(slots, 4);
+  const EventQueue::Sleep before_it_was_open;
+  EventQueue::Sleep first, second;
+  ASSERT_TRUE(queue.prepare_sleep(first));
+  ASSERT_TRUE(queue.prepare_sleep(second));
+  queue.finish_sleep(before_it_was_open);
+  queue.finish_sleep(first);
+  // One sleeps on, and has to be woken.
+  server_.with([&] { server_.last().pending.push_back("wake up"); });
+  pollfd p{queue.fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&p, 1, 2000), 1);
+  queue.finish_sleep(second);
+  queue.unwatch(socket_);
+  ::close(k);
+}
+
 TEST_F(Connection, EventQueueReportsWhatItWatches) {
   const int k = connected(socket_, false);
   EventQueue queue;
@@ -395,11 +417,12 @@ TEST_F(Connection, EventQueueReportsWhatItWatches) {
   ASSERT_EQ(queue.take(slots, 4), 1u);  // to be looked at once in any case
   EXPECT_EQ(queue.socket_at(slots[0]), &socket_);
   EXPECT_EQ(socket_.readiness(k) & POLLIN, 0u);
-  ASSERT_TRUE(queue.prepare_sleep());
+  EventQueue::Sleep sleep;
+  ASSERT_TRUE(queue.prepare_sleep(sleep));
   server_.with([&] { server_.last().pending.push_back("wake up"); });
   pollfd p{queue.fd(), POLLIN, 0};
   EXPECT_EQ(poll(&p, 1, -1), 1);
-  queue.finish_sleep();
+  queue.finish_sleep(sleep);
   ASSERT_EQ(queue.take(slots, 4), 1u);
   EXPECT_EQ(slots[0], socket_.slot());
   EXPECT_NE(socket_.readiness(k) & POLLIN, 0u);
@@ -425,11 +448,12 @@ TEST_F(Connection, EveryEventWakesASleepingQueue) {
         got += part;
         continue;
       }
-      if (queue.prepare_sleep()) {
+      EventQueue::Sleep sleep;
+      if (queue.prepare_sleep(sleep)) {
         pollfd p{queue.fd(), POLLIN, 0};
         poll(&p, 1, -1);
       }
-      queue.finish_sleep();
+      queue.finish_sleep(sleep);
       uint32_t slot;
       queue.take(&slot, 1);
     }

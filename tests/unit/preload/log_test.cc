@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -59,6 +61,25 @@ TEST_F(LogTest, LongLinesAreCutAndEnded) {
   EXPECT_LE(line.size(), 512u);
   EXPECT_EQ(line.back(), '\n');
   EXPECT_EQ(line.find('\n'), line.size() - 1);
+}
+
+TEST_F(LogTest, APipeThatNobodyReadsDoesNotEndTheProgram) {
+  log_configure("warn");
+  static int handled = 0;
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGPIPE, [](int) { ++handled; });
+    int ends[2];
+    if (pipe(ends) != 0) _exit(1);
+    close(ends[0]);
+    dup2(ends[1], 2);
+    FERRY_LOG_WARN("nobody reads this");
+    raise(SIGPIPE);  // the program's own comes as before
+    _exit(handled == 1 ? 0 : 4);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace
