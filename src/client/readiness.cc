@@ -77,8 +77,8 @@ bool Socket::is_writable(Home& h) const {
   }
   if (used >= abi::kRingEntries) return false;
   const uint64_t outstanding = h.output.committed() - load_acquire(s.tx_completed);
-  const uint64_t limit = std::min<uint64_t>(load_relaxed(s.send_buffer), h.channel->output_limit());
-  if (outstanding == 0) return true;
+  const uint64_t buffer = load_relaxed(s.send_buffer), limit = std::min(buffer, h.channel->output_limit());
+  if (outstanding == 0) return buffer != 0;
   return kind_ == abi::kKindTcp ? outstanding <= limit * 2 / 3 : outstanding <= limit / 2;
 }
 

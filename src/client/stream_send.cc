@@ -168,7 +168,7 @@ long Socket::send_stream(int k, const SendRequest& request) {
       if (passage != nullptr && !sends_by_passage(*h, request.flags)) passage = nullptr;
       const size_t put = passage != nullptr ? put_passage(*h, *passage, data, fault) : put_stream(*h, data, request.flags, fault);
       sent += static_cast<long>(put);
-      starved = passage == nullptr && h->output.outstanding() == 0;
+      starved = passage == nullptr && h->output.outstanding() == 0 && load_relaxed(h->shared->send_buffer) != 0;
       lock.release();
       if (put > 0) {
         if (passage == nullptr) h->channel->ring(h->engine, h->slot);

@@ -17,7 +17,7 @@
 namespace ferry::ipc::abi {
 
 inline constexpr uint32_t kMagic = 0x59525246;  // "FRRY"
-inline constexpr uint32_t kVersion = 15;         // raised with any change of this header
+inline constexpr uint32_t kVersion = 16;         // raised with any change of this header
 inline constexpr uint32_t kPageSize = 4096;
 inline constexpr uint32_t kMaxSockets = 16384;  // slots of one channel
 inline constexpr uint32_t kMaxQueues = 256;     // event queues of one channel: one per epoll set, one per polling thread
@@ -165,7 +165,7 @@ struct alignas(64) SocketShared {
   uint32_t error;            // SO_ERROR: an Errc; the client takes it by exchange with 0
   uint32_t tx_taken;         // output ring: entries the server has taken (free-running)
   uint32_t rx_produced;      // input ring: entries the server has written (free-running)
-  uint32_t send_buffer;      // bytes of output the client may have outstanding (SO_SNDBUF, autotuned)
+  uint32_t send_buffer;      // bytes of output the client may have outstanding (SO_SNDBUF, autotuned); 0: none for now, the buffer is as if full
   uint64_t tx_completed;     // bytes of output that the server no longer refers to, cumulative, in order
   uint64_t rx_report_at;     // ring the doorbell when rx_consumed_bytes reaches this
   uint32_t receive_buffer;   // SO_RCVBUF, autotuned

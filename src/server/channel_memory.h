@@ -50,6 +50,7 @@ class ChannelMemory {
   // --- every engine ---
   // The client has ended, or is not to be served any more. True the first time: the other engines are to be told.
   bool end() { return atomic_exchange(ended_, 1u) == 0; }
+  bool ended() const { return load_acquire(ended_) != 0; }
   void wake_queue(uint32_t queue) const;
   // The client has ended in this engine, which calls wake_queue and open_wake_end no more. The last one closes the pipes.
   void stop_waking();

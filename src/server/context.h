@@ -41,6 +41,7 @@ struct Limits {
   uint64_t staged_per_uid = 64u << 20;
   uint32_t pass_after = 12;            // runs of a socket before it gets a passage: one that is over after a request is better off without
   bool isolate_clients = false;        // they do not map each other's memory, also those of one user
+  uint32_t references_per_uid = 4096;  // of passages that were left, not read yet: each takes one of 65,535 numbers that all have together
   uint32_t peers = 8;                  // clients with which one may share memory for passages; 0: nobody does
 };
 

@@ -125,6 +125,8 @@ void Engine::add_client(UniqueFd connection, std::shared_ptr<ChannelMemory> memo
     memory->stop_waking();
     return client.drop("no room for its channel");
   }
+  // Dropped elsewhere while this was under way: if not seen here, we are still to be told.
+  if (memory->ended()) return client.drop("");
   client.set_greeted();
   if (peers) client.channel()->allow_peers();
 }

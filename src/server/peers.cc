@@ -35,6 +35,7 @@ PeerRegion::PeerRegion(Context& context, Channel& a, Channel& b, uint32_t serial
     : ctx_(context),
       channels_{&a, &b},
       one_user_(!context.limits.isolate_clients && a.memory()->identity().uid == b.memory()->identity().uid),
+      user_(a.memory()->identity().uid),
       serial_(serial),
       memfd_(std::move(memfd)),
       view_(view),
@@ -47,6 +48,7 @@ PeerRegion::PeerRegion(Context& context, Channel& a, Channel& b, uint32_t serial
 PeerRegion::~PeerRegion() {
   if (memory_ != 0) ctx_.memory.remove(memory_);
   for (const Kept& k : kept_) ctx_.memory.remove(k.id);
+  if (!kept_.empty()) ctx_.peers->kept_of(user_) -= static_cast<uint32_t>(kept_.size());
   // What is in front of the rings is little, and tells a client that goes on without us what the other one still has of its memory.
   give_back_pages(memfd_.get(), ipc::kPeerRingsOffset, ipc::kPeerRegionBytes - ipc::kPeerRingsOffset);
   ipc::unmap_peer_region(view_);
@@ -87,11 +89,14 @@ void PeerRegion::leave(uint32_t passage, uint64_t unread, uint64_t moved, bool s
 buf::RegionId PeerRegion::keep(uint32_t passage, uint32_t side, const abi::PassageReference& reference, uint32_t unread) {
   Channel* writer = channels_[side] != nullptr ? channels_[side] : departed_[side];
   if (!one_user_ || writer == nullptr) return 0;
+  uint32_t& kept = ctx_.peers->kept_of(user_);
+  if (kept >= ctx_.limits.references_per_uid) return 0;
   const MutableByteSpan bytes = ctx_.memory.write(writer->regions().locate({reference.offset, reference.length, reference.region, 0}));
   if (bytes.empty()) return 0;
   const buf::RegionId id = ctx_.memory.add(bytes.data(), bytes.size(), nullptr, this);
   if (id == 0) return 0;
   writer->add_output_reference(reference.length);
+  ++kept;
   kept_.push_back({id, writer, passage, side, reference.hold, unread, reference.length});
   return id;
 }
@@ -119,6 +124,7 @@ void PeerRegion::release(const buf::IoDesc& d) {
       store_release(view_.held(k->side, k->hold), 0u);
       k->writer->drop_output_reference(k->length);
       kept_.erase(k);
+      --ctx_.peers->kept_of(user_);
     }
     return free_if_done(passage);
   }

@@ -2,12 +2,16 @@
 // past the server. docs/architecture.md, "Same host".
 //
 //   (none) --Socket::consider_passage--> entering --both settled--> open --Socket::leave_passage--> leaving --locks free--> (none)
+//                                         |    ^
+//                                       full   '-- read --.
+//                                         '--> draining --'   (both are given up when they take too long)
 //
 // Owns: regions, which passages of them are in use, Passage objects. Does not own: what a passage does to its sockets (socket_passage.cc).
 // Trust: both clients write anything anywhere in a region at any time. The book-keeping is private; words are loaded once and checked.
 #pragma once
 
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "ipc/peer_region.h"
@@ -77,6 +81,7 @@ class PeerRegion {
   Channel* channels_[2];
   Channel* departed_[2] = {};  // by side; forgotten, but held by an output reference of one byte while a passage is taken
   const bool one_user_;
+  const uid_t user_;
   uint32_t serial_;
   ipc::OwnedFd memfd_;
   ipc::PeerRegionView view_;
@@ -88,20 +93,19 @@ class PeerRegion {
 };
 
 struct Passage : ListNode<Passage> {
-  enum class State : uint8_t { entering, open, leaving };
+  enum class State : uint8_t { entering, draining, open, leaving };
   State state = State::entering;
   PeerRegion* region = nullptr;
   uint32_t number = PeerRegion::kNone;
-  Instant deadline;                     // of entering, when nobody reads meanwhile, and leaving
-  Instant latest;                       // of entering
-  Duration patience;                    // from one deadline of entering to the next
-  uint64_t read = 0;                    // bytes that the programs had read when the deadline was set
+  Instant deadline;                     // of entering and leaving; of draining, if nothing is read before
+  Instant latest;                       // of draining
+  uint64_t read = 0;                    // bytes that the programs had read when that deadline was set
   struct End {
     Socket* socket = nullptr;
     Channel* home = nullptr;  // nullptr: its process is gone
     uint32_t slot = 0;
     uint64_t told = 0;        // bytes written at this end, as far as the stack knows
-    bool held_back = true;     // while the passage is entered; false: its output was through at the first look, it may go on between looks
+    bool held_back = false;    // its connection is drained: its program finds the send buffer full
     bool stood_still = false;  // while the passage was to be left
   };
   End ends[2];  // by side
@@ -121,6 +125,8 @@ class Peers {
   PeerRegion* between(Channel& a, Channel& b);
   // By the number that the channel knows it by. nullptr: none.
   PeerRegion* find(const Channel& channel, uint32_t number) const;
+  // How many references of passages that were left are kept for a user.
+  uint32_t& kept_of(uid_t user) { return kept_of_[user]; }
   // Unread bytes of a passage are needed no more.
   void release(PeerRegion& region, const buf::IoDesc& d);
   void on_channel_gone(Channel& channel);
@@ -137,6 +143,7 @@ class Peers {
   uint32_t free_number(Channel& channel);
 
   Context& ctx_;
+  std::unordered_map<uid_t, uint32_t> kept_of_;  // by their regions, which may not outlive it
   std::vector<std::unique_ptr<PeerRegion>> regions_;
   List<Passage> passages_;
   uint32_t next_serial_ = 1;

@@ -249,7 +249,7 @@ void Socket::run() {
   if (listener_ && !gone_) run_offers();
   if (attachments_.size() > 1) free_left_slots();
   publish();
-  if (runs_ >= passage_at_) consider_passage();
+  if (runs_ >= passage_at_ || passage_ != nullptr) consider_passage();
 }
 
 void Socket::on_poll(uint32_t events) {

@@ -10,7 +10,7 @@
 //
 // Files: socket.cc life, events; socket_output.cc rings and pair → stack; socket_input.cc stack → rings; socket_pair.cc stack ↔ pair
 // in kernel mode; socket_move.cc demotion and re-homing; socket_calls.cc calls, those in a ring included; socket_passage.cc connections
-// whose bytes go past the server; socket_offers.cc listeners; socket_publish.cc what clients see; socket_close.cc the end.
+// whose bytes go past the server, socket_passage_begin.cc how that begins; socket_offers.cc listeners; socket_publish.cc what clients see; socket_close.cc the end.
 #pragma once
 
 #include <algorithm>
@@ -306,6 +306,7 @@ class Socket final : public PollHandler,
   void enter_kernel_mode();
   void bound_window();
   void end_move(Errc outcome);
+  void give_locks_back();
   bool moved_too_often();
   void expect_locks(Instant deadline);
   void expect_no_locks();
@@ -335,20 +336,24 @@ class Socket final : public PollHandler,
   bool go_back();
   void withdraw();
 
-  // socket_passage.cc
+  // socket_passage_begin.cc
   void consider_passage();
   uint32_t runs_before_passage() const;
   bool may_pass();
-  bool run_passage();
-  bool wants_to_leave();
+  bool both_may_pass();
   void enter_passage();
-  void wait_for_readers();
+  bool start_draining();
+  void drain();
+  bool is_held_back() const;
   uint64_t bytes_read() const;
   bool is_output_through();
   bool hand_over_output();
   bool hand_over_input();
   void open_passage();
   void abandon_passage();
+  // socket_passage.cc
+  bool run_passage();
+  bool wants_to_leave();
   bool finish_passage(bool forced, const char* broken = nullptr);
   struct Unread;
   uint64_t keep_unread(uint32_t side, const Unread& way);

@@ -12,6 +12,10 @@ constexpr uint8_t kMostAway = 4;  // so soon a program that comes to wait is kno
 }
 
 void Socket::on_listening() {
+  if (move_ != MoveKind::none) {  // a listener is at home in all of them
+    give_locks_back();
+    end_move(Errc::not_supported);
+  }
   listener_ = true;
   kernel_mode_ = false;  // a listener has no data; what it accepts may be opened in kernel mode
   home_ = -1;
@@ -343,7 +347,7 @@ bool Socket::go_back() {
   if (is_claimed()) return false;
   Socket* listener = ctx_.sockets->find(offered_by_);
   if (const Channel* channel = user(); listener != nullptr && channel != nullptr) listener->stop_offers_to(*channel);
-  return offered_by_ == 0;
+  return offered_by_ == 0 && !accepted_;
 }
 
 // Of a child: as it was before it was offered.

@@ -286,7 +286,7 @@ void Socket::offer_space() {
   // What this run stored (tx_taken, tx_completed) before what the client wants: it stores its wish, then looks at those.
   full_fence();
   if ((load_relaxed(s.wants) & abi::kWantWrite) == 0) return;
-  bool room = (ready_ & abi::kWritable) != 0 && span_bytes_ <= uint64_t{send_buffer_} * 2 / 3 &&
+  bool room = (ready_ & abi::kWritable) != 0 && !is_held_back() && span_bytes_ <= uint64_t{send_buffer_} * 2 / 3 &&
               backlog_.size() < kMaxBacklog / 2;
   if (!room && !output_dead()) return;
   atomic_and(s.wants, ~uint32_t{abi::kWantWrite});

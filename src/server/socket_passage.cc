@@ -1,8 +1,7 @@
 // Passages: a connection whose two ends are at home in clients of this server goes on in memory that only these two (and the server) map, with
 // neither protocol processing nor the server between them. docs/architecture.md, "Same host"; the words are in ipc/abi.h (PassageEnd).
 //
-//   consider_passage: revoke both tx_locks --> enter_passage: feed what is in the rings, until nothing is under way in the stack
-//        --> open_passage: kModePassing, locks given back; or, when it takes too long, abandon_passage
+//   consider_passage: see socket_passage_begin.cc --> open
 //   leave_passage: revoke all four locks --free?--> finish_passage: tell the stack what was passed, keep what was not read as input,
 //        kModeShared; or wait, at most kPatience, and reset the connection: the holder may have bytes half read or half written.
 //        While one end stands still, the other one has its locks back: a call that does not wait is not to wait for somebody else's process
@@ -19,10 +18,6 @@ namespace ferry::server {
 namespace abi = ipc::abi;
 namespace {
 
-// How long a writer is held back, its connection being full, while nothing of it is read, and while the reader goes on.
-constexpr Duration kSettleTime = Duration::ms(5), kMostSettleTime = Duration::ms(500);
-constexpr uint8_t kMostDoublings = 3;  // of the former, with every try: a reader may have no processor for a while
-constexpr uint8_t kMostTries = 16;
 constexpr Duration kLongCall = Duration::ms(20);  // who holds a lock for longer is not in the middle of a copy, but stands still
 constexpr uint64_t kMostPassed = uint64_t{1} << 60;  // bytes: more than a connection lives to pass, and sums of it stay numbers
 constexpr uint64_t kMostReferred = abi::kPassageReferences * abi::kHugePageSize;
@@ -87,164 +82,10 @@ struct Socket::Unread {
   uint64_t written() const { return d.read() + bytes; }
 };
 
-namespace {
-void give_back_unless_held(Passage& p) {
-  for (Passage::End& e : p.ends)
-    if (!e.held_back) ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
-}
-}  // namespace
 
-bool Socket::in_passage() const { return passage_ != nullptr && passage_->state != Passage::State::entering; }
+bool Socket::in_passage() const { return passage_ != nullptr && passage_->state >= Passage::State::open; }
 
 Socket* Socket::other_end() const { return passage_->ends[1 - passage_->side_of(*this)].socket; }
-
-// --- entering ---
-
-bool Socket::may_pass() {
-  constexpr uint32_t kOver = abi::kReadClosed | abi::kWriteClosed | abi::kHangUp | abi::kErrorPending;
-  const Attachment* h = home();
-  return type_ == stack::SocketType::tcp && h != nullptr && !kernel_mode_ && !gone_ && accepted_ && offered_by_ == 0 && !finished_ &&
-         !id_dead_ && move_ == MoveKind::none && (ready_ & (abi::kConnected | kOver)) == abi::kConnected && urgent_mark_ == 0 &&
-         h->channel->client_alive() && h->channel->peers_allowed() && !h->channel->condemned;
-}
-
-// How many runs to wait before the next try: more with every try.
-uint32_t Socket::runs_before_passage() const {
-  const uint32_t first = ctx_.limits.pass_after > 0 ? ctx_.limits.pass_after : 1;
-  return first << passage_tries_;
-}
-
-// Looks whether the connection can have a passage, less and less often.
-void Socket::consider_passage() {
-  if (passage_ != nullptr || passage_tries_ >= kMostTries) return;
-  passage_at_ = runs_ + runs_before_passage();
-  if (runs_ < ctx_.limits.pass_after || !ctx_.peers->enabled() || !may_pass()) return;
-  ++passage_tries_;
-  auto owner = ctx_.protocols.twin(id_);
-  Socket* other = owner ? ctx_.sockets->find(*owner) : nullptr;
-  if (other == nullptr || other->passage_ != nullptr || !other->may_pass()) return;
-  PeerRegion* region = ctx_.peers->between(*home()->channel, *other->home()->channel);
-  if (region == nullptr) return;
-  // A client has the same side in all passages of a region: event queues belong to a side.
-  const bool first = region->channel(0) == home()->channel;
-  Passage* p = ctx_.peers->open(first ? *this : *other, first ? *other : *this, *region);
-  if (p == nullptr) return;
-  passage_ = other->passage_ = p;
-  for (Passage::End& e : p->ends) {
-    e.home = e.socket->home()->channel;
-    e.slot = e.socket->home()->slot;
-  }
-  const uint8_t doublings = passage_tries_ - 1 < kMostDoublings ? passage_tries_ - 1 : kMostDoublings;
-  p->patience = kSettleTime * (1 << doublings);
-  p->latest = ctx_.now + kMostSettleTime;
-  wait_for_readers();
-  enter_passage();
-  if (passage_ == nullptr || in_passage()) return;
-  // Who has nothing under way may write until the next look: the other direction may take a while.
-  for (Passage::End& e : p->ends) e.held_back = !e.socket->is_output_through();
-  give_back_unless_held(*p);
-}
-
-// Another while for the programs to read what is in the way.
-void Socket::wait_for_readers() {
-  Passage& p = *passage_;
-  const Instant soon = ctx_.now + p.patience;
-  p.deadline = soon < p.latest ? soon : p.latest;
-  p.read = bytes_read();
-  p.ends[0].socket->expect_locks(p.deadline);
-}
-
-uint64_t Socket::bytes_read() const {
-  uint64_t sum = 0;
-  for (const Passage::End& e : passage_->ends) sum += e.socket->read_before_ + e.socket->home()->rx_reported;
-  return sum;
-}
-
-// Whether all that was written here is where the other end's program can read it, and nobody is writing.
-bool Socket::is_output_through() {
-  Socket& to = *other_end();
-  return ipc::is_released(home()->shared().tx_lock) && backlog_.empty() && span_bytes_ == 0 && to.rx_.size() == to.home()->in_ring();
-}
-
-// Hands what the program has written to the stack. False: a thread of its is in the output ring still; it rings.
-bool Socket::hand_over_output() {
-  Attachment& h = *home();
-  if (!ipc::revoke(h.shared().tx_lock)) return false;
-  take_output(h, true);
-  feed();
-  return backlog_.empty();
-}
-
-// Puts what has come into the ring for the program to read. False: not all of it has room there.
-bool Socket::hand_over_input() {
-  sync_input();
-  Attachment& h = *home();
-  push_input(h);
-  return rx_.size() == h.in_ring();
-}
-
-// The order matters: the output of one is the input of the other, and what the passage brings comes behind all of it.
-void Socket::enter_passage() {
-  Passage& p = *passage_;
-  Socket &a = *p.ends[0].socket, &b = *p.ends[1].socket;
-  if (!a.may_pass() || !b.may_pass()) return abandon_passage();
-  const bool a_sent = a.hand_over_output(), b_sent = b.hand_over_output();
-  if (a_sent && b_sent) {
-    stack::Call call;
-    call.op = stack::CallOp::settle;
-    call.socket = id_;
-    const Errc error = ctx_.protocols.call(call).error;
-    if (error == Errc::not_supported || !a.may_pass() || !b.may_pass()) return abandon_passage();
-    const bool a_has_all = a.hand_over_input(), b_has_all = b.hand_over_input();
-    if (!a.may_pass() || !b.may_pass()) return abandon_passage();
-    // The acknowledgements came back within the call.
-    if (error == Errc::ok && a_has_all && b_has_all && a.span_bytes_ == 0 && b.span_bytes_ == 0) return open_passage();
-  }
-  if (ctx_.now >= p.deadline) {
-    if (ctx_.now >= p.latest || bytes_read() == p.read) {
-      ++ctx_.counters.passages_given_up;
-      return abandon_passage();
-    }
-    wait_for_readers();
-  }
-  give_back_unless_held(p);
-}
-
-void Socket::abandon_passage() {
-  Passage& p = *passage_;
-  for (Passage::End& e : p.ends) {
-    Socket& s = *e.socket;
-    s.passage_ = nullptr;
-    s.expect_no_locks();
-    s.passage_at_ = s.runs_ + s.runs_before_passage();
-    if (e.home != nullptr) ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
-    s.mark();
-  }
-  ctx_.peers->close(p, 0, 0, false);
-}
-
-void Socket::open_passage() {
-  Passage& p = *passage_;
-  p.state = Passage::State::open;
-  ++ctx_.counters.passages_entered;
-  for (Passage::End& e : p.ends) {
-    Socket& s = *e.socket;
-    s.expect_no_locks();
-    ++s.passage_epoch_;
-    s.state_changed_ = true;
-    s.publish();
-  }
-  // A client that registers a queue writes SocketShared, then looks at the mode: one of us sees what the other did.
-  full_fence();
-  for (uint32_t side : {0u, 1u}) {
-    Passage::End& e = p.ends[side];
-    abi::SocketShared& s = e.home->shared(e.slot);
-    for (uint32_t i = 0; i < abi::kWatches; ++i)
-      store_relaxed(p.region->view().end(p.number, side).watches[i], load_relaxed(s.watches[i]));
-    ipc::end_revocation(s.tx_lock, true);
-    e.home->signal(e.slot);
-  }
-}
 
 // The words of SocketShared that belong to the passage.
 void Socket::publish_passage(abi::SocketShared& s) {
@@ -277,10 +118,13 @@ void Socket::refresh_buffers() {
 
 // --- in the passage ---
 
-// One look at it. True: there is no passage (any more).
+// One look at it. True: there is no passage (any more, or yet).
 bool Socket::run_passage() {
   switch (passage_->state) {
     case Passage::State::entering: enter_passage(); break;
+    case Passage::State::draining:  // goes on as without; consider_passage() looks at it
+      if (!both_may_pass()) abandon_passage();
+      return true;
     case Passage::State::open:
       if (wants_to_leave()) leave_passage();
       break;
@@ -346,7 +190,7 @@ void give_back_locks(Passage::End& e) {
 
 bool Socket::leave_passage() {
   if (passage_ == nullptr) return true;
-  if (passage_->state == Passage::State::entering) {
+  if (!in_passage()) {
     abandon_passage();
     return true;
   }

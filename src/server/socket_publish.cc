@@ -1,6 +1,7 @@
 // What a socket's clients see of it: the words of abi::SocketShared, and being woken for a change.
 #include <sys/socket.h>
 
+#include "server/peers.h"
 #include "server/socket.h"
 
 namespace ferry::server {
@@ -20,12 +21,13 @@ uint32_t Socket::visible_ready(const Attachment& a) const {
 void Socket::publish_to(Attachment& a) {
   abi::SocketShared& s = a.shared();
   uint32_t mode = kernel_mode_ ? abi::kModeKernel : listener_ || home() == &a ? abi::kModeShared : abi::kModeMoved;
-  if (home() == &a && in_passage()) {
+  // A home that came after the one in the passage had died has no part in it.
+  if (home() == &a && in_passage() && passage_->ends[passage_->side_of(*this)].home == a.channel) {
     mode = abi::kModePassing;
     publish_passage(s);
   }
   store_relaxed(s.kind, kind());
-  store_relaxed(s.send_buffer, send_buffer_);
+  store_relaxed(s.send_buffer, is_held_back() ? 0 : send_buffer_);
   store_relaxed(s.receive_buffer, receive_buffer_);
   store_relaxed(s.accept_count, accept_count_);
   __builtin_memcpy(s.local_address, local_.address.octets.data(), 16);

@@ -386,6 +386,20 @@ TEST_F(Connection, ServersEndEndsTheWait) {
   ::close(k);
 }
 
+TEST_F(Connection, ABufferOfNothingIsAFullOneAlsoWhenNothingIsInIt) {
+  const int k = connected(socket_, false);
+  const auto set_buffer = [this](uint32_t bytes) {
+    server_.with([&] { store_relaxed(server_.last().shared().send_buffer, server_.send_buffer = bytes); });
+  };
+  set_buffer(0);
+  EXPECT_EQ(send(socket_, k, "x", MSG_DONTWAIT), -EAGAIN);
+  EXPECT_EQ(socket_.readiness(k) & POLLOUT, 0u);
+  set_buffer(65536);
+  EXPECT_NE(socket_.readiness(k) & POLLOUT, 0u);
+  EXPECT_EQ(send(socket_, k, "x", MSG_DONTWAIT), 1);
+  ::close(k);
+}
+
 TEST_F(Connection, ASleepThatWasNotAnnouncedIsNotTakenBack) {
   const int k = connected(socket_, false);
   EventQueue queue;

@@ -99,6 +99,21 @@ TEST_F(PassagePagesTest, ThatWereNotReadComeInOrderWithTheBytesAndThenAreTheWrit
   EXPECT_EQ(read(*second, *b), "next");
 }
 
+TEST_F(PassagePagesTest, AreNotKeptWithoutBoundForOneUser) {
+  ctx.limits.references_per_uid = 1;
+  refer("ONE", 100, 3);
+  leave();
+  EXPECT_EQ(read(*second, *b), "ONE");
+  touch(*b, 1);
+  EXPECT_EQ(counters.passages_broken, 0u);
+  touch(*a, 2000);
+  ASSERT_TRUE(a->in_passage());
+  refer("ONE", 100, 3);
+  refer("TWO", 200, 4);
+  leave();
+  EXPECT_EQ(counters.passages_broken, 1u);
+}
+
 TEST_F(PassagePagesTest, StayWhileTheyAreInput) {
   Client& small = connect_client(InputPool::kBlockSize);
   small.channel()->allow_peers();

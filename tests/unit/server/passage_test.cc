@@ -75,58 +75,99 @@ TEST_F(PassageTest, WaitsForOutputThatIsUnderWayAndGivesUp) {
   EXPECT_TRUE(a->in_passage());
 }
 
-// A connection that is full never has nothing under way, unless its writer waits for its reader.
-TEST_F(PassageTest, WaitsForAReaderAsLongAsItGoesOnReading) {
-  receive_more_than_the_ring_holds(*b);
-  touch(*a, 20);
-  ASSERT_TRUE(is_held(*first, *a));
-  abi::SocketShared& reader = words(*second, *b);
-  for (int i = 0; i < 20; ++i) {
-    reader.rx_consumed_bytes += 10;  // of the first block
-    ring(*b);
-    ctx.now = ctx.now + Duration::ms(4);
+// A connection that is full has always something under way, unless its writer waits for its reader.
+class FullConnection : public PassageTest {
+ protected:
+  void SetUp() override {
+    PassageTest::SetUp();
+    protocols.socket_info.send_buffer = 9;
+    for (Socket* s : {a, b}) s->refresh_buffers();
+    run();
+    write(*first, *a, "under way");
     ring(*a);
-    ASSERT_TRUE(is_held(*first, *a)) << i;
+    receive_more_than_the_ring_holds(*b);
+    touch(*a, 20);
+    ASSERT_NE(words(*first, *a).tx_lock & abi::kLockRevoked, 0u);
+    pass_time(6);
+  }
+  // What `b` has read is seen.
+  void pass_time(int64_t ms) {
+    ring(*b);
+    ctx.now = ctx.now + Duration::ms(ms);
+    ring(*a);
+  }
+  bool is_drained() { return words(*first, *a).send_buffer == 0; }
+};
+
+TEST_F(FullConnection, IsDrainedWhileItsReaderGoesOn) {
+  EXPECT_TRUE(is_drained());
+  EXPECT_EQ(words(*first, *a).tx_lock, 0u);
+  for (int i = 0; i < 10; ++i) {
+    words(*second, *b).rx_consumed_bytes += 10;  // of the first piece
+    pass_time(30);
+    ASSERT_TRUE(is_drained()) << i;
   }
   read(*second, *b);
+  a->on_completed(9);
+  run();
   ring(*b);
   EXPECT_TRUE(a->in_passage());
+  EXPECT_NE(words(*first, *a).send_buffer, 0u);
   EXPECT_EQ(counters.passages_given_up, 0u);
+  EXPECT_TRUE(ctx.moving.empty());
 }
 
-TEST_F(PassageTest, DoesNotWaitForASlowReaderForEver) {
-  receive_more_than_the_ring_holds(*b);
-  touch(*a, 20);
+TEST_F(FullConnection, IsNotDrainedForEver) {
+  ASSERT_TRUE(is_drained());
   const Instant began = ctx.now;
-  while (is_held(*first, *a) && ctx.now - began < Duration::seconds(2)) {
+  while (is_drained() && ctx.now - began < Duration::seconds(2)) {
     words(*second, *b).rx_consumed_bytes += 1;
-    ring(*b);
-    ctx.now = ctx.now + Duration::ms(4);
-    ring(*a);
+    pass_time(10);
   }
-  EXPECT_LT(ctx.now - began, Duration::ms(600));
+  EXPECT_EQ(ctx.now - began, Duration::ms(520));  // up to the first look that comes too late
   EXPECT_EQ(counters.passages_given_up, 1u);
   EXPECT_TRUE(ctx.moving.empty());
 }
 
-// The answer to a stream that is not read is not held up by what the stream waits for.
-TEST_F(PassageTest, HoldsBackOnlyWhoHasSomethingUnderWay) {
-  write(*first, *a, "under way");
-  ring(*a);
-  touch(*a, 20);
-  EXPECT_TRUE(is_held(*first, *a));
-  EXPECT_FALSE(is_held(*second, *b));
+TEST_F(FullConnection, IsNotDrainedWhenNobodyReads) {
+  ASSERT_TRUE(is_drained());
+  pass_time(39);
+  EXPECT_TRUE(is_drained());
+  pass_time(2);
+  EXPECT_FALSE(is_drained());
+  EXPECT_EQ(counters.passages_given_up, 1u);
+}
+
+// The answers to what is not read are not held up.
+TEST_F(FullConnection, IsHeldBackInOneDirectionOnly) {
+  EXPECT_NE(words(*second, *b).send_buffer, 0u);
   write(*second, *b, "answer");
   ring(*b);
   EXPECT_EQ(protocols.sent, "under wayanswer");
-  EXPECT_FALSE(a->in_passage());
+  EXPECT_TRUE(is_drained());
+}
+
+TEST_F(FullConnection, TellsAWriterThatWaitedWhenItIsGivenUp) {
   a->on_completed(9);
+  abi::SocketShared& s = words(*first, *a);
+  s.wants = abi::kWantWrite;
   run();
-  EXPECT_FALSE(a->in_passage());  // the answer is under way
-  EXPECT_TRUE(is_held(*first, *a));
-  b->on_completed(6);
+  EXPECT_NE(s.wants & abi::kWantWrite, 0u);  // still full for all it knows
+  const uint32_t seen = s.event_seq;
+  pass_time(41);
   run();
-  EXPECT_TRUE(a->in_passage());
+  EXPECT_FALSE(is_drained());
+  EXPECT_EQ(s.wants & abi::kWantWrite, 0u);
+  EXPECT_NE(s.event_seq, seen);
+}
+
+TEST_F(FullConnection, IsDrainedNoMoreWhenOneOfThemEnds) {
+  ASSERT_TRUE(is_drained());
+  second->drop("");
+  EXPECT_EQ(words(*first, *a).tx_lock, 0u);
+  run();
+  EXPECT_FALSE(is_drained());
+  EXPECT_TRUE(ctx.moving.empty());
 }
 
 TEST_F(PassageTest, WaitsForTheNextTryFromTheEndOfTheLastOne) {
@@ -137,9 +178,56 @@ TEST_F(PassageTest, WaitsForTheNextTryFromTheEndOfTheLastOne) {
   ring(*a);
   ASSERT_EQ(counters.passages_given_up, 1u);
   touch(*a, 20);
-  EXPECT_FALSE(is_held(*first, *a));
+  EXPECT_EQ(words(*first, *a).tx_lock, 0u);
   touch(*a, 20);
-  EXPECT_TRUE(is_held(*first, *a));
+  EXPECT_NE(words(*first, *a).tx_lock, 0u);
+}
+
+// A third process has the dead one's connection by then, and its peer stands still.
+TEST_F(PassageTest, ANewHomeHasNoPartInThePassageOfTheDeadOne) {
+  enter();
+  pass(*first, *a, "of the dead");
+  Client& third = connect_client();
+  words(*second, *b).tx_lock = abi::kLockHeld;
+  first->drop("");
+  ASSERT_TRUE(a->in_passage());
+  const uint32_t slot = a->attach(*third.channel());
+  ASSERT_NE(slot, Channel::kNoSlot);
+  EXPECT_EQ(third.channel()->shared(slot).mode, uint32_t{abi::kModeShared});
+  words(*second, *b).tx_lock = abi::kLockRevoked;
+  ring(*b);
+  EXPECT_FALSE(b->in_passage());
+  EXPECT_EQ(read(*second, *b), "of the dead");
+}
+
+// The passage's short wait for its locks is not what the move has for its own.
+TEST_F(PassageTest, AMoveBehindItWaitsAsLongAsAnyMove) {
+  enter();
+  Client& third = connect_client();
+  b->attach(*third.channel());
+  handler.defer = true;
+  ipc::control::Request request;
+  request.op = static_cast<uint32_t>(ipc::control::Op::rehome);
+  ASSERT_EQ(ipc::send_request(connections[2].get(), request), 0);
+  poller.wait(Duration::zero());
+  abi::SocketShared& old = words(*second, *b);
+  old.rx_lock = abi::kLockHeld;
+  ASSERT_TRUE(b->start_move(MoveKind::rehome, *third.channel()).ok());
+  ctx.now = ctx.now + Duration::ms(30);
+  old.rx_lock = abi::kLockRevoked;
+  // Its next call begins as soon as it has its locks back.
+  protocols.within = [&](const stack::Call& c) {
+    if (c.op == CallOp::pass) old.tx_lock = abi::kLockHeld | abi::kLockRevoked;
+  };
+  ring(*b);
+  run();
+  EXPECT_FALSE(b->in_passage());
+  EXPECT_EQ(counters.forced_moves, 0u);
+  old.tx_lock = abi::kLockRevoked;
+  ring(*b);
+  run();
+  EXPECT_EQ(counters.forced_moves, 0u);
+  EXPECT_EQ(counters.moves, 1u);
 }
 
 TEST_F(PassageTest, WaitsForAWriterThatIsInTheRing) {
@@ -390,36 +478,6 @@ TEST_F(PassageTest, MovingToAnotherProcessLeavesItFirst) {
   run();
   EXPECT_FALSE(a->in_passage());
   EXPECT_EQ(read(third, *b), "to whoever reads");
-}
-
-// The passage's short wait for its locks is not what the move has for its own.
-TEST_F(PassageTest, AMoveBehindItWaitsAsLongAsAnyMove) {
-  enter();
-  Client& third = connect_client();
-  b->attach(*third.channel());
-  handler.defer = true;
-  ipc::control::Request request;
-  request.op = static_cast<uint32_t>(ipc::control::Op::rehome);
-  ASSERT_EQ(ipc::send_request(connections[2].get(), request), 0);
-  poller.wait(Duration::zero());
-  abi::SocketShared& old = words(*second, *b);
-  old.rx_lock = abi::kLockHeld;
-  ASSERT_TRUE(b->start_move(MoveKind::rehome, *third.channel()).ok());
-  ctx.now = ctx.now + Duration::ms(30);
-  old.rx_lock = abi::kLockRevoked;
-  // Its next call begins as soon as it has its locks back.
-  protocols.within = [&](const stack::Call& c) {
-    if (c.op == CallOp::pass) old.tx_lock = abi::kLockHeld | abi::kLockRevoked;
-  };
-  ring(*b);
-  run();
-  EXPECT_FALSE(b->in_passage());
-  EXPECT_EQ(counters.forced_moves, 0u);
-  old.tx_lock = abi::kLockRevoked;
-  ring(*b);
-  run();
-  EXPECT_EQ(counters.forced_moves, 0u);
-  EXPECT_EQ(counters.moves, 1u);
 }
 
 TEST_F(PassageTest, DemotionDrainsIt) {

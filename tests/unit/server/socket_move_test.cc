@@ -117,6 +117,24 @@ TEST_F(SocketMoveTest, AStreamTakenFromAHolderIsReset) {
   EXPECT_EQ(s.take_error(), Errc::reset);
 }
 
+TEST_F(SocketMoveTest, AMoveEndsWhenTheSocketListens) {
+  Client& first = connect_client();
+  Client& second = connect_client();
+  Socket& s = open(first);
+  run();
+  shared(first, s).rx_lock = abi::kLockHeld;
+  s.attach(*second.channel());
+  ask(1);
+  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ASSERT_NE(shared(first, s).tx_lock, 0u);
+  s.on_listening();
+  run();
+  EXPECT_TRUE(ctx.moving.empty());
+  EXPECT_EQ(shared(first, s).tx_lock, 0u);
+  EXPECT_EQ(shared(first, s).rx_lock, uint32_t{abi::kLockHeld});
+  EXPECT_EQ(shared(first, s).mode, uint32_t{abi::kModeShared});
+}
+
 TEST_F(SocketMoveTest, MovingHomeTakesUnreadInputAlong) {
   Client& first = connect_client();
   Client& second = connect_client();

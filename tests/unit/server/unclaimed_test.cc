@@ -117,6 +117,13 @@ TEST_F(UnclaimedTest, WhatItHasBecomeDoesNotOutliveTheOffer) {
   EXPECT_EQ(child->user(), second.channel());
 }
 
+TEST_F(UnclaimedTest, EndsWithItsDescriptorIfItWasTakenRightBefore) {
+  claim();
+  kept.clear();
+  run();
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 1u);
+}
+
 TEST_F(UnclaimedTest, AListenerWhoseConnectionsWereTakenMayBeConnectedLater) {
   claim();
   ring(listener);
