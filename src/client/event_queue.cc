@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "base/atomics.h"
 #include "client/socket.h"
@@ -138,9 +139,10 @@ void EventQueue::wake_sleepers() {
   if (is_current() && __atomic_load_n(&sleepers_, __ATOMIC_SEQ_CST) != 0) wake();
 }
 
-void EventQueue::finish_sleep(const Sleep& sleep) {
+void EventQueue::finish_sleep(Sleep& sleep) {
   Guard guard(mutex_);
-  if (sleep.opening == 0 || sleep.opening != opening_ || !is_open()) return;
+  const uint32_t opening = std::exchange(sleep.opening, 0);
+  if (opening == 0 || opening != opening_ || !is_open()) return;
   spin_.slept(channel_->longest_spin());
   store_relaxed(sleepers_, sleepers_ - 1);
   ipc::end_sleep(shared());

@@ -58,9 +58,9 @@ class EventQueue {
   struct Sleep {
     uint32_t opening = 0;
   };
-  // True: nothing is set; the caller may sleep. Pair every call with finish_sleep(), which does nothing for a sleep that was not announced.
+  // True: nothing is set; the caller may sleep. Pair every call with finish_sleep(), which does nothing for a sleep that is not announced.
   bool prepare_sleep(Sleep& sleep);
-  void finish_sleep(const Sleep& sleep);
+  void finish_sleep(Sleep& sleep);
   // Wakes threads that sleep on the queue (its set of sockets changed).
   void wake();
   // The same if there are any.

@@ -42,7 +42,7 @@ class EpollSet final : public OpenFile {
   // Ferry's part of "is the set readable", for poll and nesting; and sleeping on E from outside: as EventQueue's.
   bool has_ready(int epfd);
   bool prepare_sleep(int epfd, client::EventQueue::Sleep& sleep);
-  void finish_sleep(const client::EventQueue::Sleep& sleep);
+  void finish_sleep(client::EventQueue::Sleep& sleep);
 
   // The file's last descriptor was closed.
   void forget(OpenFile& file);

@@ -306,7 +306,7 @@ bool EpollSet::prepare_sleep(int epfd, client::EventQueue::Sleep& sleep) {
   return !queue_.is_open() || queue_.prepare_sleep(sleep);
 }
 
-void EpollSet::finish_sleep(const client::EventQueue::Sleep& sleep) {
+void EpollSet::finish_sleep(client::EventQueue::Sleep& sleep) {
   __atomic_fetch_sub(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
   queue_.finish_sleep(sleep);
 }

@@ -63,7 +63,7 @@ class PollCall {
   enum class Watching { all, needless, impossible };
   Watching watch_all();
   void unwatch_all();
-  void end_sleep(const client::EventQueue::Sleep& sleep);
+  void end_sleep(client::EventQueue::Sleep& sleep);
   int sleep(RemainingTime& remaining, const sigset_t* mask);
   bool can_wait_for_one() const;
   int wait_for_one(RemainingTime& remaining);
@@ -202,7 +202,7 @@ void PollCall::unwatch_all() {
 }
 
 // Ends what prepare_sleep() began, also when the thread is cancelled in between.
-void PollCall::end_sleep(const client::EventQueue::Sleep& sleep) {
+void PollCall::end_sleep(client::EventQueue::Sleep& sleep) {
   const int saved_errno = errno;
   for (nfds_t i = 0; i < used_; ++i)
     if (items_[i].file->kind() == FileKind::epoll) static_cast<EpollSet*>(items_[i].file.get())->finish_sleep(items_[i].sleep);

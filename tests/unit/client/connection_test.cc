@@ -407,11 +407,12 @@ TEST_F(Connection, ASleepThatWasNotAnnouncedIsNotTakenBack) {
   ASSERT_EQ(queue.watch(socket_, k), 0);
   uint32_t slots[4];
   queue.take(slots, 4);
-  const EventQueue::Sleep before_it_was_open;
+  EventQueue::Sleep before_it_was_open;
   EventQueue::Sleep first, second;
   ASSERT_TRUE(queue.prepare_sleep(first));
   ASSERT_TRUE(queue.prepare_sleep(second));
   queue.finish_sleep(before_it_was_open);
+  queue.finish_sleep(first);
   queue.finish_sleep(first);
   // One sleeps on, and has to be woken.
   server_.with([&] { server_.last().pending.push_back("wake up"); });
