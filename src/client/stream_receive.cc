@@ -32,7 +32,8 @@ uint64_t urgent_position(const Home& h) {
 // Why nothing is there, given what `ready` and `error` were before the ring was found empty: kWait if something may come; 0 at
 // the end of the stream; an error.
 int Socket::stream_receive_state(Home& h, uint32_t ready, uint32_t error) {
-  if (error != 0) {
+  // A reset behind the end of the stream (EPIPE) concerns whoever sends, as in Linux' tcp_recvmsg, which looks at SOCK_DONE first.
+  if (error != 0 && error != static_cast<uint32_t>(Errc::broken_pipe)) {
     if (const int e = take_error_of(h); e != 0) return -e;
   }
   if ((ready & (abi::kReadClosed | abi::kHangUp)) != 0) return 0;

@@ -76,7 +76,8 @@ def edges(net, attacked, schemes=SCHEMES, flags=(), least=50 << 20):
             net.options.scheme = scheme
             before = referenced(attacked)
             server = serve(net, [program, "serve", str(port)], port)
-            client = net.client.run([program, "send", net.target, str(port), full], timeout=MOST_SECONDS)
+            limit = 5 * MOST_SECONDS if net.options.full else MOST_SECONDS
+            client = net.client.run([program, "send", net.target, str(port), full], timeout=limit)
             if min(transfers(finish(server, 30)), transfers(client.out)) < (40000 if net.options.full else 20000):
                 raise Failed(f"{scheme}: too few transfers\n{client.out}")
             if scheme == "emulated" and referenced(attacked) - before < least:

@@ -347,6 +347,26 @@ static void sends_a_part(void) {
   close(p[0]);
 }
 
+/* A reset behind the end: who receives has the end, who sends the error. */
+static void reset_behind_the_end(void) {
+  int p[2];
+  char b[4];
+  struct linger now = {1, 0};
+  tcp_pair(p);
+  MUST(send(p[1], "ab", 2, 0));
+  MUST(shutdown(p[1], SHUT_WR));
+  MUST(setsockopt(p[1], SOL_SOCKET, SO_LINGER, &now, sizeof now));
+  say_poll("at the end", p[0], POLLRDHUP, 2000);
+  close(p[1]);
+  say_poll("reset behind the end", p[0], POLLHUP, 2000);
+  SAY("what came before", recv(p[0], b, 4, 0));
+  SAY("peek at the end", recv(p[0], b, 4, MSG_PEEK));
+  SAY("the end", recv(p[0], b, 4, 0));
+  SAY("send", send(p[0], b, 1, 0));
+  SAY("the end again", recv(p[0], b, 4, 0));
+  close(p[0]);
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   flags();
@@ -359,5 +379,6 @@ int main(void) {
   timeouts();
   urgent();
   sends_a_part();
+  reset_behind_the_end();
   return 0;
 }
