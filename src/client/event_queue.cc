@@ -142,7 +142,7 @@ void EventQueue::wake_sleepers() {
 void EventQueue::finish_sleep(Sleep& sleep) {
   Guard guard(mutex_);
   const uint32_t opening = std::exchange(sleep.opening, 0);
-  if (opening == 0 || opening != opening_ || !is_open()) return;
+  if (opening == 0 || opening != opening_ || !is_current()) return;  // in a child, or after the end of ferryd, it begins anew
   spin_.slept(channel_->longest_spin());
   store_relaxed(sleepers_, sleepers_ - 1);
   ipc::end_sleep(shared());
