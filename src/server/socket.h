@@ -18,6 +18,7 @@
 
 #include "ipc/abi.h"
 #include "ipc/descriptor_ring.h"
+#include "ipc/lock.h"
 #include "server/channel.h"
 #include "server/context.h"
 #include "server/fifo.h"
@@ -54,6 +55,12 @@ struct Attachment {
 inline constexpr Duration kPatience = Duration::seconds(2);
 
 enum class MoveKind : uint8_t { none, rehome, demote };
+
+// Both rings are the home's again.
+inline void give_back_locks(ipc::abi::SocketShared& home) {
+  ipc::end_revocation(home.tx_lock, true);
+  ipc::end_revocation(home.rx_lock, true);
+}
 
 struct Passage;
 
@@ -306,7 +313,6 @@ class Socket final : public PollHandler,
   void enter_kernel_mode();
   void bound_window();
   void end_move(Errc outcome);
-  void give_locks_back();
   bool moved_too_often();
   void expect_locks(Instant deadline);
   void expect_no_locks();
@@ -343,6 +349,7 @@ class Socket final : public PollHandler,
   bool both_may_pass();
   void enter_passage();
   bool start_draining();
+  void wait_for_readers();
   void drain();
   bool is_held_back() const;
   uint64_t bytes_read() const;

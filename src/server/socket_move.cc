@@ -111,15 +111,8 @@ void Socket::cancel_move(const Channel& channel) {
     move_channel_ = nullptr;
     return;
   }
-  give_locks_back();
+  if (Attachment* h = home()) give_back_locks(h->shared());
   end_move(Errc::bad_socket);
-}
-
-void Socket::give_locks_back() {
-  Attachment* h = home();
-  if (h == nullptr) return;
-  ipc::end_revocation(h->shared().tx_lock, true);
-  ipc::end_revocation(h->shared().rx_lock, true);
 }
 
 // The client of `a` uses the rings no more (locks revoked, or dead). What it has not read stays in rx_, from the first unread byte.

@@ -13,7 +13,7 @@ constexpr uint8_t kMostAway = 4;  // so soon a program that comes to wait is kno
 
 void Socket::on_listening() {
   if (move_ != MoveKind::none) {  // a listener is at home in all of them
-    give_locks_back();
+    if (Attachment* h = home()) give_back_locks(h->shared());
     end_move(Errc::not_supported);
   }
   listener_ = true;

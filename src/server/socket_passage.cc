@@ -180,12 +180,6 @@ bool revoke_locks(Passage::End& e) {
   return tx_free && rx_free;
 }
 
-void give_back_locks(Passage::End& e) {
-  if (e.home == nullptr) return;
-  ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
-  ipc::end_revocation(e.home->shared(e.slot).rx_lock, true);
-}
-
 }  // namespace
 
 bool Socket::leave_passage() {
@@ -211,7 +205,7 @@ bool Socket::leave_passage() {
   }
   if (ctx_.now < p.deadline) {
     for (uint32_t side : {0u, 1u})
-      if (free[side] && !p.ends[side].stood_still) give_back_locks(p.ends[side]);
+      if (Passage::End& e = p.ends[side]; free[side] && !e.stood_still && e.home != nullptr) give_back_locks(e.home->shared(e.slot));
     return false;
   }
   // The other client has waited for this one, and is not to do so again.
@@ -278,8 +272,7 @@ bool Socket::finish_passage(bool forced, const char* broken) {
       abi::SocketShared& shared = e.home->shared(e.slot);
       atomic_and(shared.wants, ~uint32_t{abi::kWantLeave});
       s.publish();
-      ipc::end_revocation(shared.tx_lock, true);
-      ipc::end_revocation(shared.rx_lock, true);
+      give_back_locks(shared);
       ipc::signal_passage_waiters(p.region->view().end(p.number, p.side_of(s)));
     }
     s.mark();

@@ -57,7 +57,7 @@ void Socket::consider_passage() {
     e.slot = e.socket->home()->slot;
   }
   p->deadline = ctx_.now + kSettleTime;
-  expect_locks(p->deadline);
+  p->ends[0].socket->expect_locks(p->deadline);
   enter_passage();
 }
 
@@ -123,14 +123,19 @@ bool Socket::start_draining() {
   }
   p.state = Passage::State::draining;
   p.latest = ctx_.now + kDrainTime;
-  p.deadline = ctx_.now + kPause;
-  p.read = bytes_read();
+  wait_for_readers();
   for (Passage::End& e : p.ends) {
     e.socket->publish_words();
     ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
   }
-  p.ends[0].socket->expect_locks(p.deadline);
   return true;
+}
+
+void Socket::wait_for_readers() {
+  Passage& p = *passage_;
+  p.deadline = ctx_.now + kPause;
+  p.read = bytes_read();
+  p.ends[0].socket->expect_locks(p.deadline);  // of one end always: the other's would lie in the past, and be waited for without sleep
 }
 
 bool Socket::is_held_back() const {
@@ -149,11 +154,7 @@ void Socket::drain() {
     return enter_passage();
   }
   if (ctx_.now < p.deadline) return;
-  if (ctx_.now < p.latest && bytes_read() != p.read) {
-    p.read = bytes_read();
-    p.deadline = ctx_.now + kPause;
-    return a.expect_locks(p.deadline);
-  }
+  if (ctx_.now < p.latest && bytes_read() != p.read) return wait_for_readers();
   ++ctx_.counters.passages_given_up;
   abandon_passage();
 }

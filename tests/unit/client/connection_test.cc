@@ -7,44 +7,10 @@
 #include <algorithm>
 
 #include "client/event_queue.h"
-#include "client/socket.h"
-#include "fake_server.h"
+#include "connection_fixture.h"
 
 namespace ferry::client::test {
 namespace {
-
-long send(Socket& s, int k, const std::string& data, int flags = 0) {
-  const iovec v{const_cast<char*>(data.data()), data.size()};
-  SendRequest request;
-  request.data = {&v, 1};
-  request.flags = flags;
-  return s.send(k, request);
-}
-
-std::string receive(Socket& s, int k, size_t size, int flags = 0) {
-  std::string out(size, '?');
-  const iovec v{out.data(), size};
-  ReceiveRequest request;
-  request.data = {&v, 1};
-  request.flags = flags;
-  const long r = s.receive(k, request);
-  if (r < 0) return "error " + std::to_string(-r);
-  out.resize(static_cast<size_t>(r));
-  return out;
-}
-
-class Connection : public testing::Test {
- protected:
-  int connected(Socket& s, bool echo = true) {
-    const int k = s.open(abi::kKindTcp, false, false, true);
-    EXPECT_GE(k, 0);
-    EXPECT_EQ(s.connect(k, make_address(0x0a090002, 80), false), 0);
-    server_.with([&] { server_.last().echo = echo; });
-    return k;
-  }
-  FakeServer server_;
-  Socket socket_;
-};
 
 TEST(Channels, NoServerIsAnErrorAtOnce) {
   Config config;
@@ -397,99 +363,6 @@ TEST_F(Connection, ABufferOfNothingIsAFullOneAlsoWhenNothingIsInIt) {
   set_buffer(65536);
   EXPECT_NE(socket_.readiness(k) & POLLOUT, 0u);
   EXPECT_EQ(send(socket_, k, "x", MSG_DONTWAIT), 1);
-  ::close(k);
-}
-
-TEST_F(Connection, ASleepThatWasNotAnnouncedIsNotTakenBack) {
-  const int k = connected(socket_, false);
-  EventQueue queue;
-  ASSERT_EQ(queue.open(), 0);
-  ASSERT_EQ(queue.watch(socket_, k), 0);
-  uint32_t slots[4];
-  queue.take(slots, 4);
-  EventQueue::Sleep before_it_was_open;
-  EventQueue::Sleep first, second;
-  ASSERT_TRUE(queue.prepare_sleep(first));
-  ASSERT_TRUE(queue.prepare_sleep(second));
-  queue.finish_sleep(before_it_was_open);
-  queue.finish_sleep(first);
-  queue.finish_sleep(first);
-  // One sleeps on, and has to be woken.
-  server_.with([&] { server_.last().pending.push_back("wake up"); });
-  pollfd p{queue.fd(), POLLIN, 0};
-  EXPECT_EQ(poll(&p, 1, 2000), 1);
-  queue.finish_sleep(second);
-  queue.unwatch(socket_);
-  ::close(k);
-}
-
-TEST_F(Connection, EventQueueReportsWhatItWatches) {
-  const int k = connected(socket_, false);
-  EventQueue queue;
-  ASSERT_EQ(queue.open(), 0);
-  ASSERT_EQ(queue.watch(socket_, k), 0);
-  uint32_t slots[4];
-  ASSERT_EQ(queue.take(slots, 4), 1u);  // to be looked at once in any case
-  EXPECT_EQ(queue.socket_at(slots[0]), &socket_);
-  EXPECT_EQ(socket_.readiness(k) & POLLIN, 0u);
-  EventQueue::Sleep sleep;
-  ASSERT_TRUE(queue.prepare_sleep(sleep));
-  server_.with([&] { server_.last().pending.push_back("wake up"); });
-  pollfd p{queue.fd(), POLLIN, 0};
-  EXPECT_EQ(poll(&p, 1, -1), 1);
-  queue.finish_sleep(sleep);
-  ASSERT_EQ(queue.take(slots, 4), 1u);
-  EXPECT_EQ(slots[0], socket_.slot());
-  EXPECT_NE(socket_.readiness(k) & POLLIN, 0u);
-  EXPECT_EQ(poll(&p, 1, 0), 0);
-  queue.unwatch(socket_);
-  server_.with([&] { server_.last().pending.push_back("unheard"); });
-  EXPECT_EQ(receive(socket_, k, 14, MSG_WAITALL), "wake upunheard");
-  EXPECT_EQ(queue.take(slots, 4), 0u);
-  ::close(k);
-}
-
-TEST_F(Connection, EveryEventWakesASleepingQueue) {
-  const int k = connected(socket_);
-  EventQueue queue;
-  ASSERT_EQ(queue.open(), 0);
-  ASSERT_EQ(queue.watch(socket_, k), 0);
-  for (int i = 0; i < 2000; ++i) {
-    ASSERT_EQ(send(socket_, k, "ping"), 4);
-    std::string got;
-    while (got.size() < 4) {
-      const std::string part = receive(socket_, k, 4 - got.size(), MSG_DONTWAIT);
-      if (part != "error 11") {
-        got += part;
-        continue;
-      }
-      EventQueue::Sleep sleep;
-      if (queue.prepare_sleep(sleep)) {
-        pollfd p{queue.fd(), POLLIN, 0};
-        poll(&p, 1, -1);
-      }
-      queue.finish_sleep(sleep);
-      uint32_t slot;
-      queue.take(&slot, 1);
-    }
-    ASSERT_EQ(got, "ping");
-  }
-  queue.unwatch(socket_);
-  ::close(k);
-}
-
-TEST_F(Connection, WatchesAreLimited) {
-  const int k = connected(socket_);
-  EventQueue queues[5];
-  for (int i = 0; i < 4; ++i) {
-    ASSERT_EQ(queues[i].open(), 0);
-    EXPECT_EQ(queues[i].watch(socket_, k), 0);
-  }
-  ASSERT_EQ(queues[4].open(), 0);
-  EXPECT_EQ(queues[4].watch(socket_, k), -ENOSPC);
-  queues[0].unwatch(socket_);
-  EXPECT_EQ(queues[4].watch(socket_, k), 0);
-  for (auto& q : queues) q.unwatch(socket_);
   ::close(k);
 }
 

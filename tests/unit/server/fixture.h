@@ -177,6 +177,14 @@ class ServerTest : public testing::Test {
   }
 
   // --- the client's part ---
+  // Sends a request so that the client waits for a deferred answer.
+  void ask(size_t i) {
+    handler.defer = true;
+    ipc::control::Request request;
+    request.op = static_cast<uint32_t>(ipc::control::Op::rehome);
+    ASSERT_EQ(ipc::send_request(connections[i].get(), request), 0);
+    poller.wait(Duration::zero());
+  }
   uint64_t put_bytes(Client& client, std::string_view text) {
     uint64_t at = client.channel()->output_area().offset + output_used_;
     std::memcpy(const_cast<std::byte*>(client.channel()->at(at)), text.data(), text.size());

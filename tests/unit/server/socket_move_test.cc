@@ -23,14 +23,6 @@ class SocketMoveTest : public ServerTest {
     if (recv(connections[i].get(), &probe, 1, MSG_DONTWAIT | MSG_PEEK) > 0) ipc::receive_reply(connections[i].get(), r, fds);
     return r;
   }
-  // Sends a request so that the client waits for a deferred answer.
-  void ask(size_t i) {
-    handler.defer = true;
-    ipc::control::Request request;
-    request.op = static_cast<uint32_t>(ipc::control::Op::rehome);
-    ASSERT_EQ(ipc::send_request(connections[i].get(), request), 0);
-    poller.wait(Duration::zero());
-  }
 };
 
 TEST_F(SocketMoveTest, DemotionDrainsTheRingFirstThenTakesBytesOfK) {

@@ -1,0 +1,109 @@
+// Event queues: sockets that report to them, and threads that sleep on them.
+#include "client/event_queue.h"
+
+#include <poll.h>
+
+#include "connection_fixture.h"
+
+namespace ferry::client::test {
+namespace {
+
+class WatchedConnection : public Connection {
+ protected:
+  // The queue watches the socket.
+  void start(int k) {
+    ASSERT_EQ(queue_.open(), 0);
+    ASSERT_EQ(queue_.watch(socket_, k), 0);
+  }
+  EventQueue queue_;
+};
+
+TEST_F(WatchedConnection, ASleepThatWasNotAnnouncedIsNotTakenBack) {
+  const int k = connected(socket_, false);
+  start(k);
+  uint32_t slots[4];
+  queue_.take(slots, 4);
+  EventQueue::Sleep before_it_was_open;
+  EventQueue::Sleep first, second;
+  ASSERT_TRUE(queue_.prepare_sleep(first));
+  ASSERT_TRUE(queue_.prepare_sleep(second));
+  queue_.finish_sleep(before_it_was_open);
+  queue_.finish_sleep(first);
+  queue_.finish_sleep(first);
+  // One sleeps on, and has to be woken.
+  server_.with([&] { server_.last().pending.push_back("wake up"); });
+  pollfd p{queue_.fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&p, 1, 2000), 1);
+  queue_.finish_sleep(second);
+  queue_.unwatch(socket_);
+  ::close(k);
+}
+
+TEST_F(WatchedConnection, EventQueueReportsWhatItWatches) {
+  const int k = connected(socket_, false);
+  start(k);
+  uint32_t slots[4];
+  ASSERT_EQ(queue_.take(slots, 4), 1u);  // to be looked at once in any case
+  EXPECT_EQ(queue_.socket_at(slots[0]), &socket_);
+  EXPECT_EQ(socket_.readiness(k) & POLLIN, 0u);
+  EventQueue::Sleep sleep;
+  ASSERT_TRUE(queue_.prepare_sleep(sleep));
+  server_.with([&] { server_.last().pending.push_back("wake up"); });
+  pollfd p{queue_.fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&p, 1, -1), 1);
+  queue_.finish_sleep(sleep);
+  ASSERT_EQ(queue_.take(slots, 4), 1u);
+  EXPECT_EQ(slots[0], socket_.slot());
+  EXPECT_NE(socket_.readiness(k) & POLLIN, 0u);
+  EXPECT_EQ(poll(&p, 1, 0), 0);
+  queue_.unwatch(socket_);
+  server_.with([&] { server_.last().pending.push_back("unheard"); });
+  EXPECT_EQ(receive(socket_, k, 14, MSG_WAITALL), "wake upunheard");
+  EXPECT_EQ(queue_.take(slots, 4), 0u);
+  ::close(k);
+}
+
+TEST_F(WatchedConnection, EveryEventWakesASleepingQueue) {
+  const int k = connected(socket_);
+  start(k);
+  for (int i = 0; i < 2000; ++i) {
+    ASSERT_EQ(send(socket_, k, "ping"), 4);
+    std::string got;
+    while (got.size() < 4) {
+      const std::string part = receive(socket_, k, 4 - got.size(), MSG_DONTWAIT);
+      if (part != "error 11") {
+        got += part;
+        continue;
+      }
+      EventQueue::Sleep sleep;
+      if (queue_.prepare_sleep(sleep)) {
+        pollfd p{queue_.fd(), POLLIN, 0};
+        poll(&p, 1, -1);
+      }
+      queue_.finish_sleep(sleep);
+      uint32_t slot;
+      queue_.take(&slot, 1);
+    }
+    ASSERT_EQ(got, "ping");
+  }
+  queue_.unwatch(socket_);
+  ::close(k);
+}
+
+TEST_F(WatchedConnection, WatchesAreLimited) {
+  const int k = connected(socket_);
+  EventQueue queues[5];
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(queues[i].open(), 0);
+    EXPECT_EQ(queues[i].watch(socket_, k), 0);
+  }
+  ASSERT_EQ(queues[4].open(), 0);
+  EXPECT_EQ(queues[4].watch(socket_, k), -ENOSPC);
+  queues[0].unwatch(socket_);
+  EXPECT_EQ(queues[4].watch(socket_, k), 0);
+  for (auto& q : queues) q.unwatch(socket_);
+  ::close(k);
+}
+
+}  // namespace
+}  // namespace ferry::client::test
