@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/atomics.h"
+#include "client/process.h"
 #include "client/socket.h"
 #include "ipc/doorbell.h"
 #include "ipc/event_queue.h"
@@ -42,18 +43,18 @@ int EventQueue::open() {
   store_relaxed(q.sleeping, 0u);
   ipc::take_slots(q.ready, abi::kMaxSockets, [](uint32_t) {});  // what the last user left
   channel->peers().clear(index);
+  Guard guard(mutex_);
   channel_ = channel;
   index_ = index;
   fd_ = channel->keep_private(fds.take(0));
   ipc::raw_syscall(SYS_fcntl, fd_.get(), F_SETFL, O_NONBLOCK);
   spin_.reset();
-  Guard guard(mutex_);
-  if (++opening_ == 0) ++opening_;
-  sleepers_ = 0;
+  if (sleepers_.any()) static_cast<void>(announce_sleep());
   return 0;
 }
 
 void EventQueue::close() {
+  Guard guard(mutex_);
   if (channel_ == nullptr) return;
   channel_->drop_private(fd_);
   if (is_current()) store_release(shared().in_use, 0u);
@@ -108,7 +109,7 @@ uint32_t EventQueue::take(uint32_t* slots, uint32_t capacity) {
   uint32_t taken = ipc::take_some_slots(shared().ready, channel_->map().layout().max_sockets, slots, capacity);
   taken += channel_->peers().take(index_, slots + taken, capacity - taken);
   // Others sleep while there is more than this thread can take.
-  if (taken == capacity && load_relaxed(sleepers_) != 0 && any()) wake();
+  if (taken == capacity && sleepers_.any() && any()) wake();
   return taken;
 }
 
@@ -130,27 +131,27 @@ bool EventQueue::announce_sleep() {
 
 bool EventQueue::prepare_sleep(Sleep& sleep) {
   Guard guard(mutex_);
-  sleep.opening = opening_;
-  store_relaxed(sleepers_, sleepers_ + 1);
-  return announce_sleep();
+  if (sleep.process != process_token()) sleep.process = sleepers_.enter();
+  return channel_ == nullptr || announce_sleep();
 }
 
 void EventQueue::wake_sleepers() {
-  if (is_current() && __atomic_load_n(&sleepers_, __ATOMIC_SEQ_CST) != 0) wake();
+  if (is_current() && sleepers_.any()) wake();
 }
 
 void EventQueue::finish_sleep(Sleep& sleep) {
   Guard guard(mutex_);
-  const uint32_t opening = std::exchange(sleep.opening, 0);
-  if (opening == 0 || opening != opening_ || !is_current()) return;  // in a child, or after the end of ferryd, it begins anew
+  const uint32_t process = std::exchange(sleep.process, 0);
+  if (process != process_token()) return;  // awake, or in a child, where nobody sleeps
+  sleepers_.leave(process);
+  if (channel_ == nullptr || !is_current()) return;
   spin_.slept(channel_->longest_spin());
-  store_relaxed(sleepers_, sleepers_ - 1);
   ipc::end_sleep(shared());
   channel_->peers().end_sleep(index_);
   char bytes[64];  // one a wake-up; one that is still under way only wakes once more for nothing
   ipc::raw_syscall(SYS_read, fd_.get(), ipc::arg(bytes), sizeof bytes);
   // Others sleep on: announce them again. What is set now is for this thread to take.
-  if (sleepers_ != 0) static_cast<void>(announce_sleep());
+  if (sleepers_.any()) static_cast<void>(announce_sleep());
 }
 
 void EventQueue::wake() {

@@ -15,6 +15,7 @@
 #include "client/adaptive_spin.h"
 #include "client/channel.h"
 #include "client/mutex.h"
+#include "client/sleepers.h"
 
 namespace ferry::client {
 
@@ -54,13 +55,15 @@ class EventQueue {
 
   // Begins a wait: in user space first, adaptively, if `allowed`. True: a bit is set; otherwise go on with prepare_sleep().
   bool spin(bool allowed);
-  // One thread's sleep on the queue: which opening of it that was announced to, 0 none. A queue can be opened anew meanwhile.
+  // One thread's sleep, or that of all threads of a set that this queue's set is in.
   struct Sleep {
-    uint32_t opening = 0;
+    uint32_t process = 0;  // Sleepers::enter(); 0: it is awake
   };
-  // True: nothing is set; the caller may sleep. Pair every call with finish_sleep(), which does nothing for a sleep that is not announced.
+  // True: nothing is set; the caller may sleep. Pair every call with finish_sleep(), which does nothing for who is awake. The queue may be
+  // opened, or opened anew, meanwhile: the sleep is then announced to that one.
   bool prepare_sleep(Sleep& sleep);
   void finish_sleep(Sleep& sleep);
+  bool has_sleepers() const { return sleepers_.any(); }
   // Wakes threads that sleep on the queue (its set of sockets changed).
   void wake();
   // The same if there are any.
@@ -77,9 +80,8 @@ class EventQueue {
   uint32_t index_ = 0;
   ipc::OwnedFd fd_;          // read end of the server's pipe
   AdaptiveSpin spin_;
-  Mutex mutex_;              // opening_, sleepers_, draining fd_
-  uint32_t opening_ = 0;     // counts open()
-  uint32_t sleepers_ = 0;
+  Mutex mutex_;              // opening, announcing, draining fd_
+  Sleepers sleepers_;
 };
 
 }  // namespace ferry::client

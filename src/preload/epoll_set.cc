@@ -1,4 +1,5 @@
-// Owns epoll sets' registrations: epoll_ctl(2) and everything that changes what is watched. Waiting is in epoll_wait.cc.
+// Owns epoll sets' registrations: epoll_ctl(2) and everything that changes what is watched. Waiting is in epoll_wait.cc, what concerns
+// threads that sleep in epoll_sleep.cc.
 #include "preload/epoll_set.h"
 
 #include <errno.h>
@@ -18,7 +19,6 @@ namespace ferry::preload {
 namespace {
 
 constinit client::Mutex g_sets_mutex;  // g_free, g_all; taken before a set's own
-constinit client::Mutex g_nudge_mutex;
 EpollSet* g_free = nullptr;
 EpollSet* g_all = nullptr;
 
@@ -79,14 +79,17 @@ FileRef<EpollSet> EpollSet::create() {
 void EpollSet::retire() {
   {
     client::Guard guard(mutex_);
-    for (auto& [fd, r] : registrations_)
-      if (!r->native && r->file->kind() == FileKind::socket && queue_.is_open()) queue_.unwatch(socket_of(*r)->socket);
+    for (auto& [fd, r] : registrations_) {
+      if (r->file->kind() == FileKind::epoll) set_of(*r).finish_sleep(r->sleep);
+      else if (!r->native && r->file->kind() == FileKind::socket && queue_.is_open()) queue_.unwatch(socket_of(*r)->socket);
+    }
     registrations_.clear();
     kernel_.clear();
     by_slot_.clear();
     ready_head_ = ready_tail_ = nullptr;
     ready_count_ = kernel_sources_ = nested_count_ = since_kernel_ = 0;
     queue_.close();
+    drop_alarm();
   }
   client::Guard guard(g_sets_mutex);
   next_free_ = g_free;
@@ -169,10 +172,10 @@ int EpollSet::add(int epfd, int fd, FileRef<> file, const epoll_event& event) {
 // Puts the registration's source into the event queue or into E, and has it looked at once.
 int EpollSet::start_watching(int epfd, Registration& r) {
   if (r.file->kind() == FileKind::epoll) {
-    int error = kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd));
-    if (error != 0) return error;
-    ++kernel_sources_;
-    ++nested_count_;
+    ++kernel_sources_;  // remove() counts it out, in any case
+    __atomic_store_n(&nested_count_, nested_count_ + 1, __ATOMIC_SEQ_CST);
+    if (int error = kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd)); error != 0) return error;
+    if (queue_.has_sleepers()) set_of(r).prepare_sleep(r.fd, r.sleep);  // is looked at in any case
   } else {
     SocketFile& file = *socket_of(r);
     int error = file.native.load() ? -EXDEV : open_queue(epfd);
@@ -195,8 +198,7 @@ int EpollSet::start_watching(int epfd, Registration& r) {
     }
   }
   enlist(r);
-  wake_sleepers();
-  if (__atomic_load_n(&plain_sleepers_, __ATOMIC_SEQ_CST) != 0) nudge(epfd);
+  wake_sleepers(epfd);
   return 0;
 }
 
@@ -207,7 +209,7 @@ int EpollSet::modify(int epfd, Registration& r, const epoll_event& event) {
   r.armed = true;
   if (r.native) return kernel_control(epfd, EPOLL_CTL_MOD, r.fd, r.events, r.data.u64);
   enlist(r);
-  wake_sleepers();
+  wake_sleepers(epfd);
   return 0;
 }
 
@@ -219,7 +221,8 @@ void EpollSet::remove(int epfd, Registration& r) {
   } else if (r.file->kind() == FileKind::epoll) {
     kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
     --kernel_sources_;
-    --nested_count_;
+    __atomic_store_n(&nested_count_, nested_count_ - 1, __ATOMIC_SEQ_CST);
+    set_of(r).finish_sleep(r.sleep);
   } else {
     if (queue_.is_open()) queue_.unwatch(socket_of(r)->socket);
     if (r.twin >= 0) {
@@ -249,19 +252,6 @@ int EpollSet::open_queue(int epfd) {
   int error = kernel_control(epfd, EPOLL_CTL_ADD, queue_.fd(), EPOLLIN, queue_marker());
   if (error != 0) queue_.close();
   return error;
-}
-
-// Wakes a thread that went to sleep in E when nothing of Ferry's was in the set, by a descriptor that is always readable and fires once.
-void EpollSet::nudge(int epfd) {
-  static int always_readable = -1;
-  client::Guard guard(g_nudge_mutex);
-  if (always_readable < 0) {
-    long fd = ipc::raw_syscall(SYS_eventfd2, 1, EFD_CLOEXEC);
-    if (fd < 0) return;
-    always_readable = private_fds().adopt(static_cast<int>(fd));
-  }
-  const int error = kernel_control(epfd, EPOLL_CTL_ADD, always_readable, EPOLLIN | EPOLLONESHOT, queue_marker());
-  if (error == -EEXIST) kernel_control(epfd, EPOLL_CTL_MOD, always_readable, EPOLLIN | EPOLLONESHOT, queue_marker());
 }
 
 // After fork, or when ferryd has ended: a queue of our own, and everything watched anew.
@@ -349,12 +339,6 @@ void EpollSet::give_away(SocketFile& file) {
     remove(epfd, r);
     if (kernel_control(epfd, EPOLL_CTL_ADD, fd, event.events, event.data.u64) == 0) kernel_[fd] = event;
   }
-}
-
-// What is on the ready list must be seen by threads that sleep. The list grew before the count is read; a sleeper counts itself
-// before it looks at the list.
-void EpollSet::wake_sleepers() {
-  if (__atomic_load_n(&queue_sleepers_, __ATOMIC_SEQ_CST) != 0 && queue_.is_open()) queue_.wake();
 }
 
 void EpollSet::watch_twin(SocketFile& file) {

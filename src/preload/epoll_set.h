@@ -39,10 +39,12 @@ class EpollSet final : public OpenFile {
   // epoll_pwait2(2). Number of events, or -errno.
   int wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
 
-  // Ferry's part of "is the set readable", for poll and nesting; and sleeping on E from outside: as EventQueue's.
+  // Ferry's part of "is the set readable", for poll and nesting; and sleeping on E, from outside: as EventQueue's.
   bool has_ready(int epfd);
   bool prepare_sleep(int epfd, client::EventQueue::Sleep& sleep);
   void finish_sleep(client::EventQueue::Sleep& sleep);
+  // Who was woken and does not take what is ready leaves it to another that sleeps.
+  void pass_on(int epfd);
 
   // The file's last descriptor was closed.
   void forget(OpenFile& file);
@@ -70,6 +72,7 @@ class EpollSet final : public OpenFile {
     bool ready = false;        // on the ready list
     bool native = false;       // the kernel watches the descriptor itself
     int twin = -1;             // the twin listener that E watches for us
+    client::EventQueue::Sleep sleep{};  // on a nested set: that of all threads that sleep on this one
     Registration* next = nullptr;
     Registration* previous = nullptr;
   };
@@ -82,6 +85,7 @@ class EpollSet final : public OpenFile {
 
   EpollSet() : OpenFile(FileKind::epoll) {}
   SocketFile* socket_of(const Registration& r) const;
+  EpollSet& set_of(const Registration& r) const { return *static_cast<EpollSet*>(r.file); }
 
   // --- all of these under mutex_ ---
   int add(int epfd, int fd, FileRef<> file, const epoll_event& event);
@@ -92,9 +96,11 @@ class EpollSet final : public OpenFile {
   int make_current(int epfd);
   int number() const;
   int make_private(int epfd);
-  void nudge(int epfd);
-  void wake_sleepers();
-  void pass_on();
+  bool announce(client::EventQueue::Sleep& sleep);
+  bool find_ready(int epfd);
+  void wake_sleepers(int epfd);
+  void raise_alarm(int epfd);
+  void drop_alarm();
   void go_native(int epfd, Registration& r);
   void enlist(Registration& r);
   void unlist(Registration& r);
@@ -107,17 +113,13 @@ class EpollSet final : public OpenFile {
   int filter(epoll_event* events, int count);
   int poll_kernel(int epfd, epoll_event* events, int capacity);
   int sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
-  bool may_spin() const;
-  struct Announced;
-  struct NestedSleep;
-  bool prepare_nested(std::vector<NestedSleep>& nested);
   int sleep_announced(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet);
-  int sleep_plainly(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
+  bool may_spin() const;
 
   client::Mutex mutex_;
   uint32_t token_ = 0;  // process_token() of the process that E belongs to
   int last_number_ = -1;  // by which it was used last
-  client::EventQueue queue_;
+  client::EventQueue queue_;  // counts who sleeps on the set, also while it is not open
   std::unordered_map<int, std::unique_ptr<Registration>> registrations_;  // by descriptor number
   std::unordered_map<int, epoll_event> kernel_;                           // what the kernel watches for the program
   std::vector<Registration*> by_slot_;                                    // a hint, checked before use
@@ -127,8 +129,8 @@ class EpollSet final : public OpenFile {
   std::vector<Event> reported_;   // of collect(), kept for its memory
   uint32_t kernel_sources_ = 0;   // native, twin and nested registrations
   uint32_t nested_count_ = 0;
-  uint32_t plain_sleepers_ = 0;   // threads asleep in E that do not know of the queue yet; atomic
-  uint32_t queue_sleepers_ = 0;   // threads that have announced sleep on the queue; atomic
+  int alarm_ = -1;                // an eventfd in E that wakes while the queue is not open; atomic
+  uint32_t alarm_process_ = 0;    // process_token() of who made it
   uint32_t since_kernel_ = 0;     // harvests since the kernel was last asked
   bool kernel_busy_ = false;      // it had something then: ask it every time
   EpollSet* next_free_ = nullptr;

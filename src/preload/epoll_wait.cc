@@ -1,4 +1,4 @@
-// Waiting on an epoll set: which Ferry registrations are ready, asleep in the kernel's epoll instance otherwise. epoll_wait(2).
+// Waiting on an epoll set: which Ferry registrations are ready; if none is, epoll_sleep.cc. epoll_wait(2).
 #include <errno.h>
 #include <time.h>
 
@@ -118,16 +118,8 @@ int EpollSet::harvest(int epfd, epoll_event* events, int capacity) {
     if ((r->events & EPOLLONESHOT) != 0) r->armed = false;
     else if ((r->events & EPOLLET) == 0) enlist(*r);
   }
-  if (left > 0) wake_sleepers();  // for another thread: this one may not come back soon
+  if (left > 0) wake_sleepers(epfd);  // for another thread: this one may not come back soon
   return found;
-}
-
-// A thread that was woken leaves without having looked: another one is to.
-void EpollSet::pass_on() {
-  if (__atomic_load_n(&queue_sleepers_, __ATOMIC_SEQ_CST) == 0) return;
-  client::Guard guard(mutex_);
-  if (queue_.is_open()) collect();
-  if (ready_count_ != 0) wake_sleepers();
 }
 
 int EpollSet::filter(epoll_event* events, int count) {
@@ -150,80 +142,6 @@ int EpollSet::poll_kernel(int epfd, epoll_event* events, int capacity) {
   return count <= 0 ? static_cast<int>(count) : filter(events, static_cast<int>(count));
 }
 
-int EpollSet::sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
-  int count = -1;
-  // libc's functions, so that waiting is a cancellation point.
-  if (real().epoll_pwait2 != nullptr) count = real().epoll_pwait2(epfd, events, capacity, timeout, mask);
-  else count = real().epoll_pwait(epfd, events, capacity, to_milliseconds(timeout), mask);
-  return count < 0 ? -errno : count;
-}
-
-// One thread of a set, and not while kernel descriptors of it are busy.
-bool EpollSet::may_spin() const {
-  return !kernel_busy_ && __atomic_load_n(&queue_sleepers_, __ATOMIC_RELAXED) == 0;
-}
-
-// What a thread that sleeps in E has announced, and takes back, also when it is cancelled there.
-struct EpollSet::NestedSleep {
-  FileRef<> set;
-  client::EventQueue::Sleep sleep;
-};
-
-struct EpollSet::Announced {
-  EpollSet& set;
-  client::EventQueue::Sleep sleep;
-  std::vector<NestedSleep> nested;
-
-  explicit Announced(EpollSet& s) : set(s) { __atomic_fetch_add(&set.queue_sleepers_, 1, __ATOMIC_SEQ_CST); }
-  ~Announced() {
-    const int saved_errno = errno;
-    __atomic_fetch_sub(&set.queue_sleepers_, 1, __ATOMIC_SEQ_CST);
-    set.queue_.finish_sleep(sleep);
-    for (NestedSleep& n : nested) static_cast<EpollSet*>(n.set.get())->finish_sleep(n.sleep);
-    errno = saved_errno;
-  }
-};
-
-bool EpollSet::prepare_nested(std::vector<NestedSleep>& nested) {
-  client::Guard guard(mutex_);
-  bool quiet = true;
-  for (auto& [fd, r] : registrations_) {
-    if (r->file->kind() != FileKind::epoll || !r->file->try_acquire()) continue;
-    nested.push_back({FileRef<>(r->file), {}});
-    quiet &= static_cast<EpollSet*>(r->file)->prepare_sleep(fd, nested.back().sleep);
-    if (!quiet) enlist(*r);
-  }
-  return quiet;
-}
-
-// Sleeps in E until something may be ready: as sleep(), 0 also if something is known to be.
-int EpollSet::sleep_announced(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet) {
-  Announced announced(*this);
-  quiet = nested_count_ == 0 || prepare_nested(announced.nested);
-  quiet = (!queue_.is_open() || queue_.prepare_sleep(announced.sleep)) && quiet;
-  // The ready list may have grown since the harvest (another thread's epoll_ctl).
-  quiet = quiet && __atomic_load_n(&ready_count_, __ATOMIC_SEQ_CST) == 0;
-  return quiet ? sleep(epfd, events, capacity, timeout, mask) : 0;
-}
-
-// Sleeps in E while there is nothing of Ferry's in the set: who adds something nudges one of those who do so, each the next.
-int EpollSet::sleep_plainly(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
-  struct Counted {
-    uint32_t& sleepers;
-    ~Counted() { __atomic_fetch_sub(&sleepers, 1, __ATOMIC_SEQ_CST); }
-  };
-  int count = 0;
-  {
-    Counted counted{plain_sleepers_};
-    count = sleep(epfd, events, capacity, timeout, mask);
-  }
-  if (count > 0 && __atomic_load_n(&plain_sleepers_, __ATOMIC_SEQ_CST) != 0) {
-    client::Guard guard(mutex_);
-    if (queue_.is_open() || nested_count_ != 0) nudge(epfd);
-  }
-  return count;
-}
-
 int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
   if (capacity <= 0 || capacity > static_cast<int>(INT32_MAX / sizeof(epoll_event))) return -EINVAL;
   if (!client::is_writable(events, sizeof(*events)) || (timeout != nullptr && !client::is_readable(timeout, sizeof(*timeout)))) return -EFAULT;
@@ -232,24 +150,23 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
   bool spun = false;
   for (;;) {
     int found = 0;
-    bool pure_kernel = false;
+    bool ours = false;  // something of Ferry's is in the set
     bool ask_kernel = false;
     int kept = 0;  // of the answer, for kernel descriptors: sockets that are always ready would fill it
     {
       client::Guard guard(mutex_);
       if (int error = make_current(epfd); error != 0) return error;
-      pure_kernel = !queue_.is_open() && nested_count_ == 0 && ready_count_ == 0;
-      const bool due = (!kernel_.empty() || kernel_sources_ != 0) && ++since_kernel_ >= kKernelEvery;
-      ask_kernel = due || kernel_busy_;
-      kept = due || (ask_kernel && capacity > 1) ? 1 : 0;
-      if (!pure_kernel && capacity > kept) found = harvest(epfd, events, capacity - kept);
-      if (pure_kernel) __atomic_fetch_add(&plain_sleepers_, 1, __ATOMIC_SEQ_CST);  // who adds the first socket sees it from now on
+      ours = queue_.is_open() || nested_count_ != 0 || ready_count_ != 0;
+      if (ours) {
+        const bool due = (!kernel_.empty() || kernel_sources_ != 0) && ++since_kernel_ >= kKernelEvery;
+        ask_kernel = due || kernel_busy_;
+        kept = due || (ask_kernel && capacity > 1) ? 1 : 0;
+        if (capacity > kept) found = harvest(epfd, events, capacity - kept);
+      }
     }
-    if (pure_kernel) {
-      int count = sleep_plainly(epfd, events, capacity, remaining.left(), mask);
-      if (count <= 0) return count;
-      if (count = filter(events, count); count > 0) return count;
-      continue;  // meanwhile another thread added a Ferry socket, and nudged us
+    if (!ours && no_wait) {
+      const int count = sleep(epfd, events, capacity, timeout, mask);
+      return count <= 0 ? count : filter(events, count);
     }
     if (found > 0 && !ask_kernel) return found;
     if (found > 0 || no_wait || capacity == kept) {
@@ -270,11 +187,11 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
     }
     bool quiet = true;
     int count = sleep_announced(epfd, events, capacity, remaining.left(), mask, quiet);
-    if (count < 0) return pass_on(), count;
+    if (count < 0) return pass_on(epfd), count;
     since_kernel_ = 0;
     count = filter(events, count);
     if (count > 0) {
-      if (count == capacity) return pass_on(), count;
+      if (count == capacity) return pass_on(epfd), count;
       client::Guard guard(mutex_);
       return count + harvest(epfd, events + count, capacity - count);
     }
@@ -287,6 +204,11 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
 
 bool EpollSet::has_ready(int epfd) {
   client::Guard guard(mutex_);
+  return find_ready(epfd);
+}
+
+// Caller holds the mutex.
+bool EpollSet::find_ready(int epfd) {
   if (make_current(epfd) != 0) return false;
   if (queue_.is_open()) collect();
   for (uint32_t left = ready_count_; left > 0; --left) {
@@ -298,17 +220,6 @@ bool EpollSet::has_ready(int epfd) {
     return true;
   }
   return false;
-}
-
-bool EpollSet::prepare_sleep(int epfd, client::EventQueue::Sleep& sleep) {
-  __atomic_fetch_add(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
-  if (has_ready(epfd)) return false;
-  return !queue_.is_open() || queue_.prepare_sleep(sleep);
-}
-
-void EpollSet::finish_sleep(client::EventQueue::Sleep& sleep) {
-  __atomic_fetch_sub(&queue_sleepers_, 1, __ATOMIC_SEQ_CST);
-  queue_.finish_sleep(sleep);
 }
 
 }  // namespace ferry::preload

@@ -204,8 +204,12 @@ void PollCall::unwatch_all() {
 // Ends what prepare_sleep() began, also when the thread is cancelled in between.
 void PollCall::end_sleep(client::EventQueue::Sleep& sleep) {
   const int saved_errno = errno;
-  for (nfds_t i = 0; i < used_; ++i)
-    if (items_[i].file->kind() == FileKind::epoll) static_cast<EpollSet*>(items_[i].file.get())->finish_sleep(items_[i].sleep);
+  for (nfds_t i = 0; i < used_; ++i) {
+    if (items_[i].file->kind() != FileKind::epoll) continue;
+    auto* set = static_cast<EpollSet*>(items_[i].file.get());
+    set->finish_sleep(items_[i].sleep);
+    set->pass_on(fds_[items_[i].index].fd);
+  }
   t_queue.finish_sleep(sleep);
   errno = saved_errno;
 }

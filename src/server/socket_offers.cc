@@ -347,7 +347,7 @@ bool Socket::go_back() {
   if (is_claimed()) return false;
   Socket* listener = ctx_.sockets->find(offered_by_);
   if (const Channel* channel = user(); listener != nullptr && channel != nullptr) listener->stop_offers_to(*channel);
-  return offered_by_ == 0;
+  return offered_by_ == 0 && !accepted_;
 }
 
 // Of a child: as it was before it was offered.

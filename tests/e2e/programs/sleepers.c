@@ -76,6 +76,65 @@ static void nested_while_asleep(void) {
   close(set);
 }
 
+/* The same crowd, but the sockets come to a set that comes to the set, at some depth, while they sleep. */
+static void crowd_above(int depth) {
+  enum { kThreads = 3, kDeepest = 3 };
+  pthread_t t[kThreads];
+  struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
+  int sets[kDeepest];
+  told = release = 0;
+  for (int i = 0; i <= depth; ++i) sets[i] = (int)MUST(epoll_create1(0));
+  set = sets[0];
+  MUST(epoll_ctl(set, EPOLL_CTL_ADD, never[0], &ev));
+  for (int i = 0; i < kThreads; ++i) pthread_create(&t[i], NULL, one_event, NULL);
+  usleep(50000);
+  for (int i = 0; i < depth; ++i) MUST(epoll_ctl(sets[i], EPOLL_CTL_ADD, sets[i + 1], &ev));
+  usleep(20000);
+  for (int i = 0; i < 2; ++i) {
+    tcp_pair(pairs[i]);
+    MUST(epoll_ctl(sets[depth], EPOLL_CTL_ADD, pairs[i][0], &ev));
+  }
+  usleep(50000);
+  const int before = told;
+  MUST(send(pairs[0][1], "x", 1, 0));
+  const int first = wait_for_told(1);
+  usleep(20000);
+  MUST(send(pairs[1][1], "x", 1, 0));
+  printf("two events %d sets below threads that slept before: %d %d %d\n", depth, before, first, wait_for_told(2));
+  release = 1;
+  ev.events = EPOLLIN;
+  MUST(epoll_ctl(set, EPOLL_CTL_ADD, ready[0], &ev));
+  for (int i = 0; i < kThreads; ++i) pthread_join(t[i], NULL);
+  for (int i = depth; i >= 0; --i) close(sets[i]);
+  for (int i = 0; i < 2; ++i) {
+    close(pairs[i][0]);
+    close(pairs[i][1]);
+  }
+}
+
+/* A set in another gets its first socket, which is not ready, while a thread sleeps above: nothing is to be told, again and again neither. */
+static void idle_socket_below(void) {
+  struct epoll_event ev = {.events = EPOLLIN}, got;
+  int inner = (int)MUST(epoll_create1(0)), socket = listener();
+  pthread_t t;
+  told = 0;
+  release = 1;
+  set = (int)MUST(epoll_create1(0));
+  MUST(epoll_ctl(set, EPOLL_CTL_ADD, inner, &ev));
+  pthread_create(&t, NULL, one_event, NULL);
+  usleep(50000);
+  MUST(epoll_ctl(inner, EPOLL_CTL_ADD, socket, &ev));
+  usleep(50000);
+  const int early = told;
+  printf("an idle socket comes to a set below: %d %d\n", early, epoll_wait(set, &got, 1, 100));
+  MUST(epoll_ctl(inner, EPOLL_CTL_ADD, ready[0], &ev));
+  pthread_join(t, NULL);
+  printf("a set that is in itself: %d\n", epoll_ctl(inner, EPOLL_CTL_ADD, set, &ev) == -1 ? errno : 0);
+  close(inner);
+  close(set);
+  close(socket);
+}
+
 static int short_poll(int a, int b) {
   struct pollfd p[2] = {{a, POLLIN, 0}, {b, POLLIN, 0}};
   return poll(p, 2, 20);
@@ -116,5 +175,8 @@ int main(void) {
   child_of_a_poller(); /* first: no child has a channel of its own yet */
   first_sockets_of_a_crowd();
   nested_while_asleep();
+  crowd_above(1);
+  crowd_above(2);
+  idle_socket_below();
   return 0;
 }

@@ -43,7 +43,7 @@ def answer(sock):
         sock.settimeout(PATIENCE)
         try:
             word = sock.recv(8, socket.MSG_WAITALL)
-            print(int.from_bytes(word, "big"), flush=True)
+            os.write(1, b"%d\n" % int.from_bytes(word, "big"))  # whole lines: print() of two threads makes 8889 of 88 and 89
             sock.sendall(word * ANSWERS)
         except OSError:  # its peer has given up
             pass

@@ -18,6 +18,29 @@ class WatchedConnection : public Connection {
   EventQueue queue_;
 };
 
+// Threads of an epoll set sleep before it has its first socket.
+TEST_F(WatchedConnection, AQueueThatOpensIsAnnouncedToThoseWhoSleepAlready) {
+  const int k = connected(socket_, false);
+  EventQueue::Sleep first, second;
+  ASSERT_TRUE(queue_.prepare_sleep(first));
+  ASSERT_TRUE(queue_.prepare_sleep(second));
+  start(k);
+  uint32_t slots[4];
+  queue_.take(slots, 4);
+  for (EventQueue::Sleep* sleep : {&first, &second}) {
+    EXPECT_TRUE(queue_.has_sleepers());
+    server_.with([&] { server_.last().pending.push_back("wake up"); });
+    pollfd p{queue_.fd(), POLLIN, 0};
+    EXPECT_EQ(poll(&p, 1, 2000), 1);
+    queue_.finish_sleep(*sleep);
+    EXPECT_EQ(queue_.take(slots, 4), 1u);
+    EXPECT_EQ(receive(socket_, k, 7, MSG_WAITALL), "wake up");
+  }
+  EXPECT_FALSE(queue_.has_sleepers());
+  queue_.unwatch(socket_);
+  ::close(k);
+}
+
 TEST_F(WatchedConnection, ASleepThatWasNotAnnouncedIsNotTakenBack) {
   const int k = connected(socket_, false);
   start(k);

@@ -111,7 +111,9 @@ TEST(SctpLinux, NotificationsNeedTheirRoom) {
     Notification n;
     n.kind = static_cast<Kind>(kind);
     const size_t size = write_notification(n, out);
-    if (size > 0) EXPECT_EQ(write_notification(n, MutableByteSpan(out, size - 1)), 0u) << kind;
+    if (size > 0) {
+      EXPECT_EQ(write_notification(n, MutableByteSpan(out, size - 1)), 0u) << kind;
+    }
   }
 }
 
@@ -154,7 +156,9 @@ TEST(SctpLinux, NoiseIsReadOrRefused) {
     (void)read_path_parameters(noise);
     (void)read_association(noise);
     auto subscription = read_subscription(noise);
-    if (subscription) EXPECT_LT(static_cast<size_t>(subscription->kind), Subscriptions::kBytes);
+    if (subscription) {
+      EXPECT_LT(static_cast<size_t>(subscription->kind), Subscriptions::kBytes);
+    }
   }
 }
 
