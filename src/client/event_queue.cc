@@ -18,7 +18,10 @@ namespace control = ipc::control;
 
 abi::EventQueue& EventQueue::shared() const { return channel_->map().queue(index_); }
 
-bool EventQueue::is_current() const { return channel_ != nullptr && channel_->is_mine() && channel_->is_usable(); }
+bool EventQueue::is_current() const {
+  Channel* c = channel();
+  return c != nullptr && c->is_mine() && c->is_usable();
+}
 
 int EventQueue::open() {
   Channel* channel = nullptr;
@@ -44,8 +47,8 @@ int EventQueue::open() {
   ipc::take_slots(q.ready, abi::kMaxSockets, [](uint32_t) {});  // what the last user left
   channel->peers().clear(index);
   Guard guard(mutex_);
-  channel_ = channel;
   index_ = index;
+  __atomic_store_n(&channel_, channel, __ATOMIC_RELEASE);
   fd_ = channel->keep_private(fds.take(0));
   ipc::raw_syscall(SYS_fcntl, fd_.get(), F_SETFL, O_NONBLOCK);
   spin_.reset();
@@ -58,7 +61,7 @@ void EventQueue::close() {
   if (channel_ == nullptr) return;
   channel_->drop_private(fd_);
   if (is_current()) store_release(shared().in_use, 0u);
-  channel_ = nullptr;
+  __atomic_store_n(&channel_, nullptr, __ATOMIC_RELEASE);
 }
 
 int EventQueue::watch(Socket& socket, int k) {
@@ -109,19 +112,22 @@ uint32_t EventQueue::take(uint32_t* slots, uint32_t capacity) {
   uint32_t taken = ipc::take_some_slots(shared().ready, channel_->map().layout().max_sockets, slots, capacity);
   taken += channel_->peers().take(index_, slots + taken, capacity - taken);
   // Others sleep while there is more than this thread can take.
-  if (taken == capacity && sleepers_.any() && any()) wake();
+  if (taken == capacity && sleepers_.any() && any(*channel_)) wake();
   return taken;
 }
 
 void EventQueue::repost(uint32_t slot) { ipc::set_slot(shared().ready, slot); }
 
 bool EventQueue::spin(bool allowed) {
+  Channel* c = channel();  // another thread may close the queue when ferryd has ended
+  if (c == nullptr) return false;
   // The other clients that we share memory with tell nobody whether they are awake.
-  return spin_.run(allowed ? channel_->longest_spin() : 0,
-                   [this] { return channel_->any_awake() || channel_->peers().any_region(); }, [this] { return any(); });
+  return spin_.run(allowed ? c->longest_spin() : 0, [c] { return c->any_awake() || c->peers().any_region(); }, [this, c] { return any(*c); });
 }
 
-bool EventQueue::any() const { return ipc::any_slot(shared().ready) || channel_->peers().any(index_); }
+bool EventQueue::any(Channel& channel) const {
+  return ipc::any_slot(channel.map().queue(index_).ready) || channel.peers().any(index_);
+}
 
 // To the server and to every client that we share memory with.
 bool EventQueue::announce_sleep() {
@@ -148,10 +154,20 @@ void EventQueue::finish_sleep(Sleep& sleep) {
   spin_.slept(channel_->longest_spin());
   ipc::end_sleep(shared());
   channel_->peers().end_sleep(index_);
-  char bytes[64];  // one a wake-up; one that is still under way only wakes once more for nothing
-  ipc::raw_syscall(SYS_read, fd_.get(), ipc::arg(bytes), sizeof bytes);
+  read_pipe();
   // Others sleep on: announce them again. What is set now is for this thread to take.
   if (sleepers_.any()) static_cast<void>(announce_sleep());
+}
+
+void EventQueue::drain() {
+  Guard guard(mutex_);
+  if (channel_ != nullptr && is_current() && !sleepers_.any()) read_pipe();
+}
+
+// A byte is a wake-up; one that is still under way only wakes once more for nothing.
+void EventQueue::read_pipe() {
+  char bytes[64];
+  ipc::raw_syscall(SYS_read, fd_.get(), ipc::arg(bytes), sizeof bytes);
 }
 
 void EventQueue::wake() {
@@ -160,7 +176,7 @@ void EventQueue::wake() {
   request.op = static_cast<uint32_t>(control::Op::event_queue);
   request.value = index_;
   request.flags = control::kQueueWake;
-  channel_->call(0, request, reply);
+  if (Channel* c = channel(); c != nullptr) c->call(0, request, reply);
 }
 
 }  // namespace ferry::client

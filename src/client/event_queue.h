@@ -64,6 +64,8 @@ class EventQueue {
   bool prepare_sleep(Sleep& sleep);
   void finish_sleep(Sleep& sleep);
   bool has_sleepers() const { return sleepers_.any(); }
+  // Takes back a wake-up that came when nobody slept any more.
+  void drain();
   // Wakes threads that sleep on the queue (its set of sockets changed).
   void wake();
   // The same if there are any.
@@ -73,10 +75,13 @@ class EventQueue {
   friend class Socket;
   ipc::abi::EventQueue& shared() const;
   void register_at(Socket& socket, Home& h, uint32_t place);
-  bool any() const;
+  bool any(Channel& channel) const;
   bool announce_sleep();
+  void read_pipe();
 
-  Channel* channel_ = nullptr;
+  Channel* channel() const { return __atomic_load_n(&channel_, __ATOMIC_ACQUIRE); }
+
+  Channel* channel_ = nullptr;  // never destroyed; who holds no lock of the queue's user looks at it once
   uint32_t index_ = 0;
   ipc::OwnedFd fd_;          // read end of the server's pipe
   AdaptiveSpin spin_;

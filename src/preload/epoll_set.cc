@@ -158,6 +158,7 @@ int EpollSet::add(int epfd, int fd, FileRef<> file, const epoll_event& event) {
   r.fd = fd;
   r.events = event.events;
   r.data = event.data;
+  kernel_.erase(fd);  // if that one was closed, and its number is ours now
   registrations_[fd] = std::move(fresh);
   file->add_watcher(this);
   if (int error = start_watching(epfd, r); error != 0) {
@@ -172,9 +173,10 @@ int EpollSet::add(int epfd, int fd, FileRef<> file, const epoll_event& event) {
 // Puts the registration's source into the event queue or into E, and has it looked at once.
 int EpollSet::start_watching(int epfd, Registration& r) {
   if (r.file->kind() == FileKind::epoll) {
-    ++kernel_sources_;  // remove() counts it out, in any case
-    __atomic_store_n(&nested_count_, nested_count_ + 1, __ATOMIC_SEQ_CST);
     if (int error = kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd)); error != 0) return error;
+    r.counted = true;
+    ++kernel_sources_;
+    __atomic_store_n(&nested_count_, nested_count_ + 1, __ATOMIC_SEQ_CST);
     if (queue_.has_sleepers()) set_of(r).prepare_sleep(r.fd, r.sleep);  // is looked at in any case
   } else {
     SocketFile& file = *socket_of(r);
@@ -218,12 +220,12 @@ void EpollSet::remove(int epfd, Registration& r) {
   if (r.native) {
     kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
     --kernel_sources_;
-  } else if (r.file->kind() == FileKind::epoll) {
+  } else if (r.counted) {
     kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
     --kernel_sources_;
     __atomic_store_n(&nested_count_, nested_count_ - 1, __ATOMIC_SEQ_CST);
     set_of(r).finish_sleep(r.sleep);
-  } else {
+  } else if (r.file->kind() == FileKind::socket) {
     if (queue_.is_open()) queue_.unwatch(socket_of(r)->socket);
     if (r.twin >= 0) {
       kernel_control(epfd, EPOLL_CTL_DEL, r.twin, 0, 0);
@@ -257,19 +259,18 @@ int EpollSet::open_queue(int epfd) {
 // After fork, or when ferryd has ended: a queue of our own, and everything watched anew.
 int EpollSet::make_current(int epfd) {
   last_number_ = epfd;
-  if (!queue_.is_open() || queue_.is_current()) return 0;
   const bool inherited = token_ != client::process_token();
-  if (inherited) {
+  const bool outdated = queue_.is_open() && !queue_.is_current();
+  if (inherited && (outdated || has_private_below())) {
     if (int error = make_private(epfd); error != 0) return error;
-  } else {
-    kernel_control(epfd, EPOLL_CTL_DEL, queue_.fd(), 0, 0);
   }
+  if (!outdated) return 0;
+  if (!inherited) kernel_control(epfd, EPOLL_CTL_DEL, queue_.fd(), 0, 0);
   queue_.close();
   by_slot_.clear();
   std::vector<int> dead;
   for (auto& [fd, r] : registrations_) {
     if (r->native || r->file->kind() == FileKind::epoll) continue;
-    if (inherited) r->twin = -1;  // E is new: the twin is not in it yet
     if (start_watching(epfd, *r) != 0) dead.push_back(fd);
   }
   for (int fd : dead) {
@@ -279,17 +280,48 @@ int EpollSet::make_current(int epfd) {
   return 0;
 }
 
-// Replaces E, which the parent process uses too, by a copy, under all of its numbers.
+// Of an inherited set: whether one below has an E of its own now, or has to have one. Ours holds the parent's.
+bool EpollSet::has_private_below() {
+  bool found = false;
+  if (nested_count_ != 0) {
+    for (auto& [fd, r] : registrations_) {
+      if (r->file->kind() != FileKind::epoll) continue;
+      client::Guard guard(set_of(*r).mutex_);
+      set_of(*r).make_current(fd);
+      found |= set_of(*r).token_ == client::process_token();
+    }
+  }
+  return found;
+}
+
+// Replaces E, which the parent process uses too, by a copy, under all of its numbers; and those of the sets in it, whose numbers the copy takes.
 int EpollSet::make_private(int epfd) {
   FERRY_LOG_DEBUG("epoll set %d was inherited over fork and becomes private to this process", epfd);
+  for (auto& [fd, r] : registrations_) {
+    if (r->file->kind() != FileKind::epoll) continue;
+    client::Guard guard(set_of(*r).mutex_);
+    if (set_of(*r).token_ == client::process_token()) continue;
+    if (int error = set_of(*r).make_private(fd); error != 0) return error;
+  }
   long copy = ipc::raw_syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
   if (copy < 0) return static_cast<int>(copy);
-  for (auto& [fd, event] : kernel_) kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, event.events, event.data.u64);
-  for (auto& [fd, r] : registrations_) {
-    if (r->native) kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, r->events, r->data.u64);
-    if (r->file->kind() == FileKind::epoll)
-      kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, marker_of(fd));
+  for (auto it = kernel_.begin(); it != kernel_.end();) {
+    const auto& [fd, event] = *it;
+    // One that was closed left E in silence; its number may name another file now, and is in E if the kernel says so.
+    const int error = kernel_control(epfd, EPOLL_CTL_ADD, fd, 0, queue_marker());
+    if (error == 0) kernel_control(epfd, EPOLL_CTL_DEL, fd, 0, 0);
+    if (error == -EEXIST) kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, event.events, event.data.u64);
+    it = error == -EEXIST ? std::next(it) : kernel_.erase(it);
   }
+  for (auto& [fd, r] : registrations_) {
+    r->twin = -1;  // is not in it yet
+    if (r->native) kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, r->events, r->data.u64);
+    if (r->file->kind() == FileKind::epoll) {
+      kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, marker_of(fd));
+      enlist(*r);
+    }
+  }
+  drop_alarm();
   fd_table().for_each([&](int fd, OpenFile* file) {
     if (file != this) return;
     long flags = ipc::raw_syscall(SYS_fcntl, fd, F_GETFD);

@@ -72,7 +72,10 @@ class EpollSet final : public OpenFile {
     bool ready = false;        // on the ready list
     bool native = false;       // the kernel watches the descriptor itself
     int twin = -1;             // the twin listener that E watches for us
-    client::EventQueue::Sleep sleep{};  // on a nested set: that of all threads that sleep on this one
+    // Of a nested set:
+    bool counted = false;               // in nested_count_
+    uint32_t seen = 0;                  // its news_ when it was last reported
+    client::EventQueue::Sleep sleep{};  // that of all threads that sleep on this one
     Registration* next = nullptr;
     Registration* previous = nullptr;
   };
@@ -96,13 +99,17 @@ class EpollSet final : public OpenFile {
   int make_current(int epfd);
   int number() const;
   int make_private(int epfd);
+  bool has_private_below();
   bool announce(client::EventQueue::Sleep& sleep);
+  bool has_news(Registration& r);
+  void drain();
   bool find_ready(int epfd);
   void wake_sleepers(int epfd);
   void raise_alarm(int epfd);
   void drop_alarm();
   void go_native(int epfd, Registration& r);
   void enlist(Registration& r);
+  void put_back(Registration& r);
   void unlist(Registration& r);
   Registration* at_slot(uint32_t slot);
   void collect();
@@ -126,10 +133,11 @@ class EpollSet final : public OpenFile {
   Registration* ready_head_ = nullptr;
   Registration* ready_tail_ = nullptr;
   uint32_t ready_count_ = 0;
+  uint32_t news_ = 0;             // counts what has come to the ready list
   std::vector<Event> reported_;   // of collect(), kept for its memory
   uint32_t kernel_sources_ = 0;   // native, twin and nested registrations
   uint32_t nested_count_ = 0;
-  int alarm_ = -1;                // an eventfd in E that wakes while the queue is not open; atomic
+  int alarm_ = -1;                // an eventfd in E by which a thread wakes another; atomic
   uint32_t alarm_process_ = 0;    // process_token() of who made it
   uint32_t since_kernel_ = 0;     // harvests since the kernel was last asked
   bool kernel_busy_ = false;      // it had something then: ask it every time

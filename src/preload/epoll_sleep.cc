@@ -18,19 +18,20 @@
 
 namespace ferry::preload {
 
-// Wakes a thread as the queue does when it has something; that one's finish_sleep() ends it.
+// Wakes a thread as the server does; that one's finish_sleep() ends it. A write, not a call of the server.
 void EpollSet::raise_alarm(int epfd) {
   if (alarm_ < 0 || alarm_process_ != client::process_token()) {  // the parent's would wake the parent, too
     drop_alarm();
     const long fd = ipc::raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0) return FERRY_LOG_WARN("no descriptor to wake who sleeps on an epoll set: %s", strerror(static_cast<int>(-fd)));
     alarm_process_ = client::process_token();
-    __atomic_store_n(&alarm_, private_fds().adopt(static_cast<int>(fd)), __ATOMIC_SEQ_CST);
+    const int alarm = private_fds().adopt(static_cast<int>(fd));
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = queue_marker();
+    ipc::raw_syscall(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, alarm, ipc::arg(&event));
+    __atomic_store_n(&alarm_, alarm, __ATOMIC_SEQ_CST);
   }
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.u64 = queue_marker();
-  ipc::raw_syscall(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, alarm_, ipc::arg(&event));  // it is there already, unless E is new
   const uint64_t one = 1;
   ipc::raw_syscall(SYS_write, alarm_, ipc::arg(&one), sizeof one);
 }
@@ -42,9 +43,7 @@ void EpollSet::drop_alarm() {
 
 // What is on the ready list must be seen by a thread that sleeps: it was counted under the mutex, and has looked at the list.
 void EpollSet::wake_sleepers(int epfd) {
-  if (!queue_.has_sleepers()) return;
-  if (queue_.is_open()) queue_.wake();
-  else raise_alarm(epfd);
+  if (queue_.has_sleepers()) raise_alarm(epfd);
 }
 
 // Caller holds the mutex. True: nothing is known to be ready.
@@ -52,7 +51,7 @@ bool EpollSet::announce(client::EventQueue::Sleep& sleep) {
   bool quiet = queue_.prepare_sleep(sleep);
   if (nested_count_ != 0) {
     for (auto& [fd, r] : registrations_) {
-      if (r->file->kind() != FileKind::epoll || set_of(*r).prepare_sleep(fd, r->sleep)) continue;
+      if (r->file->kind() != FileKind::epoll || set_of(*r).prepare_sleep(fd, r->sleep) || !has_news(*r)) continue;
       enlist(*r);
       quiet = false;
     }
@@ -60,22 +59,36 @@ bool EpollSet::announce(client::EventQueue::Sleep& sleep) {
   return quiet && ready_count_ == 0;
 }
 
+// Of a nested set in which something is ready: whether that is to be told. An edge is told once.
+bool EpollSet::has_news(Registration& r) {
+  if (!r.armed || (r.events & (EPOLLIN | EPOLLRDNORM)) == 0) return false;
+  return (r.events & EPOLLET) == 0 || r.seen != __atomic_load_n(&set_of(r).news_, __ATOMIC_RELAXED);
+}
+
 bool EpollSet::prepare_sleep(int epfd, client::EventQueue::Sleep& sleep) {
   client::Guard guard(mutex_);
-  return announce(sleep) && !find_ready(epfd);
+  const bool quiet = announce(sleep);
+  return !find_ready(epfd) && quiet;
 }
 
 void EpollSet::finish_sleep(client::EventQueue::Sleep& sleep) {
   queue_.finish_sleep(sleep);
-  uint64_t rung = 0;
-  if (const int fd = __atomic_load_n(&alarm_, __ATOMIC_SEQ_CST); fd >= 0) ipc::raw_syscall(SYS_read, fd, ipc::arg(&rung), sizeof rung);
+  drain();
   if (__atomic_load_n(&nested_count_, __ATOMIC_SEQ_CST) == 0) return;
   client::Guard guard(mutex_);
   for (auto& [fd, r] : registrations_) {
-    if (r->file->kind() != FileKind::epoll) continue;
-    set_of(*r).finish_sleep(r->sleep);
-    if (queue_.has_sleepers() && !set_of(*r).prepare_sleep(fd, r->sleep)) enlist(*r);
+    if (r->file->kind() != FileKind::epoll || r->sleep.process == 0) continue;
+    EpollSet& nested = set_of(*r);
+    nested.finish_sleep(r->sleep);
+    nested.pass_on(fd);  // what woke us may have been for a thread that sleeps there
+    if (queue_.has_sleepers() && !nested.prepare_sleep(fd, r->sleep) && has_news(*r)) enlist(*r);
   }
+}
+
+// What woke, or was to wake, a thread.
+void EpollSet::drain() {
+  uint64_t rung = 0;
+  if (const int fd = __atomic_load_n(&alarm_, __ATOMIC_SEQ_CST); fd >= 0) ipc::raw_syscall(SYS_read, fd, ipc::arg(&rung), sizeof rung);
 }
 
 int EpollSet::sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
@@ -90,18 +103,23 @@ int EpollSet::sleep(int epfd, epoll_event* events, int capacity, const timespec*
 int EpollSet::sleep_announced(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet) {
   struct Announced {
     EpollSet& set;
+    int epfd;
     client::EventQueue::Sleep sleep{};
-    ~Announced() {  // also when the thread is cancelled
+    bool returned = false;
+    ~Announced() {
       const int saved_errno = errno;
       set.finish_sleep(sleep);
+      if (!returned) set.pass_on(epfd);  // cancelled
       errno = saved_errno;
     }
-  } announced{*this};
+  } announced{*this, epfd};
   {
     client::Guard guard(mutex_);
     quiet = announce(announced.sleep);
   }
-  return quiet ? sleep(epfd, events, capacity, timeout, mask) : 0;
+  const int count = quiet ? sleep(epfd, events, capacity, timeout, mask) : 0;
+  announced.returned = true;
+  return count;
 }
 
 // One thread of a set, and not while kernel descriptors of it are busy.

@@ -28,6 +28,11 @@ bool kernel_readable(int fd) {
 }  // namespace
 
 void EpollSet::enlist(Registration& r) {
+  __atomic_store_n(&news_, news_ + 1, __ATOMIC_RELAXED);
+  put_back(r);
+}
+
+void EpollSet::put_back(Registration& r) {
   if (r.ready || r.native) return;
   r.ready = true;
   r.next = nullptr;
@@ -86,8 +91,8 @@ void EpollSet::collect() {
 uint32_t EpollSet::evaluate(int epfd, Registration& r) {
   uint32_t bits = 0;
   if (r.file->kind() == FileKind::epoll) {
-    auto* nested = static_cast<EpollSet*>(r.file);
-    bits = nested->has_ready(r.fd) || kernel_readable(r.fd) ? EPOLLIN | EPOLLRDNORM : 0;
+    bits = set_of(r).has_ready(r.fd) || kernel_readable(r.fd) ? EPOLLIN | EPOLLRDNORM : 0;
+    r.seen = __atomic_load_n(&set_of(r).news_, __ATOMIC_RELAXED);
   } else {
     SocketFile& file = *socket_of(r);
     if (file.in_kernel_mode(r.fd)) {
@@ -116,23 +121,31 @@ int EpollSet::harvest(int epfd, epoll_event* events, int capacity) {
     events[found].data = r->data;
     ++found;
     if ((r->events & EPOLLONESHOT) != 0) r->armed = false;
-    else if ((r->events & EPOLLET) == 0) enlist(*r);
+    else if ((r->events & EPOLLET) == 0) put_back(*r);
   }
-  if (left > 0) wake_sleepers(epfd);  // for another thread: this one may not come back soon
+  if (found > 0 && ready_count_ != 0) wake_sleepers(epfd);  // this thread may not come back soon; so does the kernel
   return found;
 }
 
 int EpollSet::filter(epoll_event* events, int count) {
   int kept = 0;
-  bool marked = false;
   for (int i = 0; i < count; ++i) {
-    if (is_marker(events[i].data.u64)) marked |= marked_fd(events[i].data.u64) >= 0;
-    else events[kept++] = events[i];
+    if (!is_marker(events[i].data.u64)) {
+      if (kept != i) events[kept] = events[i];
+      ++kept;
+      continue;
+    }
+    client::Guard guard(mutex_);  // they are few
+    const int marked = marked_fd(events[i].data.u64);
+    if (marked < 0) {
+      if (queue_.has_sleepers()) continue;
+      queue_.drain();  // it came when nobody slept any more: whoever looks at E from outside would be told of it again and again
+      drain();
+      continue;
+    }
+    for (auto& [fd, r] : registrations_)
+      if (r->twin == marked || (r->fd == marked && r->file->kind() == FileKind::epoll)) enlist(*r);
   }
-  if (!marked) return kept;
-  client::Guard guard(mutex_);  // a nested set or a twin listener: look at all of them, they are few
-  for (auto& [fd, r] : registrations_)
-    if (r->twin >= 0 || r->file->kind() == FileKind::epoll) enlist(*r);
   return kept;
 }
 
@@ -216,7 +229,7 @@ bool EpollSet::find_ready(int epfd) {
     if (r == nullptr) break;
     unlist(*r);
     if (!r->armed || evaluate(epfd, *r) == 0) continue;
-    enlist(*r);  // to be reported by epoll_wait
+    put_back(*r);  // to be reported by epoll_wait
     return true;
   }
   return false;

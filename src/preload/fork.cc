@@ -18,14 +18,25 @@
 
 namespace ferry::preload {
 
+namespace {
+
+// Registered before any of the program's, so that ours run next to the fork: a program's may wait for threads that need the sets.
+void before_fork() {
+  EpollSet::lock_all();
+  client::Stock::before_fork();
+}
+
+void after_fork_in_parent() {
+  client::Stock::after_fork_in_parent();
+  EpollSet::unlock_all();
+}
+
+}  // namespace
+
 pid_t fork_process() {
   client::Critical critical;
-  EpollSet::lock_all();
   pid_t child = real().fork();
-  if (child != 0) {
-    EpollSet::unlock_all();
-    return child;
-  }
+  if (child != 0) return child;
   // Locks that the parent held count as free here (client/mutex.h).
   int saved_errno = errno;
   client::Channel::after_fork_in_child();
@@ -38,7 +49,7 @@ void before_clone(uint64_t flags) {
 }
 
 void watch_forks() {
-  pthread_atfork(client::Stock::before_fork, client::Stock::after_fork_in_parent, client::Stock::after_fork_in_child);
+  pthread_atfork(before_fork, after_fork_in_parent, client::Stock::after_fork_in_child);
 }
 
 FERRY_EXPORT pid_t fork() noexcept { return fork_process(); }
@@ -46,14 +57,12 @@ FERRY_EXPORT pid_t vfork() noexcept { return fork_process(); }
 FERRY_EXPORT pid_t _Fork() noexcept {
   if (real()._Fork == nullptr) return fork_process();
   client::Critical critical;
-  EpollSet::lock_all();
-  client::Stock::before_fork();
-  client::regions::before_fork();  // handlers of pthread_atfork do not run
+  before_fork();  // handlers of pthread_atfork do not run
+  client::regions::before_fork();
   pid_t child = real()._Fork();
   if (child != 0) {
     client::regions::after_fork_in_parent();
-    client::Stock::after_fork_in_parent();
-    EpollSet::unlock_all();
+    after_fork_in_parent();
   } else {
     client::regions::after_fork_in_child();
     client::Stock::after_fork_in_child();
