@@ -102,6 +102,9 @@ class EpollSet final : public OpenFile {
   bool has_private_below();
   bool announce(client::EventQueue::Sleep& sleep);
   bool has_news(Registration& r);
+  bool resume_below(Registration& r);
+  void settle_below(Registration& r);
+  void settle();
   void drain();
   bool find_ready(int epfd);
   void wake_sleepers(int epfd);

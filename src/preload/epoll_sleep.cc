@@ -76,13 +76,34 @@ void EpollSet::finish_sleep(client::EventQueue::Sleep& sleep) {
   drain();
   if (__atomic_load_n(&nested_count_, __ATOMIC_SEQ_CST) == 0) return;
   client::Guard guard(mutex_);
-  for (auto& [fd, r] : registrations_) {
-    if (r->file->kind() != FileKind::epoll || r->sleep.process == 0) continue;
-    EpollSet& nested = set_of(*r);
-    nested.finish_sleep(r->sleep);
-    nested.pass_on(fd);  // what woke us may have been for a thread that sleeps there
-    if (queue_.has_sleepers() && !nested.prepare_sleep(fd, r->sleep) && has_news(*r)) enlist(*r);
+  for (auto& [fd, r] : registrations_)
+    if (r->sleep.process != 0 && !resume_below(*r) && has_news(*r)) enlist(*r);
+}
+
+// What was to wake threads of this set by one below has been taken: those who sleep on are announced anew. False: something is ready there.
+bool EpollSet::resume_below(Registration& r) {
+  EpollSet& nested = set_of(r);
+  nested.finish_sleep(r.sleep);
+  nested.pass_on(r.fd);  // it may have been for a thread that sleeps there
+  return !queue_.has_sleepers() || nested.prepare_sleep(r.fd, r.sleep);
+}
+
+void EpollSet::settle_below(Registration& r) {
+  if (r.sleep.process != 0) {
+    resume_below(r);
+  } else {
+    client::Guard guard(set_of(r).mutex_);
+    set_of(r).settle();
   }
+}
+
+// Caller holds the mutex. Takes what came to wake threads when none slept any more: who looks at E would be told of it again and again.
+void EpollSet::settle() {
+  if (queue_.has_sleepers()) return;
+  queue_.drain();
+  drain();
+  for (auto& [fd, r] : registrations_)
+    if (r->counted) settle_below(*r);
 }
 
 // What woke, or was to wake, a thread.

@@ -91,7 +91,12 @@ void EpollSet::collect() {
 uint32_t EpollSet::evaluate(int epfd, Registration& r) {
   uint32_t bits = 0;
   if (r.file->kind() == FileKind::epoll) {
-    bits = set_of(r).has_ready(r.fd) || kernel_readable(r.fd) ? EPOLLIN | EPOLLRDNORM : 0;
+    bool ready = set_of(r).has_ready(r.fd);
+    if (!ready && kernel_readable(r.fd)) {  // also by what wakes threads, which is nothing to be told
+      settle_below(r);
+      ready = set_of(r).has_ready(r.fd) || kernel_readable(r.fd);
+    }
+    bits = ready ? EPOLLIN | EPOLLRDNORM : 0;
     r.seen = __atomic_load_n(&set_of(r).news_, __ATOMIC_RELAXED);
   } else {
     SocketFile& file = *socket_of(r);
@@ -138,9 +143,7 @@ int EpollSet::filter(epoll_event* events, int count) {
     client::Guard guard(mutex_);  // they are few
     const int marked = marked_fd(events[i].data.u64);
     if (marked < 0) {
-      if (queue_.has_sleepers()) continue;
-      queue_.drain();  // it came when nobody slept any more: whoever looks at E from outside would be told of it again and again
-      drain();
+      settle();
       continue;
     }
     for (auto& [fd, r] : registrations_)
