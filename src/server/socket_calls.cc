@@ -43,7 +43,14 @@ void Socket::stray_no_more() {
 }
 
 void Socket::catch_up() {
-  if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) take_output(*h);
+  if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) {
+    // What the ring has comes behind everything in the passage, and its client looks at the ring to see where its next byte goes.
+    if (in_passage()) {
+      if (!wants_to_leave()) return;
+      if (!leave_passage()) return mark();
+    }
+    take_output(*h);
+  }
   if (many_) feed();  // a call may be about the connection that a message is for
 }
 

@@ -127,6 +127,49 @@ TEST_F(PassageTest, ShutdownInTheRingEndsItBehindWhatWasPassed) {
   EXPECT_EQ(read(*second, *b), "data");
 }
 
+// shutdown(SHUT_RDWR) is an entry in the ring and a request behind it.
+TEST_F(PassageTest, ARequestBehindAShutdownInTheRingEndsItToo) {
+  enter();
+  pass(*first, *a, "data");
+  push(words(*first, *a), {first->channel()->output_area().offset, 0, 0, abi::kShutdown});
+  a->catch_up();
+  EXPECT_FALSE(a->in_passage());
+  run();
+  ASSERT_NE(last(CallOp::pass, *a), nullptr);
+  ASSERT_NE(last(CallOp::shutdown, *a), nullptr);
+  EXPECT_EQ(last(CallOp::pass, *a)->number, 4);
+  EXPECT_GT(last(CallOp::shutdown, *a), last(CallOp::pass, *a));
+  EXPECT_EQ(read(*second, *b), "data");
+}
+
+TEST_F(PassageTest, ARequestWithNothingInTheRingLeavesItAsItIs) {
+  enter();
+  a->catch_up();
+  EXPECT_TRUE(a->in_passage());
+}
+
+// While the passage lasts, an entry in the ring keeps its client from sending ahead of it.
+TEST_F(PassageTest, ARequestLeavesTheRingAloneUntilThePassageIsLeft) {
+  enter();
+  pass(*first, *a, "data");
+  words(*second, *b).rx_lock = abi::kLockHeld;
+  write(*first, *a, "!", abi::kUrgent);
+  for (int request = 0; request < 2; ++request) {
+    a->catch_up();
+    EXPECT_TRUE(a->in_passage());
+    EXPECT_NE(words(*first, *a).tx_taken, words(*first, *a).tx_produced);
+  }
+  words(*second, *b).rx_lock = abi::kLockRevoked;
+  ring(*b);
+  run();
+  EXPECT_FALSE(a->in_passage());
+  EXPECT_EQ(words(*first, *a).tx_taken, words(*first, *a).tx_produced);
+  ASSERT_NE(last(CallOp::pass, *a), nullptr);
+  ASSERT_NE(last(CallOp::send, *a), nullptr);
+  EXPECT_GT(last(CallOp::send, *a), last(CallOp::pass, *a));
+  EXPECT_EQ(read(*second, *b), "data");
+}
+
 TEST_F(PassageTest, LeavingWaitsForAReaderAndNotForEver) {
   enter();
   pass(*first, *a, "abc");
