@@ -101,6 +101,7 @@ uint32_t Socket::attach(Channel& channel) {
     push_input(attachments_.back());  // the answer finds it there: a program that accepts may not wait before it reads
     mark();
   }
+  if (listener_) mark();  // what one has been offered may be waited for from now on
   state_changed_ = true;
   publish_to(attachments_.back());
   return slot;
@@ -303,8 +304,8 @@ void Socket::on_events(uint32_t events) {
     ready_ |= abi::kReadClosed | abi::kWriteClosed | abi::kHangUp;
     ready_ &= ~uint32_t{abi::kConnecting | abi::kWritable};
     if (has(Event::closed)) closed_ = true;
-    // A child that dies in its listener's queue has nobody who would close it.
-    if (has(Event::closed) && !accepted_) id_dead_ = true;
+    // A child that dies in its listener's queue has nobody who would close it. One that came back from an offer is out of that queue.
+    if (has(Event::closed) && !accepted_ && arrival_ == 0) id_dead_ = true;
   }
   state_changed_ = event_ = true;
   mark();
