@@ -167,6 +167,7 @@ void Socket::abandon_passage() {
     s.expect_no_locks();
     s.passage_at_ = s.runs_ + s.runs_before_passage();
     s.state_changed_ = true;
+    s.event_ |= e.held_back;  // a writer may find the words as they were after offer_space() has looked for its wish
     if (e.home != nullptr) ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
     s.mark();
   }

@@ -154,6 +154,19 @@ TEST_F(FullConnection, TellsAWriterThatWaitedWhenItIsGivenUp) {
   EXPECT_NE(s.event_seq, seen);
 }
 
+// Its wish is seen by nobody when it comes between the server's look for wishes and the words that it waits for.
+TEST_F(FullConnection, TellsAWriterWhoseWishCameTooLateToBeSeen) {
+  a->on_completed(9);
+  run();
+  abi::SocketShared& s = words(*first, *a);
+  const uint32_t seen = s.event_seq;
+  pass_time(41);
+  ASSERT_EQ(s.wants & abi::kWantWrite, 0u);
+  run();
+  EXPECT_FALSE(is_drained());
+  EXPECT_NE(s.event_seq, seen);
+}
+
 TEST_F(FullConnection, IsDrainedNoMoreWhenOneOfThemEnds) {
   ASSERT_TRUE(is_drained());
   second->drop("");
