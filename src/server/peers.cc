@@ -80,8 +80,8 @@ uint32_t PeerRegion::take() {
   return passage;
 }
 
-void PeerRegion::leave(uint32_t passage, uint64_t unread, uint64_t moved, bool spoilt) {
-  uses_[passage] = {false, spoilt, unread, moved};
+void PeerRegion::leave(uint32_t passage, uint64_t moved, bool spoilt) {
+  uses_[passage] = {false, spoilt, uses_[passage].unread, moved};
   if (--taken_ == 0) let_go_of_departed();
   free_if_done(passage);
 }
@@ -233,9 +233,9 @@ Passage* Peers::open(Socket& a, Socket& b, PeerRegion& region) {
   return p;
 }
 
-void Peers::close(Passage& passage, uint64_t unread, uint64_t moved, bool spoilt) {
+void Peers::close(Passage& passage, uint64_t moved, bool spoilt) {
   PeerRegion& region = *passage.region;
-  region.leave(passage.number, unread, moved, spoilt);
+  region.leave(passage.number, moved, spoilt);
   passages_.erase(passage);
   delete &passage;
   discard_if_unused(region);

@@ -47,12 +47,14 @@ class PeerRegion {
 
   // A passage, its ends all zero. kNone: all are in use.
   uint32_t take();
-  // Nobody uses the passage any more but for `unread` bytes in its rings, which come back by release(). `moved`: bytes that went
-  // through it. A client that did not let go of it may still write there: `spoilt`, and it is not used again.
-  void leave(uint32_t passage, uint64_t unread, uint64_t moved, bool spoilt);
+  // So many bytes in its rings, or of keep(), are input now, and come back by release(): before the passage is left, or later.
+  void expect(uint32_t passage, uint64_t unread) { uses_[passage].unread = unread; }
+  // Nobody uses the passage any more but for those bytes. `moved`: bytes that went through it. A client that did not let go of it may
+  // still write there: `spoilt`, and it is not used again.
+  void leave(uint32_t passage, uint64_t moved, bool spoilt);
   // Bytes that `side` refers to in a passage that is left, as input: stays its memory until release(). 0: there is no such memory.
   buf::RegionId keep(uint32_t passage, uint32_t side, const ipc::abi::PassageReference& reference, uint32_t unread);
-  // Unread bytes in a ring, or of keep(), that are needed no more.
+  // Bytes of expect() that are needed no more.
   void release(const buf::IoDesc& d);
   // The client on that side has gone, with all that it had mapped.
   void end_holds_of(uint32_t side);
@@ -133,8 +135,8 @@ class Peers {
 
   // A passage in the region for the connection of the two, who are at home in its channel 0 and 1. nullptr: none is free.
   Passage* open(Socket& a, Socket& b, PeerRegion& region);
-  // `unread`, `moved`, `spoilt`: see PeerRegion::leave.
-  void close(Passage& passage, uint64_t unread, uint64_t moved, bool spoilt);
+  // `moved`, `spoilt`: see PeerRegion::leave.
+  void close(Passage& passage, uint64_t moved, bool spoilt);
   size_t regions() const { return regions_.size(); }
 
  private:

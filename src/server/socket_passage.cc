@@ -260,6 +260,7 @@ bool Socket::finish_passage(bool forced, const char* broken) {
     kept = kept && found == ways[side].bytes;
     unread -= ways[side].bytes - found;
   }
+  p.region->expect(p.number, unread);
   Socket& first = *p.ends[0].socket;
   for (Passage::End& e : p.ends) {
     Socket& s = *e.socket;
@@ -271,13 +272,18 @@ bool Socket::finish_passage(bool forced, const char* broken) {
     if (e.home != nullptr) {
       abi::SocketShared& shared = e.home->shared(e.slot);
       atomic_and(shared.wants, ~uint32_t{abi::kWantLeave});
+      // A socket with unread input never looks empty, not for a moment: it is in the ring before the program is told to look there.
+      if (Attachment* h = s.home(); h != nullptr && !s.gone_) {
+        s.sync_input();
+        s.push_input(*h);
+      }
       s.publish();
       give_back_locks(shared);
       ipc::signal_passage_waiters(p.region->view().end(p.number, p.side_of(s)));
     }
     s.mark();
   }
-  ctx_.peers->close(p, unread, moved, forced);
+  ctx_.peers->close(p, moved, forced);
   if (!possible) broken = "its passage holds impossible positions";
   else if (!kept) broken = "its passage refers to memory that is not there";
   if (broken == nullptr) return true;

@@ -171,7 +171,7 @@ void Socket::abandon_passage() {
     if (e.home != nullptr) ipc::end_revocation(e.home->shared(e.slot).tx_lock, true);
     s.mark();
   }
-  ctx_.peers->close(p, 0, 0, false);
+  ctx_.peers->close(p, 0, false);
 }
 
 void Socket::open_passage() {

@@ -98,6 +98,18 @@ TEST_F(PassageTest, LeavingTellsTheStackAndKeepsWhatWasNotRead) {
   EXPECT_EQ(b->passed().in, 6u);  // the others came by the ring
 }
 
+// The program goes on as soon as it has its locks back.
+TEST_F(PassageTest, WhatWasNotReadIsInTheRingWhenItsProgramGoesOn) {
+  enter();
+  pass(*first, *a, "hello world");
+  end(*second, *b).consumed = 6;
+  ASSERT_TRUE(a->leave_passage());
+  ASSERT_EQ(words(*second, *b).rx_lock, 0u);
+  EXPECT_EQ(read(*second, *b), "world");
+  EXPECT_TRUE(words(*second, *b).ready & abi::kReadable);
+  EXPECT_TRUE(second->channel()->peer_region(0)->unused());
+}
+
 TEST_F(PassageTest, BytesThatWrapAroundTheRingStayInOrder) {
   enter();
   abi::PassageEnd& out = end(*first, *a);
