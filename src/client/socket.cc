@@ -131,7 +131,13 @@ int Socket::disconnect(int k) {
   control::Request request;
   control::Reply reply;
   connecting_ = false;
-  return control(k, Op::disconnect, request, reply);
+  const int error = control(k, Op::disconnect, request, reply);
+  if (error != 0 || kind_ != abi::kKindTcp) return error;
+  forget_input(k);
+  Home* h = nullptr;
+  RingLock lock;
+  if (enter(k, Side::tx, h, lock) == 0) h->write_shut = false;
+  return 0;
 }
 
 int Socket::shutdown(int k, int how) {

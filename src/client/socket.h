@@ -251,6 +251,7 @@ class Socket {
   long receive_pieces(int k, ReceiveRequest& request, Receiving& r);
   long receive_urgent(int k, ReceiveRequest& request);
   size_t take_stream(Home& h, Receiving& r, bool& fault);
+  void forget_input(int k);
   // stream_pages.cc
   void stock_input(int k, Receiving& r);
   static const std::byte* input_bytes(Home& h, const ipc::abi::Descriptor& d, uint32_t used, uint64_t position, uint32_t& n);

@@ -99,6 +99,23 @@ size_t Socket::take_stream(Home& h, Receiving& r, bool& fault) {
   return taken;
 }
 
+// Takes out of the ring what a peer has sent that is one no more: nothing else comes before the next connect.
+void Socket::forget_input(int k) {
+  std::byte nowhere;
+  const iovec all{&nowhere, IovCursor::kMaxTransfer};  // nothing is copied there
+  Receiving r({&all, 1});
+  r.flags = MSG_TRUNC;
+  Home* h = nullptr;
+  RingLock lock;
+  if (enter(k, Side::rx, h, lock) != 0) return;
+  bool fault = false;
+  uint64_t before;
+  do {  // a look ends in front of an urgent byte
+    before = h->rx_bytes;
+    (void)take_stream(*h, r, fault);
+  } while (h->rx_bytes != before);
+}
+
 long Socket::receive_stream(int k, ReceiveRequest& request) {
   if ((request.flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
   if ((request.flags & MSG_OOB) != 0) return receive_urgent(k, request);

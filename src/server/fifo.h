@@ -31,6 +31,10 @@ class Fifo {
     head_ = (head_ + 1) & (capacity_ - 1);
     if (--size_ == 0) shrink();
   }
+  void pop_back() {
+    FERRY_ASSERT(size_ > 0);
+    if (--size_ == 0) shrink();
+  }
   void clear() {
     size_ = 0;
     shrink();

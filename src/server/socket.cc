@@ -163,7 +163,7 @@ void Socket::on_shutdown(bool read, bool write) {
 void Socket::on_peer(bool connected) {
   passage_at_ = passage_tries_ = 0;
   ready_ = connected ? ready_ | abi::kConnected : ready_ & ~uint32_t{abi::kConnected};
-  if (!connected && connects()) {  // as new: what was to be sent to the old peer is void
+  if (!connected && connects()) {  // as new: what was to be sent to the old peer is void, and what it has sent
     ready_ = 0;
     if (listener_) {  // no more
       listener_ = false;
@@ -172,6 +172,7 @@ void Socket::on_peer(bool connected) {
       if (home_ == 0) attachments_[0].used = true;
     }
     drop_output();
+    if (is_stream()) forget_input();
   }
   state_changed_ = event_ = true;
   mark();

@@ -42,6 +42,7 @@ struct Attachment {
   uint64_t rx_bytes = 0;       // bytes put into the ring, cumulative
   uint64_t rx_released_bytes = 0;
   uint64_t rx_reported = 0;    // bytes the client has read, as told to the stack
+  uint64_t rx_void = 0;        // up to there they came from a peer that it has no more, and are not told
   uint64_t rx_begin = 0;       // input stream position at which the ring began: what earlier homes have read
   // Payload bytes, and pages, that the client says it has exchanged: no more than it can have; `passed`: bytes that came by passages.
   uint64_t swapped_in(uint64_t passed) const { return std::min(load_relaxed(shared().swapped_in), rx_bytes + passed); }
@@ -294,6 +295,7 @@ class Socket final : public PollHandler,
   bool has_lent_input(const Attachment& a);
   void report_consumed();
   void drop_input();
+  void forget_input();
   uint32_t in_ring() { return home_ < 0 || kernel_mode_ ? 0 : home()->in_ring(); }
 
   // socket_pair.cc

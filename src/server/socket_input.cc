@@ -208,7 +208,8 @@ void Socket::sync_input() {
   if (bytes < h->rx_released_bytes) bytes = h->rx_released_bytes;
   if (bytes > h->rx_bytes) bytes = h->rx_bytes;
   if (bytes > h->rx_reported) {
-    if (counts_input()) credit_ += bytes - h->rx_reported;
+    const uint64_t from = h->rx_void > h->rx_reported ? h->rx_void : h->rx_reported;
+    if (counts_input() && bytes > from) credit_ += bytes - from;
     h->rx_reported = bytes;
     mark();
   }
@@ -281,6 +282,20 @@ void Socket::drop_input() {
     release_input(d);
   }
   rx_bytes_ = 0;
+}
+
+// The peer that has sent it is one no more. What is in the ring a thread of the client may just be reading: libferry takes it out once it knows,
+// and whoever does it, the next connection does not hear of it.
+void Socket::forget_input() {
+  sync_input();
+  credit_ = 0;
+  while (rx_.size() > in_ring()) {
+    const buf::IoDesc d = rx_.back();
+    rx_.pop_back();
+    rx_bytes_ -= d.length;
+    release_input(d);
+  }
+  if (Attachment* h = home()) h->rx_void = h->rx_bytes;
 }
 
 }  // namespace ferry::server

@@ -118,7 +118,8 @@ void Socket::cancel_move(const Channel& channel) {
 // The client of `a` uses the rings no more (locks revoked, or dead). What it has not read stays in rx_, from the first unread byte.
 void Socket::leave_home(Attachment& a) {
   sync_input();
-  uint64_t partial = a.rx_reported - a.rx_released_bytes;
+  const uint64_t read = std::max(a.rx_reported, a.rx_void);
+  uint64_t partial = read > a.rx_released_bytes ? read - a.rx_released_bytes : 0;
   if (is_stream()) {
     while (partial > 0 && !rx_.empty()) {
       buf::IoDesc& d = rx_.front();
@@ -132,7 +133,7 @@ void Socket::leave_home(Attachment& a) {
       ++a.rx_released;
     }
   }
-  read_before_ += a.rx_reported;
+  read_before_ += read;
   // The entries behind are taken back: the ring ends where the client stopped.
   store_release(a.shared().rx_produced, a.rx_released);
   home_ = -1;

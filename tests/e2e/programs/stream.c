@@ -1,6 +1,7 @@
 /* Data on TCP sockets: flags, vectors, ends, resets, urgent data, time-outs. */
 #include "say.h"
 #include <pthread.h>
+#include <sys/ioctl.h>
 
 static char big[1 << 20];
 
@@ -367,6 +368,41 @@ static void reset_behind_the_end(void) {
   close(p[0]);
 }
 
+/* A socket that gives up its peer (AF_UNSPEC) and takes another: what the first had sent is gone, read in part or not at all. */
+static void another_peer(void) {
+  struct sockaddr none = {.sa_family = AF_UNSPEC};
+  static char much[100000];
+  char b[64] = "";
+  int l = listener(), s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+  struct sockaddr_in a = loopback(port_of(l));
+  for (int i = 0; i < 4; i++) {
+    int there = 0, error = 0;
+    MUST(connect(s, (struct sockaddr*)&a, sizeof a));
+    int c = (int)MUST(accept(l, NULL, NULL));
+    if (i > 0) {
+      MUST(send(c, "new", 3, 0));
+      memset(b, 0, sizeof b);
+      SAY("from the new peer", recv(s, b, 3, MSG_WAITALL));
+      printf("%s\n", b);
+      SAY("to the new peer", send(s, "answer", 6, 0));
+      SAY("which reads", recv(c, b, 6, MSG_WAITALL));
+    }
+    MUST(send(c, much, i == 2 ? sizeof much : 1000, 0));
+    arrived(s);
+    if (i != 1) SAY("a part", recv(s, b, 10, 0));
+    if (i > 0) SAY("shutdown", shutdown(s, SHUT_WR));
+    SAY("no peer", connect(s, &none, sizeof none));
+    SAY("unread", ioctl(s, FIONREAD, &there));
+    printf("bytes: %d\n", there);
+    MUST(getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}));
+    SAY("recv without a peer", recv(s, b, sizeof b, MSG_DONTWAIT));
+    say_poll("reset", c, 0, 2000); /* behind the end, if that was sent */
+    close(c);
+  }
+  close(s);
+  close(l);
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   flags();
@@ -380,5 +416,6 @@ int main(void) {
   urgent();
   sends_a_part();
   reset_behind_the_end();
+  another_peer();
   return 0;
 }

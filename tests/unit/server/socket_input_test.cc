@@ -220,5 +220,50 @@ TEST_F(SocketInputTest, UnconnectedDatagramSocketsHearOfIcmpErrorsOnlyIfTheyAsk)
   EXPECT_EQ(static_cast<Errc>(shared(client, s).error), Errc::refused);
 }
 
+// Its client takes out of the ring what is there, and what it says of that is not for the next connection.
+TEST_F(SocketInputTest, WhatAPeerHasSentIsVoidWhenItIsOneNoMore) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  for (uint32_t i = 0; i < abi::kRingEntries + 2; ++i) {
+    receive(s, "old");
+    run();
+  }
+  ASSERT_EQ(shared(client, s).rx_produced, uint32_t{abi::kRingEntries});
+  shared(client, s).rx_consumed_bytes = 4;
+  s.on_peer(false);
+  run();
+  EXPECT_EQ(client.channel()->input_used(), abi::kRingEntries * 3u) << "what has not come into the ring is gone";
+  EXPECT_EQ(protocols.consumed(), 0);
+  read(client, s);
+  ring(s);
+  EXPECT_EQ(client.channel()->input_used(), 0u);
+  EXPECT_EQ(protocols.consumed(), 0);
+  EXPECT_TRUE(ctx.condemned.empty());
+  s.on_events(static_cast<uint32_t>(tcp::Event::established));
+  receive(s, "new");
+  run();
+  EXPECT_EQ(read(client, s), "new");
+  ring(s);
+  EXPECT_EQ(protocols.consumed(), 3);
+}
+
+TEST_F(SocketInputTest, AClientThatKeepsWhatIsVoidIsToldNothingForIt) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  receive(s, "old");
+  run();
+  s.on_peer(false);
+  run();
+  s.on_events(static_cast<uint32_t>(tcp::Event::established));
+  receive(s, "new");
+  run();
+  shared(client, s).rx_consumed_bytes = 4;
+  ring(s);
+  EXPECT_EQ(protocols.consumed(), 1);
+  shared(client, s).rx_consumed_bytes = UINT64_MAX;
+  ring(s);
+  EXPECT_EQ(protocols.consumed(), 3);
+}
+
 }  // namespace
 }  // namespace ferry::server

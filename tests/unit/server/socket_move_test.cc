@@ -150,6 +150,28 @@ TEST_F(SocketMoveTest, MovingHomeTakesUnreadInputAlong) {
 }
 
 // A program that was told of a move, or attached, or accepted, reads without waiting: what had come before must be there at once.
+// It may not have been taken out of the ring that is left.
+TEST_F(SocketMoveTest, WhatAnEarlierPeerHasSentIsNotTakenAlong) {
+  Client& first = connect_client();
+  Client& second = connect_client();
+  Socket& s = open(first);
+  for (const char* piece : {"old", "older"}) {
+    receive(s, piece);
+    run();
+  }
+  shared(first, s).rx_consumed_bytes = 1;
+  s.on_peer(false);
+  s.on_events(static_cast<uint32_t>(tcp::Event::established));
+  receive(s, "new");
+  run();
+  s.attach(*second.channel());
+  ask(1);
+  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  run();
+  EXPECT_EQ(read(second, s), "new");
+  EXPECT_EQ(first.channel()->input_used(), 0u);
+}
+
 TEST_F(SocketMoveTest, TheAnswerToAMoveFindsUnreadInputInTheRing) {
   Client& first = connect_client();
   Client& second = connect_client();
