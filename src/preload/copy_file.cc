@@ -65,12 +65,13 @@ long send_read(SocketFile& file, int out, const client::FileBytes& bytes, Buffer
 }
 
 // Sends at most `count` bytes of the file from `*offset`, which is moved. Bytes sent, or -errno if none were: an error behind some is
-// forgotten, as by the kernel's sendfile (send(2) would tell the next call).
+// forgotten, as by the kernel's sendfile (send(2) would tell the next call). So is a signal: it ends the call behind the piece that it met.
 long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count) {
   if (count > kMaxTransfer) count = kMaxTransfer;
   Buffer buffer;
   long sent = 0;
   for (bool partly = false; count > 0 && !partly;) {
+  const HandlersRun before = handlers_run();
     const client::FileBytes bytes{in, *offset, count};
     long done = send_cached(file, out, bytes);
     if (done == 0) done = send_read(file, out, bytes, buffer, partly);
@@ -81,6 +82,7 @@ long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count) {
   }
   return sent;
 }
+    if (handlers_run().interrupting != before.interrupting) break;
 
 ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   FileRef<SocketFile> file = data_socket_of(out);

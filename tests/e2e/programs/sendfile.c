@@ -40,6 +40,27 @@ static void* send_again(void* argument) {
   return NULL;
 }
 
+/* Nobody reads, so that it waits for room behind a part: a handler without SA_RESTART ends it there. */
+static volatile int alarms;
+static void on_alarm(int number) { alarms += number != 0; }
+static void interrupted(void) {
+  int small = 4608, full[2];
+  struct itimerval again = {{0, 500000}, {0, 200000}};
+  struct sigaction action = {.sa_handler = on_alarm};
+  tcp_pair(full);
+  MUST(setsockopt(full[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small));
+  MUST(setsockopt(full[1], SOL_SOCKET, SO_RCVBUF, &small, sizeof small));
+  sigaction(SIGALRM, &action, NULL);
+  setitimer(ITIMER_REAL, &again, NULL);
+  off_t at = 0;
+  long r = sendfile(full[0], file, &at, kSize);
+  printf("interrupted: %s, offset %d, by signal %d\n", r > 0 && r < kSize ? "part" : strerrorname_np(errno), at == r, alarms);
+  SAY("interrupted before it sends anything", sendfile(full[0], file, &at, kSize));
+  setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+  close(full[0]);
+  close(full[1]);
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   for (int i = 0; i < kSize; ++i) want[i] = (char)(i * 31 + i / 251);
@@ -86,6 +107,7 @@ int main(void) {
   SAY("of a memory file", sendfile(p[0], memory, &at, 100));
   SAY("arrives", recv(p[1], line, 6, MSG_WAITALL));
 
+  interrupted();
   int pair[2];
   MUST(pipe(pair));
   SAY("of a pipe with offset", sendfile(p[0], pair[0], &at, 1));
