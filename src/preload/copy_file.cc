@@ -152,6 +152,7 @@ long socket_to_pipe(SocketFile& file, int in, int out, size_t count, bool wait) 
   request.nonblocking = file.nonblocking;
   long peeked = file.socket.receive(in, request);
   if (peeked <= 0) return peeked;
+  NotCancelled until_taken;  // what is in the pipe must not stay in the socket as well
   const long written = fill_pipe(out, buffer.get(), static_cast<size_t>(peeked));
   if (written <= 0) return written;
   v.iov_len = static_cast<size_t>(written);
