@@ -79,19 +79,19 @@ long Socket::send_datagram(int k, const SendRequest& request) {
 }
 
 long Socket::send_whole_datagram(int k, const SendRequest& request) {
-  IovCursor data(request.data);
+  IovCursor data(request.data, request.file);
   const size_t payload = data.left();
   if (payload > kMaxDatagram) return -EMSGSIZE;
   if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
   if (request.to != nullptr && request.to->port == 0 && kind_ == abi::kKindUdp) return -EINVAL;
-  const abi::DatagramHeader header = header_for(request, payload);
+  abi::DatagramHeader header = header_for(request, payload);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);
   for (Wish wish;;) {
     Home* h = nullptr;
     RingLock lock;
     const int entered = enter(k, Side::tx, h, lock);
-    if (entered == kKernelMode) return send_kernel(k, data, request);
+    if (entered == kKernelMode) return data.is_file() ? 0 : send_kernel(k, data, request);
     if (entered < 0) return entered;
     abi::SocketShared& s = *h->shared;
     if (request.to == nullptr && (load_acquire(s.ready) & abi::kConnected) == 0) return -EDESTADDRREQ;
@@ -100,12 +100,12 @@ long Socket::send_whole_datagram(int k, const SendRequest& request) {
       if (const int error = take_error_of(*h); error != 0) return -error;
     }
     if (h->write_shut || (load_relaxed(s.ready) & abi::kWriteClosed) != 0) return -EPIPE;
-    const int put = put_record(*h, std::as_bytes(std::span(&header, 1)), data);
+    const int put = put_record(*h, header, data);
     lock.release();
-    if (put == -EFAULT) return put;
+    if (put == -EFAULT) return data.is_file() ? 0 : put;
     if (put == 0) {
       h->channel->ring(h->engine, h->slot);
-      return static_cast<long>(payload);
+      return static_cast<long>(header.payload_length);
     }
     if (wish.make(*h, seen, s.wants)) continue;
     if (nonblocking) return put == kStarved ? -ENOBUFS : -EAGAIN;

@@ -32,7 +32,8 @@ class IovCursor {
     for (const iovec& v : list) left_ += v.iov_len < kMaxTransfer - left_ ? v.iov_len : kMaxTransfer - left_;
   }
 
-  // To be copied from only.
+  // What a send sends: of a file, if there is one. To be copied from only.
+  IovCursor(std::span<const iovec> list, const FileBytes* file) : IovCursor(file != nullptr ? IovCursor(*file) : IovCursor(list)) {}
   explicit IovCursor(const FileBytes& file) : file_(file), left_(file.count < kMaxTransfer ? file.count : kMaxTransfer) {}
 
   size_t left() const { return left_; }  // bytes not yet walked over

@@ -47,28 +47,28 @@ int Socket::message_send_state(Home& h, const SendRequest& request) {
 }
 
 long Socket::send_message(int k, const SendRequest& request) {
-  IovCursor data(request.data);
+  IovCursor data(request.data, request.file);
   const size_t payload = data.left();
   if (payload > kMaxMessage) return -EMSGSIZE;
   if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
-  const abi::MessageHeader header = header_for(request, payload);
+  abi::MessageHeader header = header_for(request, payload);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);
   for (Wish wish;;) {
     Home* h = nullptr;
     RingLock lock;
     const int entered = enter(k, Side::tx, h, lock);
-    if (entered == kKernelMode) return send_kernel(k, data, request);
+    if (entered == kKernelMode) return data.is_file() ? 0 : send_kernel(k, data, request);
     if (entered < 0) return entered;
     const Seen seen = look(*h);
     int state = message_send_state(*h, request);
     if (state < 0) return state;
-    if (state == 0) state = put_record(*h, std::as_bytes(std::span(&header, 1)), data);
+    if (state == 0) state = put_record(*h, header, data);
     lock.release();
-    if (state == -EFAULT) return state;
+    if (state == -EFAULT) return data.is_file() ? 0 : state;
     if (state == 0) {
       h->channel->ring(h->engine, h->slot);
-      return static_cast<long>(payload);
+      return static_cast<long>(header.payload_length);
     }
     if (wish.make(*h, seen, h->shared->wants)) continue;
     if (nonblocking) return state == kStarved ? -ENOBUFS : -EAGAIN;

@@ -230,7 +230,7 @@ int Socket::remote_address(int k, Address& out) {
 long Socket::send(int k, const SendRequest& request) {
   if (kind_ == abi::kKindTcp) return send_stream(k, request);
   if (kind_ == abi::kKindListener) return -EPIPE;
-  if (request.file != nullptr) return 0;
+  if (request.file != nullptr && request.file->offset != FileBytes::kPipe) return 0;
   if (is_message()) return send_message(k, request);
   return send_datagram(k, request);
 }

@@ -46,7 +46,9 @@ struct MessageControl {
 // One sendmsg. Stream sockets ignore the datagram part.
 struct SendRequest {
   std::span<const iovec> data;
-  const FileBytes* file = nullptr;  // in place of `data`, streams only: as much of it as is in the page cache, perhaps nothing
+  // In place of `data`: as much of it as is in the page cache or in the pipe, perhaps nothing. Only what goes out is taken from a pipe. Datagrams
+  // and messages: of pipes only.
+  const FileBytes* file = nullptr;
   int flags = 0;                  // MSG_DONTWAIT, MSG_MORE, MSG_OOB, MSG_EOR, MSG_CONFIRM, MSG_DONTROUTE, MSG_NOSIGNAL (no effect here)
   bool nonblocking = false;       // O_NONBLOCK of the description
   // --- datagrams ---
@@ -264,7 +266,8 @@ class Socket {
   bool is_corked(const SendRequest& request) const;
   DatagramCork& cork();
   long send_corked(int k, bool nonblocking);
-  int put_record(Home& h, ByteSpan header, IovCursor& data);  // record_send.cc
+  template <typename Header>
+  int put_record(Home& h, Header& header, IovCursor& data);  // record_send.cc
   long receive_datagram(int k, ReceiveRequest& request);
   long take_datagram(Home& h, ReceiveRequest& request);
   void collect_errors(Home& h);

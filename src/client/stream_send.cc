@@ -140,7 +140,7 @@ long Socket::send_nothing(int k) {
 
 long Socket::send_stream(int k, const SendRequest& request) {
   if ((request.flags & MSG_FASTOPEN) != 0) return -EOPNOTSUPP;
-  IovCursor data = request.file != nullptr ? IovCursor(*request.file) : IovCursor(request.data);
+  IovCursor data(request.data, request.file);
   if (data.left() == 0) return send_nothing(k);
   announce_regions(k, request.data);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;

@@ -3,13 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <memory>
 
+#include "client/critical.h"
 #include "client/guarded_copy.h"
 #include "client/iov_cursor.h"
 #include "client/process.h"
@@ -24,8 +27,8 @@ namespace {
 
 constexpr size_t kChunk = size_t{128} << 10;  // bytes read ahead of the socket at once
 constexpr size_t kMaxTransfer = 0x7ffff000;
-// The longest datagram that is made of what a pipe holds.
-constexpr size_t kPipeChunk = size_t{16} << 10;
+// The most that one datagram or message takes from a pipe: sixteen pages, as Linux.
+constexpr size_t kPipeRecord = size_t{64} << 10;
 
 struct FreeMemory {
   void operator()(char* p) const { free(p); }
@@ -68,10 +71,10 @@ long send_read(SocketFile& file, int out, const client::FileBytes& bytes, Buffer
 // forgotten, as by the kernel's sendfile (send(2) would tell the next call). So is a signal: it ends the call behind the piece that it met.
 long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count) {
   if (count > kMaxTransfer) count = kMaxTransfer;
+  const HandlersRun before = handlers_run();
   Buffer buffer;
   long sent = 0;
   for (bool partly = false; count > 0 && !partly;) {
-  const HandlersRun before = handlers_run();
     const client::FileBytes bytes{in, *offset, count};
     long done = send_cached(file, out, bytes);
     if (done == 0) done = send_read(file, out, bytes, buffer, partly);
@@ -79,10 +82,10 @@ long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count) {
     sent += done;
     *offset += done;
     count -= static_cast<size_t>(done);
+    if (handlers_run().interrupting != before.interrupting) break;
   }
   return sent;
 }
-    if (handlers_run().interrupting != before.interrupting) break;
 
 ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   FileRef<SocketFile> file = data_socket_of(out);
@@ -162,32 +165,42 @@ long socket_to_pipe(SocketFile& file, int in, int out, size_t count, bool wait) 
   return written;
 }
 
-// One datagram of what is in the pipe, as far as it goes into a buffer.
-long pipe_to_datagram(SocketFile& file, int in, int out, size_t count) {
-  char buffer[kPipeChunk];
-  const long got = kernel_result(real().read(in, buffer, std::min(count, sizeof(buffer))));
-  if (got <= 0) return got;
-  iovec v{buffer, static_cast<size_t>(got)};
-  client::SendRequest request;
-  request.data = {&v, 1};
-  request.nonblocking = file.nonblocking;
-  return file.socket.send(out, request);
+// Whether an empty pipe has had no writer yet: a FIFO that was opened without waiting for one. poll(2) does not tell, and a read(2) that does may
+// take bytes; tee(2) takes none. What pipe(2) made always has had one.
+bool has_had_no_writer(int pipe) {
+  struct statfs where;
+  if (client::is_confined() || ipc::raw_syscall(SYS_fstatfs, pipe, ipc::arg(&where)) != 0 || where.f_type == PIPEFS_MAGIC) return false;
+  const client::Critical until_closed;
+  int ends[2];
+  if (ipc::raw_syscall(SYS_pipe2, ipc::arg(ends), O_CLOEXEC) != 0) return false;
+  const bool none = ipc::raw_syscall(SYS_tee, pipe, ends[1], 1, SPLICE_F_NONBLOCK) == 0;  // else 1 or -EAGAIN
+  for (int end : ends) ipc::raw_syscall(SYS_close, end);
+  return none;
 }
 
-// Pipe → socket: what the socket has no room for stays in the pipe.
+// Waits for bytes in a pipe, or its end: what poll(2) says; 0: there is no writer to wait for; -errno.
+long poll_for_input(int pipe, bool wait) {
+  const long events = poll_pipe(pipe, POLLIN, false);
+  if (events != -EAGAIN) return events;
+  if (has_had_no_writer(pipe)) return 0;
+  return wait ? poll_pipe(pipe, POLLIN, true) : events;
+}
+
+// Pipe → socket: what the socket has no room for, or does not take for an error, stays in the pipe. (But what a corked datagram took is lost with it.)
 long pipe_to_socket(SocketFile& file, int in, int out, size_t count, bool more, bool wait) {
+  const bool by_record = file.type != SOCK_STREAM || file.socket.is_message();
+  if (by_record) count = std::min(count, kPipeRecord);
   for (;;) {
-    const long events = poll_pipe(in, POLLIN, wait);
-    if (events < 0) return events;
+    const long events = poll_for_input(in, wait);
+    if (events <= 0) return events;
     const long held = bytes_in(in);
     if (held < 0 || (held == 0 && (events & POLLHUP) != 0)) return held;
     if (held > 0) {
       const size_t some = std::min(count, static_cast<size_t>(held));
-      if (file.type != SOCK_STREAM || file.socket.is_message()) return pipe_to_datagram(file, in, out, some);
       const client::FileBytes bytes{in, client::FileBytes::kPipe, some};
       client::SendRequest request;
       request.file = &bytes;
-      request.flags = more ? MSG_MORE : 0;
+      request.flags = more && !by_record ? MSG_MORE : 0;
       request.nonblocking = file.nonblocking;
       const long sent = file.socket.send(out, request);
       if (sent != 0) return sent;
@@ -203,24 +216,33 @@ bool is_pipe(int fd) {
   return real().fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
 }
 
-// One end of a splice that is not ours: its flags (F_GETFL), or -errno. `other`: the access mode that does not do.
-long flags_of_pipe(int fd, int other) {
-  const long flags = kernel_result(real().fcntl(fd, F_GETFL));
-  if (flags < 0) return flags;
-  if ((flags & O_ACCMODE) == other) return -EBADF;
-  return is_pipe(fd) ? flags : -EINVAL;
+struct SpliceEnd {
+  int fd;
+  const off64_t* offset;
+};
+
+// An offset that the program gave can be read, or there is none.
+bool is_offset_there(const off64_t* offset) {
+  off64_t at;
+  return offset == nullptr || client::guarded_copy(&at, offset, sizeof(at));
 }
 
-long splice_call(SocketFile* from, SocketFile* to, int in, int out, size_t count, unsigned flags, bool with_offset) {
+// Between a Ferry socket and `other`; what is wrong is told in Linux' order.
+long splice_call(SocketFile* from, SocketFile* to, SpliceEnd in, SpliceEnd out, size_t count, unsigned flags) {
   constexpr unsigned kKnown = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
   if ((flags & ~kKnown) != 0) return -EINVAL;
-  const long pipe = from != nullptr ? flags_of_pipe(out, O_RDONLY) : flags_of_pipe(in, O_WRONLY);
-  if (pipe == -EBADF) return pipe;
-  if (with_offset) return -ESPIPE;  // neither sockets nor pipes have one
-  if (pipe < 0) return pipe;
-  const bool wait = (flags & SPLICE_F_NONBLOCK) == 0 && (pipe & O_NONBLOCK) == 0;
-  return from != nullptr ? socket_to_pipe(*from, in, out, count, wait)
-                         : pipe_to_socket(*to, in, out, count, (flags & SPLICE_F_MORE) != 0, wait);
+  const SpliceEnd& other = from != nullptr ? out : in;
+  const SpliceEnd& socket = from != nullptr ? in : out;
+  const long status = kernel_result(real().fcntl(other.fd, F_GETFL));
+  if (status < 0) return status;
+  const bool piped = is_pipe(other.fd);
+  if (piped && other.offset != nullptr) return -ESPIPE;
+  if (!is_offset_there(out.offset) || !is_offset_there(in.offset)) return -EFAULT;
+  if ((status & O_ACCMODE) == (from != nullptr ? O_RDONLY : O_WRONLY)) return -EBADF;
+  if (!piped || socket.offset != nullptr) return -EINVAL;
+  const bool wait = (flags & SPLICE_F_NONBLOCK) == 0 && (status & O_NONBLOCK) == 0;
+  return from != nullptr ? socket_to_pipe(*from, in.fd, out.fd, count, wait)
+                         : pipe_to_socket(*to, in.fd, out.fd, count, (flags & SPLICE_F_MORE) != 0, wait);
 }
 
 }  // namespace
@@ -240,8 +262,7 @@ FERRY_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_of
   if (!from && !to) return real().splice(in, in_offset, out, out_offset, count, flags);
   cancellation_point();
   if (count == 0) return 0;
-  const bool with_offset = in_offset != nullptr || out_offset != nullptr;
-  return finish_send(from ? *from : *to, splice_call(from.get(), to.get(), in, out, count, flags, with_offset), 0);
+  return finish_send(from ? *from : *to, splice_call(from.get(), to.get(), {in, in_offset}, {out, out_offset}, count, flags), 0);
 }
 
 }  // namespace ferry::preload

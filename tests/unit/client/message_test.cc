@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/atomics.h"
+#include "client/iov_cursor.h"
 #include "client/socket.h"
 #include "fake_server.h"
 
@@ -187,6 +190,62 @@ TEST_F(Messages, AnErrorIsToldOnce) {
   server_.with([&] { store_release(server_.last().shared().error, static_cast<uint32_t>(Errc::refused)); });
   EXPECT_EQ(receive(10, MSG_DONTWAIT), -ECONNREFUSED);
   EXPECT_EQ(receive(10, MSG_DONTWAIT), -EAGAIN);
+}
+
+// splice(2): what a message finds no room for, or no connection, stays in the pipe.
+TEST_F(Message, OfAPipeTakesOnlyWhatGoesOut) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const std::string piece(30000, 'm');
+  ASSERT_EQ(write(ends[1], piece.data(), piece.size()), 30000);
+  const FileBytes bytes{ends[0], FileBytes::kPipe, 30000};
+  SendRequest request;
+  request.file = &bytes;
+  request.nonblocking = true;
+  const auto held = [&] {
+    int n = -1;
+    EXPECT_EQ(ioctl(ends[0], FIONREAD, &n), 0);
+    return n;
+  };
+  EXPECT_EQ(socket_.send(k_, request), -EPIPE);
+  EXPECT_EQ(held(), 30000);
+  connect();
+  server_.with([&] { server_.last().take = false; });
+  long sent = 0;
+  int messages = 0;
+  while ((sent = socket_.send(k_, request)) > 0) {
+    ASSERT_EQ(sent, 30000);
+    ASSERT_EQ(held(), 0);
+    ASSERT_EQ(write(ends[1], piece.data(), piece.size()), 30000);
+    ASSERT_LT(++messages, 1000);
+  }
+  EXPECT_EQ(sent, -EAGAIN);
+  EXPECT_GT(messages, 0);
+  EXPECT_EQ(held(), 30000);
+  server_.with([&] { server_.last().take = true; });
+  close(ends[0]);
+  close(ends[1]);
+}
+
+// Somebody else has read some of the pipe since it was looked at.
+TEST_F(Message, OfAPipeIsAsLongAsWhatIsThere) {
+  connect();
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const FileBytes bytes{ends[0], FileBytes::kPipe, 100};
+  SendRequest request;
+  request.file = &bytes;
+  EXPECT_EQ(socket_.send(k_, request), 0);
+  ASSERT_EQ(write(ends[1], "seven..", 7), 7);
+  EXPECT_EQ(socket_.send(k_, request), 7);
+  std::string record;
+  while (record.size() < sizeof(abi::MessageHeader) + 7) record = server_.with([&] { return server_.last().received; });
+  abi::MessageHeader header;
+  std::memcpy(&header, record.data(), sizeof header);
+  EXPECT_EQ(header.payload_length, 7u);
+  EXPECT_EQ(record.substr(sizeof header), "seven..");
+  close(ends[0]);
+  close(ends[1]);
 }
 
 }  // namespace
