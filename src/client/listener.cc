@@ -151,7 +151,8 @@ struct Socket::AllSeen {
   }
 };
 
-// As wait_for_event, for any of the parts.
+// As wait_for_event, for any of the parts. Without futex_waitv (Linux before 5.16, or a filter that does not know it) for the first, with a look at
+// the others now and then.
 int Socket::wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline) {
   if (seen.count == 1) return wait_for_event(main, {seen.values[0], 0, nullptr}, deadline);
   struct Counted {
@@ -168,6 +169,8 @@ int Socket::wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline) {
     long r;
     if (!deadline.limited()) {
       r = sys().futex_wait_any(seen.words, seen.values, seen.count);
+      const timespec timeout = ipc::to_timespec(Duration::ns(kLookEvery));
+      if (r < 0 && r != -EAGAIN && r != -EINTR) r = sys().futex_wait_slice(seen.words[0], seen.values[0], &timeout);
     } else {
       const int64_t left = deadline.left_ns();
       if (left == 0) return -EAGAIN;

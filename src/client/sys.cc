@@ -27,7 +27,8 @@ long bare_futex_wait(const uint32_t* word, uint32_t expected, const timespec* ti
   return ipc::futex_wait(*word, expected, timeout);
 }
 
-constinit Sys g_sys = {bare_sendmsg, bare_recvmsg, bare_readv, bare_writev, bare_ppoll, bare_futex_wait, ipc::futex_wait_any};
+constinit Sys g_sys = {bare_sendmsg, bare_recvmsg, bare_readv, bare_writev, bare_ppoll, bare_futex_wait, bare_futex_wait,
+                       ipc::futex_wait_any};
 }  // namespace
 
 Sys& sys() { return g_sys; }

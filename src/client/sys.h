@@ -24,7 +24,9 @@ struct Sys {
   // ipc::futex_wait: the sleep of every blocking call on a socket in shared mode. No lock is held during it, and leaving it by
   // cancellation (forced unwinding) is safe.
   long (*futex_wait)(const uint32_t* word, uint32_t expected, const timespec* timeout);
-  // ipc::futex_wait_any: likewise.
+  // The same with a time-out, in slices of a wait that has none: -ETIMEDOUT after a handler with SA_RESTART, which would not end that.
+  long (*futex_wait_slice)(const uint32_t* word, uint32_t expected, const timespec* timeout);
+  // ipc::futex_wait_any: likewise. Other errors: the kernel, or a filter, does not let it be.
   long (*futex_wait_any)(const uint32_t* const* words, const uint32_t* expected, uint32_t count);
 };
 

@@ -41,6 +41,12 @@ long cancellable_futex_wait(const uint32_t* word, uint32_t expected, const times
   return result;
 }
 
+long restarting_futex_wait(const uint32_t* word, uint32_t expected, const timespec* timeout) {
+  const HandlersRun before = handlers_run();
+  const long result = cancellable_futex_wait(word, expected, timeout);
+  return result == -EINTR && restarts(before) ? -ETIMEDOUT : result;
+}
+
 long cancellable_futex_wait_any(const uint32_t* const* words, const uint32_t* expected, uint32_t count) {
   int old = 0;
   pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
@@ -60,6 +66,7 @@ void start() {
   port::set_log_sink(to_log);
   remember_environment(own_path());
   client::sys().futex_wait = cancellable_futex_wait;
+  client::sys().futex_wait_slice = restarting_futex_wait;
   client::sys().futex_wait_any = cancellable_futex_wait_any;
   client::Config config;
   if (const char* path = getenv("FERRY_SOCKET"); path != nullptr && *path != '\0') config.path = path;
