@@ -10,6 +10,7 @@
 #include "client/channel.h"
 #include "client/critical.h"
 #include "client/guarded_copy.h"
+#include "client/process.h"
 #include "ipc/syscall.h"
 #include "preload/real.h"
 
@@ -34,9 +35,10 @@ struct Disposition {
 Disposition g_dispositions[kSignals];
 bool g_interrupts[kSignals];  // signal(3) is to leave SA_RESTART out: siginterrupt(3)
 
-// The signal put aside in this thread, and the mask to return to.
+// The signal put aside in this thread, for this process, and the mask to return to.
 struct Deferred {
   int number = 0;
+  uint32_t process = 0;  // client::process_token()
   siginfo_t info;
   uint64_t mask = 0;
 };
@@ -46,14 +48,19 @@ thread_local constinit HandlersRun t_handlers_run [[gnu::tls_model("initial-exec
 
 void count_handler(uint32_t flags) { ++((flags & SA_RESTART) != 0 ? t_handlers_run.restarting : t_handlers_run.interrupting); }
 
+constexpr uint64_t bit_of(int number) { return uint64_t{1} << (number - 1); }
+constexpr uint64_t kFaults = bit_of(SIGSEGV) | bit_of(SIGBUS) | bit_of(SIGILL) | bit_of(SIGFPE) | bit_of(SIGTRAP) | bit_of(SIGSYS);
+constexpr uint64_t kDeferrable = ~kFaults & ~bit_of(SIGKILL) & ~bit_of(SIGSTOP);  // the kernel leaves these two out of every mask
+
 // Faults of the instruction itself cannot wait.
-bool is_fault(int number, const siginfo_t* info) {
-  return (number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGTRAP ||
-          number == SIGSYS) && info->si_code > 0;
-}
+bool is_fault(int number, const siginfo_t* info) { return (bit_of(number) & kFaults) != 0 && info->si_code > 0; }
 
 // The signals of bad pointers have the trampoline whatever the program asks for.
 bool is_guarded(int number) { return number == SIGSEGV || number == SIGBUS; }
+
+void send_to_thread(int number, const siginfo_t* info) {
+  ipc::raw_syscall(SYS_rt_tgsigqueueinfo, ipc::raw_syscall(SYS_getpid), ipc::raw_syscall(SYS_gettid), number, ipc::arg(info));
+}
 
 // What the kernel would have done with a guarded signal that the program leaves to it or ignores.
 void act_by_default(int number, const siginfo_t* info, bool ignored) {
@@ -62,20 +69,54 @@ void act_by_default(int number, const siginfo_t* info, bool ignored) {
   standard.sa_handler = SIG_DFL;
   real().sigaction(number, &standard, nullptr);
   // A fault comes again at once, as the instruction is tried again; what was sent is sent again.
-  if (info->si_code <= 0)
-    ipc::raw_syscall(SYS_rt_tgsigqueueinfo, ipc::raw_syscall(SYS_getpid), ipc::raw_syscall(SYS_gettid), number, ipc::arg(info));
+  if (info->si_code <= 0) send_to_thread(number, info);
+}
+
+// Until the trampoline returns.
+void block_all() {
+  const uint64_t all = ~uint64_t{0};
+  ipc::raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, ipc::arg(&all), 0, kKernelSetSize);
+}
+
+// To where the trampoline returns with a signal put aside, perhaps by one that interrupted it: nothing else comes there until the section ends,
+// but for faults: one that is blocked ends the program, and a bad pointer further on in the section is to give EFAULT. All is blocked now.
+void keep_out(ucontext_t* context, uint64_t also) {
+  uint64_t mask;
+  memcpy(&mask, &context->uc_sigmask, sizeof(mask));
+  if ((~mask & kDeferrable) != 0) t_deferred.mask = mask;  // that of the section, not of a trampoline
+  mask |= kDeferrable | also;
+  memcpy(&context->uc_sigmask, &mask, sizeof(mask));
+}
+
+// What comes behind a signal put aside (one of a fault's that somebody sends, or the one whose trampoline another interrupted) is left pending.
+// A fault of its kind in the rest of the section is deadly.
+void put_aside(int number, const siginfo_t* info, ucontext_t* context) {
+  block_all();
+  if (client::t_critical.deferred) {
+    send_to_thread(number, info);
+  } else {
+    t_deferred.number = number;
+    t_deferred.process = client::process_token();
+    t_deferred.info = *info;
+    memcpy(&t_deferred.mask, &context->uc_sigmask, sizeof(t_deferred.mask));
+    client::t_critical.deferred = true;
+  }
+  keep_out(context, bit_of(number));
+}
+
+// A bad pointer that a call met: it goes on with EFAULT.
+bool fix_fault(ucontext_t* context) {
+  if (!client::fix_guarded_fault(context)) return false;
+  block_all();
+  if (client::t_critical.deferred && client::in_critical_section()) keep_out(context, 0);
+  return true;
 }
 
 void trampoline(int number, siginfo_t* info, void* context) {
-  if (is_guarded(number) && info->si_code > 0 && client::fix_guarded_fault(context)) return;
+  if (is_guarded(number) && info->si_code > 0 && fix_fault(static_cast<ucontext_t*>(context))) return;
   Disposition& d = g_dispositions[number];
   if (client::in_critical_section() && !is_fault(number, info)) {
-    auto* c = static_cast<ucontext_t*>(context);
-    t_deferred.number = number;
-    t_deferred.info = *info;
-    memcpy(&t_deferred.mask, &c->uc_sigmask, sizeof(t_deferred.mask));
-    memset(&c->uc_sigmask, 0xff, kKernelSetSize);  // nothing else until the section ends
-    client::t_critical.deferred = true;
+    put_aside(number, info, static_cast<ucontext_t*>(context));
     return;
   }
   Handler handler;
@@ -98,14 +139,14 @@ void trampoline(int number, siginfo_t* info, void* context) {
   else handler.plain(number);
 }
 
-// The critical section has ended: sends the signal to this thread again, as it came, and lets signals in.
+// The critical section has ended: sends the signal to this thread again, as it came, and lets signals in. In a child that was forked in the section
+// it is the parent's, as what is pending there is.
 void on_critical_leave() {
   Deferred aside = t_deferred;
   t_deferred.number = 0;
   client::t_critical.deferred = false;
   if (aside.number == 0) return;
-  ipc::raw_syscall(SYS_rt_tgsigqueueinfo, ipc::raw_syscall(SYS_getpid), ipc::raw_syscall(SYS_gettid), aside.number,
-                   ipc::arg(&aside.info));
+  if (aside.process == client::process_token()) send_to_thread(aside.number, &aside.info);
   ipc::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, ipc::arg(&aside.mask), 0, kKernelSetSize);
 }
 

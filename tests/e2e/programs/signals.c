@@ -1,0 +1,94 @@
+/* Signals that arrive while a call on a socket holds something: they wait for its end, and change nothing about what it says. */
+#include "say.h"
+#include <sys/mman.h>
+
+static char good[60000];
+
+static void every(int us) {
+  struct itimerval t = {{0, us}, {0, us}};
+  MUST(setitimer(ITIMER_REAL, &t, NULL));
+}
+
+/* A bad pointer behind a piece that is long enough for a signal to arrive meanwhile. */
+static void bad_pointers(void) {
+  char* bad = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  struct iovec both[2] = {{good, sizeof good}, {bad, 10}};
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    int u[2], other = 0;
+    udp_pair(u);
+    every(100);
+    for (int i = 0; i < 20000; ++i) other += writev(u[0], both, 2) != -1 || errno != EFAULT;
+    printf("other than EFAULT: %d\n", other);
+    fflush(stdout);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  printf("ended by signal %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+}
+
+/* SIGSEGV that somebody sends is a signal as any other: none is lost, and a fault is still one. */
+static volatile int sent_segv, alarms;
+static void on_signal(int number) {
+  if (number == SIGSEGV) ++sent_segv;
+  else ++alarms;
+}
+static void sent_faults(void) {
+  int u[2];
+  udp_pair(u);
+  signal(SIGSEGV, on_signal);
+  signal(SIGALRM, on_signal);
+  every(100);
+  fflush(stdout);
+  pid_t parent = getpid(), child = fork();
+  if (child == 0) {
+    for (int i = 0; i < 1000; ++i) {
+      kill(parent, SIGSEGV);
+      usleep(100);
+    }
+    _exit(0);
+  }
+  while (waitpid(child, NULL, WNOHANG) == 0) {
+    (void)!send(u[0], good, sizeof good, 0);
+    (void)!recv(u[1], good, sizeof good, MSG_DONTWAIT);
+  }
+  every(0);
+  printf("came: %d %d\n", sent_segv > 10, alarms > 10);
+  signal(SIGSEGV, SIG_DFL);
+}
+
+/* What is pending in a process is not pending in its child. */
+static pid_t forking;
+static volatile sig_atomic_t in_child;
+static void on_alarm(int number) {
+  (void)number;
+  if (getpid() != forking) in_child = 1;
+}
+static void forks(void) {
+  int u[2], of_parent = 0;
+  udp_pair(u); /* in touch with ferryd */
+  forking = getpid();
+  signal(SIGALRM, on_alarm);
+  fflush(stdout);
+  every(100);
+  for (int i = 0; i < 2000; ++i) {
+    pid_t child = fork();
+    if (child == 0) _exit(in_child);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0) {
+    }
+    of_parent += WEXITSTATUS(status);
+  }
+  every(0);
+  printf("children that got their parent's signal: %d\n", of_parent);
+}
+
+int main(void) {
+  signal(SIGALRM, only_interrupt);
+  bad_pointers();
+  sent_faults();
+  forks();
+  return 0;
+}
