@@ -138,7 +138,7 @@ bool EventQueue::announce_sleep() {
 bool EventQueue::prepare_sleep(Sleep& sleep) {
   Guard guard(mutex_);
   if (sleep.process != process_token()) sleep.process = sleepers_.enter();
-  return channel_ == nullptr || announce_sleep();
+  return channel_ == nullptr || !channel_->is_mine() || announce_sleep();
 }
 
 void EventQueue::wake_sleepers() {

@@ -173,6 +173,10 @@ int EpollSet::add(int epfd, int fd, FileRef<> file, const epoll_event& event) {
 // Puts the registration's source into the event queue or into E, and has it looked at once.
 int EpollSet::start_watching(int epfd, Registration& r) {
   if (r.file->kind() == FileKind::epoll) {
+    if (token_ == client::process_token()) {  // an E that it would exchange for one of its own is not to be in ours
+      client::Guard guard(set_of(r).mutex_);
+      set_of(r).make_current(r.fd);
+    }
     if (int error = kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd)); error != 0) return error;
     r.counted = true;
     ++kernel_sources_;
@@ -200,7 +204,7 @@ int EpollSet::start_watching(int epfd, Registration& r) {
     }
   }
   enlist(r);
-  wake_sleepers(epfd);
+  wake_sleepers();
   return 0;
 }
 
@@ -211,26 +215,26 @@ int EpollSet::modify(int epfd, Registration& r, const epoll_event& event) {
   r.armed = true;
   if (r.native) return kernel_control(epfd, EPOLL_CTL_MOD, r.fd, r.events, r.data.u64);
   enlist(r);
-  wake_sleepers(epfd);
+  wake_sleepers();
   return 0;
 }
 
-void EpollSet::remove(int epfd, Registration& r) {
+// `closed`: by its last number in this process. E, if it is the parent's still, goes on to watch it for the parent.
+void EpollSet::remove(int epfd, Registration& r, bool closed) {
+  const auto drop = [&](int fd) {
+    if (!closed || token_ == client::process_token()) kernel_control(epfd, EPOLL_CTL_DEL, fd, 0, 0);
+    --kernel_sources_;
+  };
   unlist(r);
   if (r.native) {
-    kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
-    --kernel_sources_;
+    drop(r.fd);
   } else if (r.counted) {
-    kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
-    --kernel_sources_;
+    drop(r.fd);
     __atomic_store_n(&nested_count_, nested_count_ - 1, __ATOMIC_SEQ_CST);
     set_of(r).finish_sleep(r.sleep);
   } else if (r.file->kind() == FileKind::socket) {
     if (queue_.is_open()) queue_.unwatch(socket_of(r)->socket);
-    if (r.twin >= 0) {
-      kernel_control(epfd, EPOLL_CTL_DEL, r.twin, 0, 0);
-      --kernel_sources_;
-    }
+    if (r.twin >= 0) drop(r.twin);
   }
   for (Registration*& hint : by_slot_)
     if (hint == &r) hint = nullptr;
@@ -340,7 +344,7 @@ void EpollSet::forget(OpenFile& file) {
   for (auto it = registrations_.begin(); it != registrations_.end();) {
     Registration& r = *it->second;
     ++it;
-    if (r.file == &file) remove(number(), r);
+    if (r.file == &file) remove(number(), r, true);
   }
 }
 

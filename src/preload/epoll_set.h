@@ -41,10 +41,12 @@ class EpollSet final : public OpenFile {
 
   // Ferry's part of "is the set readable", for poll and nesting; and sleeping on E, from outside: as EventQueue's.
   bool has_ready(int epfd);
+  // The same with the kernel's part, without what only wakes threads. Asks the kernel.
+  bool is_readable(int epfd);
   bool prepare_sleep(int epfd, client::EventQueue::Sleep& sleep);
   void finish_sleep(client::EventQueue::Sleep& sleep);
   // Who was woken and does not take what is ready leaves it to another that sleeps.
-  void pass_on(int epfd);
+  void pass_on();
 
   // The file's last descriptor was closed.
   void forget(OpenFile& file);
@@ -93,7 +95,7 @@ class EpollSet final : public OpenFile {
   // --- all of these under mutex_ ---
   int add(int epfd, int fd, FileRef<> file, const epoll_event& event);
   int modify(int epfd, Registration& r, const epoll_event& event);
-  void remove(int epfd, Registration& r);
+  void remove(int epfd, Registration& r, bool closed = false);
   int start_watching(int epfd, Registration& r);
   int open_queue(int epfd);
   int make_current(int epfd);
@@ -101,14 +103,15 @@ class EpollSet final : public OpenFile {
   int make_private(int epfd);
   bool has_private_below();
   bool announce(client::EventQueue::Sleep& sleep);
+  void look_below();
   bool has_news(Registration& r);
   bool resume_below(Registration& r);
   void settle_below(Registration& r);
   void settle();
   void drain();
   bool find_ready(int epfd);
-  void wake_sleepers(int epfd);
-  void raise_alarm(int epfd);
+  void wake_sleepers();
+  bool raise_alarm();
   void drop_alarm();
   void go_native(int epfd, Registration& r);
   void enlist(Registration& r);

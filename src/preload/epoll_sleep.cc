@@ -4,7 +4,6 @@
 //   prepare_sleep: count, announce to the queue and to the nested sets, look --> E --> finish_sleep: announce anew for those who sleep on
 //   A nested set counts those of the set that it is in as one.
 #include <errno.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 #include "client/process.h"
@@ -18,22 +17,23 @@
 
 namespace ferry::preload {
 
-// Wakes a thread as the server does; that one's finish_sleep() ends it. A write, not a call of the server.
-void EpollSet::raise_alarm(int epfd) {
+// Wakes a thread as the server does; that one's finish_sleep() ends it. A write, not a call of the server. False: there is no such way.
+bool EpollSet::raise_alarm() {
   if (alarm_ < 0 || alarm_process_ != client::process_token()) {  // the parent's would wake the parent, too
     drop_alarm();
     const long fd = ipc::raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd < 0) return FERRY_LOG_WARN("no descriptor to wake who sleeps on an epoll set: %s", strerror(static_cast<int>(-fd)));
-    alarm_process_ = client::process_token();
+    if (fd < 0) return false;
     const int alarm = private_fds().adopt(static_cast<int>(fd));
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u64 = queue_marker();
-    ipc::raw_syscall(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, alarm, ipc::arg(&event));
+    if (ipc::raw_syscall(SYS_epoll_ctl, number(), EPOLL_CTL_ADD, alarm, ipc::arg(&event)) != 0) return private_fds().close(alarm), false;
+    alarm_process_ = client::process_token();
     __atomic_store_n(&alarm_, alarm, __ATOMIC_SEQ_CST);
   }
   const uint64_t one = 1;
   ipc::raw_syscall(SYS_write, alarm_, ipc::arg(&one), sizeof one);
+  return true;
 }
 
 void EpollSet::drop_alarm() {
@@ -42,8 +42,10 @@ void EpollSet::drop_alarm() {
 }
 
 // What is on the ready list must be seen by a thread that sleeps: it was counted under the mutex, and has looked at the list.
-void EpollSet::wake_sleepers(int epfd) {
-  if (queue_.has_sleepers()) raise_alarm(epfd);
+void EpollSet::wake_sleepers() {
+  if (!queue_.has_sleepers() || raise_alarm()) return;
+  if (queue_.is_open()) queue_.wake();
+  else FERRY_LOG_WARN("no descriptor to wake who sleeps on an epoll set");
 }
 
 // Caller holds the mutex. True: nothing is known to be ready.
@@ -59,6 +61,12 @@ bool EpollSet::announce(client::EventQueue::Sleep& sleep) {
   return quiet && ready_count_ == 0;
 }
 
+// Caller holds the mutex. Sets below are looked at in any case: who does not sleep is not woken for them.
+void EpollSet::look_below() {
+  for (auto& [fd, r] : registrations_)
+    if (r->counted && !r->ready && r->armed && set_of(*r).has_ready(fd) && has_news(*r)) enlist(*r);
+}
+
 // Of a nested set in which something is ready: whether that is to be told. An edge is told once.
 bool EpollSet::has_news(Registration& r) {
   if (!r.armed || (r.events & (EPOLLIN | EPOLLRDNORM)) == 0) return false;
@@ -67,6 +75,7 @@ bool EpollSet::has_news(Registration& r) {
 
 bool EpollSet::prepare_sleep(int epfd, client::EventQueue::Sleep& sleep) {
   client::Guard guard(mutex_);
+  if (make_current(epfd) != 0) return false;
   const bool quiet = announce(sleep);
   return !find_ready(epfd) && quiet;
 }
@@ -84,7 +93,7 @@ void EpollSet::finish_sleep(client::EventQueue::Sleep& sleep) {
 bool EpollSet::resume_below(Registration& r) {
   EpollSet& nested = set_of(r);
   nested.finish_sleep(r.sleep);
-  nested.pass_on(r.fd);  // it may have been for a thread that sleeps there
+  nested.pass_on();  // it may have been for a thread that sleeps there
   return !queue_.has_sleepers() || nested.prepare_sleep(r.fd, r.sleep);
 }
 
@@ -109,7 +118,8 @@ void EpollSet::settle() {
 // What woke, or was to wake, a thread.
 void EpollSet::drain() {
   uint64_t rung = 0;
-  if (const int fd = __atomic_load_n(&alarm_, __ATOMIC_SEQ_CST); fd >= 0) ipc::raw_syscall(SYS_read, fd, ipc::arg(&rung), sizeof rung);
+  const int fd = __atomic_load_n(&alarm_, __ATOMIC_SEQ_CST);
+  if (fd >= 0 && alarm_process_ == client::process_token()) ipc::raw_syscall(SYS_read, fd, ipc::arg(&rung), sizeof rung);
 }
 
 int EpollSet::sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
@@ -124,16 +134,15 @@ int EpollSet::sleep(int epfd, epoll_event* events, int capacity, const timespec*
 int EpollSet::sleep_announced(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet) {
   struct Announced {
     EpollSet& set;
-    int epfd;
     client::EventQueue::Sleep sleep{};
     bool returned = false;
     ~Announced() {
       const int saved_errno = errno;
       set.finish_sleep(sleep);
-      if (!returned) set.pass_on(epfd);  // cancelled
+      if (!returned) set.pass_on();  // cancelled
       errno = saved_errno;
     }
-  } announced{*this, epfd};
+  } announced{*this};
   {
     client::Guard guard(mutex_);
     quiet = announce(announced.sleep);
@@ -146,11 +155,11 @@ int EpollSet::sleep_announced(int epfd, epoll_event* events, int capacity, const
 // One thread of a set, and not while kernel descriptors of it are busy.
 bool EpollSet::may_spin() const { return !kernel_busy_ && !queue_.has_sleepers(); }
 
-void EpollSet::pass_on(int epfd) {
+void EpollSet::pass_on() {
   if (!queue_.has_sleepers()) return;
   client::Guard guard(mutex_);
   if (queue_.is_open()) collect();
-  if (ready_count_ != 0) wake_sleepers(epfd);
+  if (ready_count_ != 0) wake_sleepers();
 }
 
 }  // namespace ferry::preload

@@ -113,6 +113,7 @@ uint32_t EpollSet::evaluate(int epfd, Registration& r) {
 
 int EpollSet::harvest(int epfd, epoll_event* events, int capacity) {
   if (queue_.is_open()) collect();
+  if (nested_count_ != 0) look_below();
   int found = 0;
   uint32_t left = ready_count_;
   for (; left > 0 && found < capacity; --left) {
@@ -128,7 +129,7 @@ int EpollSet::harvest(int epfd, epoll_event* events, int capacity) {
     if ((r->events & EPOLLONESHOT) != 0) r->armed = false;
     else if ((r->events & EPOLLET) == 0) put_back(*r);
   }
-  if (found > 0 && ready_count_ != 0) wake_sleepers(epfd);  // this thread may not come back soon; so does the kernel
+  if (found > 0 && ready_count_ != 0) wake_sleepers();  // this thread may not come back soon; so does the kernel
   return found;
 }
 
@@ -143,7 +144,8 @@ int EpollSet::filter(epoll_event* events, int count) {
     client::Guard guard(mutex_);  // they are few
     const int marked = marked_fd(events[i].data.u64);
     if (marked < 0) {
-      settle();
+      if (token_ != client::process_token()) make_private(number());  // the parent's, in the E that we share
+      else settle();
       continue;
     }
     for (auto& [fd, r] : registrations_)
@@ -189,6 +191,7 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       since_kernel_ = 0;
       int more = poll_kernel(epfd, events + found, capacity - found);
       kernel_busy_ = more > 0;
+      if (found > 0) pass_on();  // what the kernel has marked meanwhile
       if (found > 0 || more != 0) return found + (more > 0 ? more : 0);
       if (!no_wait) continue;
       if (capacity > kept && __atomic_load_n(&ready_count_, __ATOMIC_RELAXED) == 0) return more;
@@ -203,11 +206,11 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
     }
     bool quiet = true;
     int count = sleep_announced(epfd, events, capacity, remaining.left(), mask, quiet);
-    if (count < 0) return pass_on(epfd), count;
+    if (count < 0) return pass_on(), count;
     since_kernel_ = 0;
     count = filter(events, count);
     if (count > 0) {
-      if (count == capacity) return pass_on(epfd), count;
+      if (count == capacity) return pass_on(), count;
       client::Guard guard(mutex_);
       return count + harvest(epfd, events + count, capacity - count);
     }
@@ -223,10 +226,19 @@ bool EpollSet::has_ready(int epfd) {
   return find_ready(epfd);
 }
 
+bool EpollSet::is_readable(int epfd) {
+  client::Guard guard(mutex_);
+  if (find_ready(epfd)) return true;
+  if (!kernel_readable(epfd)) return false;
+  settle();
+  return find_ready(epfd) || kernel_readable(epfd);
+}
+
 // Caller holds the mutex.
 bool EpollSet::find_ready(int epfd) {
   if (make_current(epfd) != 0) return false;
   if (queue_.is_open()) collect();
+  if (nested_count_ != 0) look_below();
   for (uint32_t left = ready_count_; left > 0; --left) {
     Registration* r = ready_head_;
     if (r == nullptr) break;

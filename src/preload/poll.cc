@@ -58,6 +58,7 @@ class PollCall {
   nfds_t evaluate();
   int ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t count);
   int look_at_kernel();
+  short of_set(Item& item, short revents);
   nfds_t merge();
   // needless: ferryd is gone, nothing can happen to our sockets; impossible: they must be looked at again and again.
   enum class Watching { all, needless, impossible };
@@ -148,6 +149,15 @@ int PollCall::ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t c
 // What the kernel's descriptors are like now that one of ours is ready: they are told together, and are not to starve.
 int PollCall::look_at_kernel() { return kernel_wanted_ ? ask_kernel(&kNow, nullptr, kernel_count_) : 0; }
 
+// What the kernel said of an epoll set: it is also readable by what wakes threads.
+short PollCall::of_set(Item& item, short revents) {
+  constexpr short kReadable = POLLIN | POLLRDNORM;
+  const pollfd& p = fds_[item.index];
+  if ((revents & kReadable) == 0 || (p.revents & kReadable) != 0) return revents;
+  const bool readable = static_cast<EpollSet*>(item.file.get())->is_readable(p.fd);
+  return static_cast<short>(readable ? revents : revents & ~kReadable);
+}
+
 // Adds what the kernel said to the program's entries; how many are ready altogether.
 nfds_t PollCall::merge() {
   for (nfds_t i = 0; i < used_; ++i) {
@@ -160,7 +170,7 @@ nfds_t PollCall::merge() {
   for (nfds_t i = 0; i < count_; ++i) {
     bool ours = next < used_ && items_[next].index == i;
     if (!ours) fds_[i].revents = fds_[i].fd < 0 ? short{0} : kernel_[i].revents;
-    else if (items_[next].file->kind() == FileKind::epoll) fds_[i].revents |= kernel_[i].revents;
+    else if (items_[next].file->kind() == FileKind::epoll) fds_[i].revents |= of_set(items_[next], kernel_[i].revents);
     next += ours ? 1 : 0;
     ready += fds_[i].revents != 0 ? 1 : 0;
   }
@@ -208,7 +218,7 @@ void PollCall::end_sleep(client::EventQueue::Sleep& sleep) {
     if (items_[i].file->kind() != FileKind::epoll) continue;
     auto* set = static_cast<EpollSet*>(items_[i].file.get());
     set->finish_sleep(items_[i].sleep);
-    set->pass_on(fds_[items_[i].index].fd);
+    set->pass_on();
   }
   t_queue.finish_sleep(sleep);
   errno = saved_errno;

@@ -75,6 +75,67 @@ static void emptied(void) {
   tear_down();
 }
 
+/* The program never sleeps on the outer set, or has something else that is always ready in it. */
+static void awake(void) {
+  int got = 0, busy[2];
+  char c;
+  build(EPOLLIN);
+  MUST(send(pair[1], "x", 1, 0));
+  for (int ms = 0; ms < 2000 && got == 0; ++ms, usleep(1000)) got = wait_for(outer, 0);
+  printf("never asleep above: %d\n", got);
+  MUST(recv(pair[0], &c, 1, 0));
+  wait_for(inner, 0);
+  tcp_pair(busy);
+  MUST(send(busy[1], "x", 1, 0));
+  arrived(busy[0]);
+  add(outer, busy[0], EPOLLIN);
+  MUST(send(pair[1], "x", 1, 0));
+  got = 0;
+  for (int ms = 0; ms < 2000 && got < 2; ++ms, usleep(1000)) {
+    struct epoll_event ev[4];
+    got = epoll_wait(outer, ev, 4, -1);
+  }
+  printf("beside what is always ready: %d\n", got);
+  close(busy[0]);
+  close(busy[1]);
+  tear_down();
+}
+
+/* A child closes what its parent's set watches. */
+static void closed_in_a_child(void) {
+  build(EPOLLIN);
+  fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    close(pair[0]);
+    close(inner);
+    close(outer);
+    _exit(0);
+  }
+  MUST(waitpid(child, NULL, 0));
+  MUST(send(pair[1], "x", 1, 0));
+  printf("the parent is told: %d\n", wait_for(outer, 2000));
+  tear_down();
+}
+
+/* The parent's set with a socket in a set of the child's own. */
+static void adopted(void) {
+  build(EPOLLIN);
+  fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    const int own = (int)MUST(epoll_create1(0));
+    add(own, inner, EPOLLIN);
+    printf("the child's own set waits in vain: %d\n", wait_for(own, 20));
+    MUST(send(pair[1], "x", 1, 0));
+    printf("and is told: %d\n", wait_for(own, 2000));
+    fflush(stdout);
+    _exit(0);
+  }
+  MUST(waitpid(child, NULL, 0));
+  tear_down();
+}
+
 static void in_a_child(void) {
   build(EPOLLIN);
   printf("before fork: %d\n", wait_for(outer, 10));
@@ -203,7 +264,10 @@ static void ended_before_fork(void) {
 int main(void) {
   what_is_told();
   emptied();
+  awake();
   in_a_child();
+  closed_in_a_child();
+  adopted();
   closed_before_fork();
   loops();
   one_each();
