@@ -80,6 +80,11 @@ static void sets(void) {
     SAY("ADD the listener", epoll_ctl(e, EPOLL_CTL_ADD, l, &ev));
     SAY("ADD the other", epoll_ctl(e, EPOLL_CTL_ADD, other[0], &ev));
     if (i == 2) {
+      if (fork() == 0) { /* what a child closes is watched on */
+        close(l);
+        _exit(0);
+      }
+      wait(NULL);
       connect_later(50);
       SAY("told", epoll_wait(e, &ev, 1, 3000));
       close((int)MUST(accept(l, NULL, NULL)));
