@@ -50,9 +50,18 @@ def run(words, environment):
         out, err = process.communicate(timeout=LIMIT)
         return process.returncode, out, err
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        end_group(process.pid)
         out, err = process.communicate()
         return "time-out", out, err
+    finally:  # also when we are ended ourselves: nothing of it stays, that might go on for ever without its ferryd
+        end_group(process.pid)
+
+
+def end_group(leader):
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 class Ferryd:
@@ -89,6 +98,7 @@ class Ferryd:
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("ended by a signal"))
     every = sorted(f[:-2] for f in os.listdir(HERE) if f.endswith(".c")) + ["passing"]
     parser = argparse.ArgumentParser()
     parser.add_argument("--programs", required=True)
