@@ -73,6 +73,7 @@ long Socket::send_datagram(int k, const SendRequest& request) {
                          (load_acquire(h->shared->ready) & abi::kConnected) == 0)
     return -EDESTADDRREQ;
   const long added = cork().add(request, kMaxDatagram);
+  if (added == 0 && request.file != nullptr) return 0;  // another reader has emptied the pipe
   if (added < 0 || (request.flags & MSG_MORE) != 0 || (local_options() & kOptCork) != 0) return added;
   const long sent = send_corked(k, request.nonblocking || (request.flags & MSG_DONTWAIT) != 0);
   return sent < 0 ? sent : added;

@@ -6,6 +6,7 @@
 
 #include "base/atomics.h"
 #include "client/channel.h"
+#include "ipc/quiet_write.h"
 #include "ipc/control_socket.h"
 
 namespace ferry::client {
@@ -16,17 +17,8 @@ using ipc::arg;
 using ipc::raw_syscall;
 
 long write_quietly(int pipe) {
-  const uint64_t sigpipe = uint64_t{1} << (SIGPIPE - 1);
-  uint64_t before = 0, pending = 0;
-  raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, arg(&sigpipe), arg(&before), sizeof before);
-  raw_syscall(SYS_rt_sigpending, arg(&pending), sizeof pending);
   const char byte = 1;
-  const long r = raw_syscall(SYS_write, pipe, arg(&byte), 1);
-  if (r == -EPIPE && (pending & sigpipe) == 0) {
-    const timespec now{};
-    raw_syscall(SYS_rt_sigtimedwait, arg(&sigpipe), 0, arg(&now), sizeof sigpipe);
-  }
-  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, arg(&before), 0, sizeof before);
+  const long r = ipc::write_quietly(pipe, &byte, 1);
   return r < 0 ? r : 0;
 }
 

@@ -154,14 +154,15 @@ long socket_to_pipe(SocketFile& file, int in, int out, size_t count, bool wait) 
   request.flags = MSG_PEEK;
   request.nonblocking = file.nonblocking;
   long peeked = file.socket.receive(in, request);
-  if (peeked <= 0) return peeked;
+  if (peeked < 0) return peeked;
   NotCancelled until_taken;  // what is in the pipe must not stay in the socket as well
-  const long written = fill_pipe(out, buffer.get(), static_cast<size_t>(peeked));
-  if (written <= 0) return written;
+  const long written = peeked == 0 ? 0 : fill_pipe(out, buffer.get(), static_cast<size_t>(peeked));  // an empty datagram is taken, too
+  if (written < 0) return written;
   v.iov_len = static_cast<size_t>(written);
   request.flags = 0;
   request.nonblocking = true;
-  file.socket.receive(in, request);
+  const long taken = file.socket.receive(in, request);
+  if (taken < 0 && taken != -EAGAIN) file.socket.receive(in, request);  // an error that came in between was told first, and is lost
   return written;
 }
 

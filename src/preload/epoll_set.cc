@@ -80,7 +80,7 @@ void EpollSet::retire() {
   {
     client::Guard guard(mutex_);
     for (auto& [fd, r] : registrations_) {
-      if (r->file->kind() == FileKind::epoll) set_of(*r).finish_sleep(r->sleep);
+      if (r->file->kind() == FileKind::epoll) stop_sleep_below(*r);
       else if (!r->native && r->file->kind() == FileKind::socket && queue_.is_open()) queue_.unwatch(socket_of(*r)->socket);
     }
     registrations_.clear();
@@ -173,11 +173,7 @@ int EpollSet::add(int epfd, int fd, FileRef<> file, const epoll_event& event) {
 // Puts the registration's source into the event queue or into E, and has it looked at once.
 int EpollSet::start_watching(int epfd, Registration& r) {
   if (r.file->kind() == FileKind::epoll) {
-    if (token_ == client::process_token()) {  // an E that it would exchange for one of its own is not to be in ours
-      client::Guard guard(set_of(r).mutex_);
-      set_of(r).make_current(r.fd);
-    }
-    if (int error = kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd)); error != 0) return error;
+    if (int error = add_below(epfd, r); error != 0) return error;
     r.counted = true;
     ++kernel_sources_;
     __atomic_store_n(&nested_count_, nested_count_ + 1, __ATOMIC_SEQ_CST);
@@ -208,6 +204,17 @@ int EpollSet::start_watching(int epfd, Registration& r) {
   return 0;
 }
 
+// The kernel is asked first, whether the sets make a loop: nothing below is locked if they do. An inherited one that has to have an E of its
+// own gets it before ours watches it.
+int EpollSet::add_below(int epfd, Registration& r) {
+  int error = kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd));
+  if (error != 0 || token_ != client::process_token() || set_of(r).token_ == client::process_token()) return error;
+  kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
+  client::Guard guard(set_of(r).mutex_);
+  set_of(r).make_current(r.fd);
+  return kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd));
+}
+
 int EpollSet::modify(int epfd, Registration& r, const epoll_event& event) {
   if (((event.events | r.events) & EPOLLEXCLUSIVE) != 0) return -EINVAL;
   r.events = event.events;
@@ -231,7 +238,7 @@ void EpollSet::remove(int epfd, Registration& r, bool closed) {
   } else if (r.counted) {
     drop(r.fd);
     __atomic_store_n(&nested_count_, nested_count_ - 1, __ATOMIC_SEQ_CST);
-    set_of(r).finish_sleep(r.sleep);
+    stop_sleep_below(r);
   } else if (r.file->kind() == FileKind::socket) {
     if (queue_.is_open()) queue_.unwatch(socket_of(r)->socket);
     if (r.twin >= 0) drop(r.twin);

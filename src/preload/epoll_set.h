@@ -97,6 +97,7 @@ class EpollSet final : public OpenFile {
   int modify(int epfd, Registration& r, const epoll_event& event);
   void remove(int epfd, Registration& r, bool closed = false);
   int start_watching(int epfd, Registration& r);
+  int add_below(int epfd, Registration& r);
   int open_queue(int epfd);
   int make_current(int epfd);
   int number() const;
@@ -106,6 +107,7 @@ class EpollSet final : public OpenFile {
   void look_below();
   bool has_news(Registration& r);
   bool resume_below(Registration& r);
+  void stop_sleep_below(Registration& r);
   void settle_below(Registration& r);
   void settle();
   void drain();

@@ -91,10 +91,14 @@ void EpollSet::finish_sleep(client::EventQueue::Sleep& sleep) {
 
 // What was to wake threads of this set by one below has been taken: those who sleep on are announced anew. False: something is ready there.
 bool EpollSet::resume_below(Registration& r) {
-  EpollSet& nested = set_of(r);
-  nested.finish_sleep(r.sleep);
-  nested.pass_on();  // it may have been for a thread that sleeps there
-  return !queue_.has_sleepers() || nested.prepare_sleep(r.fd, r.sleep);
+  stop_sleep_below(r);
+  return !queue_.has_sleepers() || set_of(r).prepare_sleep(r.fd, r.sleep);
+}
+
+void EpollSet::stop_sleep_below(Registration& r) {
+  if (r.sleep.process == 0) return;
+  set_of(r).finish_sleep(r.sleep);
+  set_of(r).pass_on();  // what was to wake threads of ours may have been for one that sleeps there
 }
 
 void EpollSet::settle_below(Registration& r) {

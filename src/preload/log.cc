@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ipc/quiet_write.h"
 #include "ipc/syscall.h"
 
 namespace ferry::preload {
@@ -25,19 +26,6 @@ LogLevel parse_level(const char* text, size_t length) {
     if (strlen(kNames[i]) == length && strncmp(text, kNames[i], length) == 0) return static_cast<LogLevel>(i);
   }
   return LogLevel::warn;
-}
-
-// A standard error that nobody reads any more is no reason to end the program.
-void write_line(int fd, const char* text, int length) {
-  const uint64_t broken_pipe = uint64_t{1} << (SIGPIPE - 1);
-  uint64_t pending = 0, mask = 0;
-  ipc::raw_syscall(SYS_rt_sigpending, ipc::arg(&pending), sizeof pending);
-  ipc::raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, ipc::arg(&broken_pipe), ipc::arg(&mask), sizeof mask);
-  const long r = ipc::raw_syscall(SYS_write, fd, ipc::arg(text), length);
-  const timespec now{};
-  if (r == -EPIPE && (pending & broken_pipe) == 0)
-    ipc::raw_syscall(SYS_rt_sigtimedwait, ipc::arg(&broken_pipe), 0, ipc::arg(&now), sizeof broken_pipe);
-  ipc::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, ipc::arg(&mask), 0, sizeof mask);
 }
 
 }  // namespace
@@ -67,11 +55,11 @@ void log_line(LogLevel level, const char* format, ...) {
   if (used > static_cast<int>(sizeof(line)) - 2) used = sizeof(line) - 2;
   line[used++] = '\n';
   if (g_path[0] == '\0') {
-    write_line(2, line, used);
+    ipc::write_quietly(2, line, used);
   } else {
     long fd = ipc::raw_syscall(SYS_openat, AT_FDCWD, ipc::arg(g_path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd >= 0) {
-      write_line(static_cast<int>(fd), line, used);
+      ipc::write_quietly(static_cast<int>(fd), line, used);
       ipc::raw_syscall(SYS_close, fd);
     }
   }

@@ -104,11 +104,16 @@ void put_aside(int number, const siginfo_t* info, ucontext_t* context) {
   keep_out(context, bit_of(number));
 }
 
+// Behind a fault in a section: one that was put aside meanwhile has our mask, not the section's.
+void go_on_in_section(ucontext_t* context) {
+  block_all();
+  if (client::t_critical.deferred) keep_out(context, 0);
+}
+
 // A bad pointer that a call met: it goes on with EFAULT.
 bool fix_fault(ucontext_t* context) {
   if (!client::fix_guarded_fault(context)) return false;
-  block_all();
-  if (client::t_critical.deferred && client::in_critical_section()) keep_out(context, 0);
+  if (client::in_critical_section()) go_on_in_section(context);
   return true;
 }
 
@@ -137,6 +142,7 @@ void trampoline(int number, siginfo_t* info, void* context) {
   count_handler(flags);
   if ((flags & SA_SIGINFO) != 0) handler.full(number, info, context);
   else handler.plain(number);
+  if (client::in_critical_section()) go_on_in_section(static_cast<ucontext_t*>(context));  // it was a fault's
 }
 
 // The critical section has ended: sends the signal to this thread again, as it came, and lets signals in. In a child that was forked in the section

@@ -168,14 +168,20 @@ void Socket::on_peer(bool connected) {
     if (listener_) {  // no more
       listener_ = false;
       drop_offers();
-      home_ = attachments_.empty() ? -1 : 0;
-      if (home_ == 0) attachments_[0].used = true;
+      choose_home();
     }
     drop_output();
     if (is_stream()) forget_input();
   }
   state_changed_ = event_ = true;
   mark();
+}
+
+// Of a listener that is one no more. A slot that was left has a past, and its client knows that the socket is elsewhere.
+void Socket::choose_home() {
+  for (size_t i = 0; i < attachments_.size() && home_ < 0; ++i)
+    if (!attachments_[i].left) home_ = static_cast<int>(i);
+  if (Attachment* h = home()) h->used = true;
 }
 
 void Socket::on_accepted() {

@@ -35,6 +35,7 @@ struct Attachment {
   Channel* channel = nullptr;
   uint32_t slot = 0;
   bool used = false;           // it is or was the home: a new home in this channel needs a new slot
+  bool left = false;           // it was, and is no more
   ipc::RingConsumer tx;
   uint64_t tx_completed = 0;   // bytes
   uint32_t rx_produced = 0;    // entries, free-running
@@ -296,6 +297,7 @@ class Socket final : public PollHandler,
   void report_consumed();
   void drop_input();
   void forget_input();
+  void choose_home();
   uint32_t in_ring() { return home_ < 0 || kernel_mode_ ? 0 : home()->in_ring(); }
 
   // socket_pair.cc

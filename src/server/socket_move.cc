@@ -136,6 +136,8 @@ void Socket::leave_home(Attachment& a) {
   read_before_ += read;
   // The entries behind are taken back: the ring ends where the client stopped.
   store_release(a.shared().rx_produced, a.rx_released);
+  a.rx_produced = a.rx_released;
+  a.left = true;
   home_ = -1;
 }
 

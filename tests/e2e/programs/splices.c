@@ -66,6 +66,15 @@ static void datagrams(void) {
   SAY("arrives", recv(u[1], got, sizeof got, 0));
   printf("%s\n", memcmp(got, big + 1000, 900) == 0 ? "right" : "WRONG");
   printf("the rest is in the pipe: %d\n", held(q[0]));
+  int from[2];
+  MUST(pipe(from));
+  MUST(send(u[0], "", 0, 0));
+  MUST(send(u[0], "behind", 6, 0));
+  usleep(100000);
+  SAY("an empty datagram", splice(u[1], NULL, from[1], NULL, 100, SPLICE_F_NONBLOCK));
+  SAY("and what is behind", splice(u[1], NULL, from[1], NULL, 100, SPLICE_F_NONBLOCK));
+  close(from[0]);
+  close(from[1]);
   int wide[2];
   MUST(pipe(wide));
   MUST(write(wide[1], big, 65536));

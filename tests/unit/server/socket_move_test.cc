@@ -172,6 +172,32 @@ TEST_F(SocketMoveTest, WhatAnEarlierPeerHasSentIsNotTakenAlong) {
   EXPECT_EQ(first.channel()->input_used(), 0u);
 }
 
+// Nor does the client of a home that was left: its ring is empty, whatever it says.
+TEST_F(SocketMoveTest, AListenerThatIsOneNoMoreDoesNotGoBackToAHomeThatWasLeft) {
+  Client& first = connect_client();
+  Client& second = connect_client();
+  Socket& s = open(first);
+  receive(s, "unread");
+  run();
+  s.attach(*second.channel());
+  ask(1);
+  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  run();
+  EXPECT_EQ(read(second, s), "unread");
+  s.on_peer(false);
+  s.on_listening();
+  s.on_peer(false);
+  shared(first, s).rx_consumed += 1;
+  shared(first, s).rx_consumed_bytes += 6;
+  s.mark();
+  run();
+  s.on_events(static_cast<uint32_t>(tcp::Event::established));
+  receive(s, "new");
+  run();
+  EXPECT_EQ(s.slot_in(*second.channel()), reply(1).slot);
+  EXPECT_EQ(read(second, s), "new");
+}
+
 TEST_F(SocketMoveTest, TheAnswerToAMoveFindsUnreadInputInTheRing) {
   Client& first = connect_client();
   Client& second = connect_client();

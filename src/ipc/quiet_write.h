@@ -1,0 +1,33 @@
+// write(2) to a pipe or stream that may have no reader any more, without SIGPIPE for the program.
+#pragma once
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ipc/syscall.h"
+
+namespace ferry::ipc {
+
+// Bytes written, or -errno. All signals but faults are blocked meanwhile: in a critical section (client/critical.h) one that came would be put aside
+// together with our mask, and the section would end with SIGPIPE blocked.
+inline long write_quietly(int fd, const void* data, size_t length) {
+  constexpr auto bit = [](int number) { return uint64_t{1} << (number - 1); };
+  const uint64_t blocked = ~(bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE) | bit(SIGTRAP) | bit(SIGSYS));
+  const uint64_t broken_pipe = bit(SIGPIPE);
+  uint64_t before = 0, pending = 0;
+  raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, arg(&blocked), arg(&before), sizeof before);
+  raw_syscall(SYS_rt_sigpending, arg(&pending), sizeof pending);
+  const long r = raw_syscall(SYS_write, fd, arg(data), static_cast<long>(length));
+  if (r == -EPIPE && (pending & broken_pipe) == 0) {
+    const timespec now{};
+    raw_syscall(SYS_rt_sigtimedwait, arg(&broken_pipe), 0, arg(&now), sizeof broken_pipe);
+  }
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, arg(&before), 0, sizeof before);
+  return r;
+}
+
+}  // namespace ferry::ipc
