@@ -150,7 +150,7 @@ void EventQueue::finish_sleep(Sleep& sleep) {
   const uint32_t process = std::exchange(sleep.process, 0);
   if (process != process_token()) return;  // awake, or in a child, where nobody sleeps
   sleepers_.leave(process);
-  if (channel_ == nullptr || !is_current()) return;
+  if (!is_current()) return;
   spin_.slept(channel_->longest_spin());
   ipc::end_sleep(shared());
   channel_->peers().end_sleep(index_);
@@ -161,7 +161,7 @@ void EventQueue::finish_sleep(Sleep& sleep) {
 
 void EventQueue::drain() {
   Guard guard(mutex_);
-  if (channel_ != nullptr && is_current() && !sleepers_.any()) read_pipe();
+  if (is_current() && !sleepers_.any()) read_pipe();
 }
 
 // A byte is a wake-up; one that is still under way only wakes once more for nothing.

@@ -16,12 +16,6 @@ namespace control = ipc::control;
 using ipc::arg;
 using ipc::raw_syscall;
 
-long write_quietly(int pipe) {
-  const char byte = 1;
-  const long r = ipc::write_quietly(pipe, &byte, 1);
-  return r < 0 ? r : 0;
-}
-
 // The engines divide the numbers among themselves.
 uint32_t Peers::engine_of(uint32_t number) const { return number / abi::peer_regions_of_engine(channel_.engines()); }
 
@@ -124,8 +118,9 @@ Peers::WakeEnd* Peers::find(uint32_t number, uint32_t queue) {
 void Peers::wake(uint32_t number, uint32_t queue) {
   Guard guard(mutex_);
   if (WakeEnd* e = find(number, queue); e != nullptr) {
-    const long r = write_quietly(e->fd.get());
-    if (r == 0 || r == -EAGAIN) return;  // a full pipe is as good as a written one
+    const char byte = 1;
+    const long r = ipc::write_quietly(e->fd.get(), &byte, 1);
+    if (r >= 0 || r == -EAGAIN) return;  // a full pipe is as good as a written one
     Channel::drop_private(e->fd);        // that queue has been closed, another may have its number
   }
   ask_to_wake(number, queue);

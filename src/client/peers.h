@@ -75,7 +75,4 @@ class Peers {
   WakeEnd wake_ends_[kWakeEnds];
 };
 
-// Writes a byte to a pipe, and spares the program the SIGPIPE that comes when its reader is gone. 0 or -errno.
-long write_quietly(int pipe);
-
 }  // namespace ferry::client

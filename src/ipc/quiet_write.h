@@ -2,12 +2,12 @@
 #pragma once
 
 #include <errno.h>
-#include <signal.h>
 #include <time.h>
 
 #include <cstddef>
 #include <cstdint>
 
+#include "ipc/signal_set.h"
 #include "ipc/syscall.h"
 
 namespace ferry::ipc {
@@ -15,9 +15,7 @@ namespace ferry::ipc {
 // Bytes written, or -errno. All signals but faults are blocked meanwhile: in a critical section (client/critical.h) one that came would be put aside
 // together with our mask, and the section would end with SIGPIPE blocked.
 inline long write_quietly(int fd, const void* data, size_t length) {
-  constexpr auto bit = [](int number) { return uint64_t{1} << (number - 1); };
-  const uint64_t blocked = ~(bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE) | bit(SIGTRAP) | bit(SIGSYS));
-  const uint64_t broken_pipe = bit(SIGPIPE);
+  const uint64_t blocked = ~kFaultSignals, broken_pipe = bit_of(SIGPIPE);
   uint64_t before = 0, pending = 0;
   raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, arg(&blocked), arg(&before), sizeof before);
   raw_syscall(SYS_rt_sigpending, arg(&pending), sizeof pending);

@@ -11,6 +11,7 @@
 #include "client/critical.h"
 #include "client/guarded_copy.h"
 #include "client/process.h"
+#include "ipc/signal_set.h"
 #include "ipc/syscall.h"
 #include "preload/real.h"
 
@@ -48,12 +49,12 @@ thread_local constinit HandlersRun t_handlers_run [[gnu::tls_model("initial-exec
 
 void count_handler(uint32_t flags) { ++((flags & SA_RESTART) != 0 ? t_handlers_run.restarting : t_handlers_run.interrupting); }
 
-constexpr uint64_t bit_of(int number) { return uint64_t{1} << (number - 1); }
-constexpr uint64_t kFaults = bit_of(SIGSEGV) | bit_of(SIGBUS) | bit_of(SIGILL) | bit_of(SIGFPE) | bit_of(SIGTRAP) | bit_of(SIGSYS);
-constexpr uint64_t kDeferrable = ~kFaults & ~bit_of(SIGKILL) & ~bit_of(SIGSTOP);  // the kernel leaves these two out of every mask
+using ipc::bit_of;
+using ipc::kFaultSignals;
+constexpr uint64_t kDeferrable = ~kFaultSignals & ~bit_of(SIGKILL) & ~bit_of(SIGSTOP);  // the kernel leaves these two out of every mask
 
 // Faults of the instruction itself cannot wait.
-bool is_fault(int number, const siginfo_t* info) { return (bit_of(number) & kFaults) != 0 && info->si_code > 0; }
+bool is_fault(int number, const siginfo_t* info) { return (bit_of(number) & kFaultSignals) != 0 && info->si_code > 0; }
 
 // The signals of bad pointers have the trampoline whatever the program asks for.
 bool is_guarded(int number) { return number == SIGSEGV || number == SIGBUS; }

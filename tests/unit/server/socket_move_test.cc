@@ -15,6 +15,12 @@ class SocketMoveTest : public ServerTest {
     ssize_t n = recv(ks[i].get(), text, sizeof text, MSG_DONTWAIT);
     return n > 0 ? std::string(text, static_cast<size_t>(n)) : "";
   }
+  // As the second client's control connection asks when its program uses K.
+  void ask_to_move(Socket& s, Client& second) {
+    s.attach(*second.channel());
+    ask(1);
+    ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  }
   ipc::control::Reply reply(size_t i) {
     ipc::control::Reply r;
     r.op = 0;
@@ -94,9 +100,7 @@ TEST_F(SocketMoveTest, AStreamTakenFromAHolderIsReset) {
   receive(s, "hello");
   run();
   shared(first, s).rx_lock = abi::kLockHeld;
-  s.attach(*second.channel());
-  ask(1);
-  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ASSERT_NO_FATAL_FAILURE(ask_to_move(s, second));
   ctx.now = ctx.now + Duration::ms(1900);
   s.mark();
   run();
@@ -115,9 +119,7 @@ TEST_F(SocketMoveTest, AMoveEndsWhenTheSocketListens) {
   Socket& s = open(first);
   run();
   shared(first, s).rx_lock = abi::kLockHeld;
-  s.attach(*second.channel());
-  ask(1);
-  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ASSERT_NO_FATAL_FAILURE(ask_to_move(s, second));
   ASSERT_NE(shared(first, s).tx_lock, 0u);
   s.on_listening();
   run();
@@ -164,9 +166,7 @@ TEST_F(SocketMoveTest, WhatAnEarlierPeerHasSentIsNotTakenAlong) {
   s.on_events(static_cast<uint32_t>(tcp::Event::established));
   receive(s, "new");
   run();
-  s.attach(*second.channel());
-  ask(1);
-  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ASSERT_NO_FATAL_FAILURE(ask_to_move(s, second));
   run();
   EXPECT_EQ(read(second, s), "new");
   EXPECT_EQ(first.channel()->input_used(), 0u);
@@ -179,9 +179,7 @@ TEST_F(SocketMoveTest, AListenerThatIsOneNoMoreDoesNotGoBackToAHomeThatWasLeft) 
   Socket& s = open(first);
   receive(s, "unread");
   run();
-  s.attach(*second.channel());
-  ask(1);
-  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ASSERT_NO_FATAL_FAILURE(ask_to_move(s, second));
   run();
   EXPECT_EQ(read(second, s), "unread");
   s.on_peer(false);
@@ -204,9 +202,7 @@ TEST_F(SocketMoveTest, TheAnswerToAMoveFindsUnreadInputInTheRing) {
   Socket& s = open(first);
   receive(s, "there");
   run();
-  s.attach(*second.channel());
-  ask(1);
-  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ASSERT_NO_FATAL_FAILURE(ask_to_move(s, second));
   EXPECT_EQ(reply(1).slot, s.slot_in(*second.channel()));
   EXPECT_EQ(read(second, s), "there");
   EXPECT_TRUE(shared(second, s).ready & abi::kReadable);
@@ -240,9 +236,7 @@ TEST_F(SocketMoveTest, OutputThatIsOutstandingIsCompletedWhereItCameFrom) {
   write(first, s, "from one");
   ring(s);
   uint32_t old_slot = s.slot_in(*first.channel());
-  s.attach(*second.channel());
-  ask(1);
-  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ASSERT_NO_FATAL_FAILURE(ask_to_move(s, second));
   run();
   output_used_ = 0;
   write(second, s, "two");
@@ -260,9 +254,7 @@ TEST_F(SocketMoveTest, ComingBackGetsAFreshSlot) {
   write(first, s, "x");
   ring(s);
   uint32_t old_slot = s.slot_in(*first.channel());
-  s.attach(*second.channel());
-  ask(1);
-  ASSERT_TRUE(s.start_move(MoveKind::rehome, *second.channel()).ok());
+  ASSERT_NO_FATAL_FAILURE(ask_to_move(s, second));
   run();
   ask(0);
   ASSERT_TRUE(s.start_move(MoveKind::rehome, *first.channel()).ok());
