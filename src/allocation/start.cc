@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/process.h"
 #include "client/regions.h"
 #include "preload/process.h"
 #include "preload/real.h"
@@ -46,6 +47,7 @@ FERRY_EXPORT int clone(int (*function)(void*), void* stack, int flags, void* arg
   void* rest[3];
   for (void*& value : rest) value = va_arg(arguments, void*);
   va_end(arguments);
+  if ((flags & (CLONE_VM | CLONE_VFORK)) == CLONE_VM) client::set_memory_shared();
   if ((flags & CLONE_VM) != 0) return behind(function, stack, flags, argument, rest[0], rest[1], rest[2]);
   ChildStart start{function, argument};
   regions::before_fork();

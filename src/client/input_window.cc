@@ -1,7 +1,5 @@
 #include "client/input_window.h"
 
-#include <sys/single_threaded.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -224,7 +222,7 @@ size_t HeldInput::settle_next(InputWindow::Piece& piece, size_t least, Settled& 
   // Reverse copyout: what the program has around it moves into the page. Only where no other thread can write there meanwhile, and the server
   // will not go on to fill the rest of the page.
   const bool is_last = x + n == kPage || position_ + n == piece.end;
-  if (n < kPage && n >= least && is_last && __libc_single_threaded && regions::can_swap(to_) && guarded_copy(from - x, to_ - x, x) &&
+  if (n < kPage && n >= least && is_last && is_only_writer() && regions::can_swap(to_) && guarded_copy(from - x, to_ - x, x) &&
       guarded_copy(from + n, to_ + n, kPage - x - n) && exchange(1, n))
     return n;
   if (!guarded_copy(to_, from, n)) return 0;

@@ -1,6 +1,7 @@
 #include "client/process.h"
 
 #include <sys/mman.h>
+#include <sys/single_threaded.h>
 
 #include "ipc/syscall.h"
 
@@ -30,8 +31,12 @@ uint32_t* map_word() {
 }
 
 bool g_confined = false;  // atomic
+bool g_memory_shared = false;  // atomic
 
 }  // namespace
+
+bool is_only_writer() { return __libc_single_threaded && !__atomic_load_n(&g_memory_shared, __ATOMIC_RELAXED); }
+void set_memory_shared() { __atomic_store_n(&g_memory_shared, true, __ATOMIC_RELAXED); }
 
 void set_confined(bool on) { __atomic_store_n(&g_confined, on, __ATOMIC_RELAXED); }
 bool is_confined() { return __atomic_load_n(&g_confined, __ATOMIC_RELAXED); }

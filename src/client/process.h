@@ -21,6 +21,11 @@ inline uint32_t process_token() {
   return assign_process_token();
 }
 
+// Whether nobody but the caller writes to this memory: there is one thread, and no process shares it (clone(2) with CLONE_VM). What the
+// kernel writes later for io_uring(7) is not known here.
+bool is_only_writer();
+void set_memory_shared();
+
 // Whether this process has, or is about to have, a seccomp filter, which may kill it for system calls that the program does not make.
 void set_confined(bool on);
 bool is_confined();

@@ -30,7 +30,6 @@ using ipc::raw_syscall;
 constexpr size_t kSmallPage = 4096;
 constexpr size_t kSmallPages = Region::kPage / kSmallPage;  // in a huge page
 constexpr size_t kHoleWords = kSmallPages / 64;             // of a huge page
-constexpr size_t kMostCounted = size_t{1} << 31;            // of what was copied from a page, bytes
 
 bool failed(long r) { return r < 0 && r > -4096; }
 
@@ -45,25 +44,6 @@ bool may_have_file_of(size_t size) {
 }
 
 }  // namespace
-
-bool WrittenPages::any(const std::byte* p, size_t n) const {
-  if (fd_ < 0) return true;
-  constexpr uint64_t kPresent = uint64_t{1} << 63, kSwapped = uint64_t{1} << 62, kOfFile = uint64_t{1} << 61;
-  constexpr size_t kAtOnce = 512;
-  uint64_t entries[kAtOnce];
-  size_t page = reinterpret_cast<uintptr_t>(p) / kSmallPage;
-  const size_t end = (reinterpret_cast<uintptr_t>(p) + n + kSmallPage - 1) / kSmallPage;
-  while (page < end) {
-    const size_t wanted = std::min(end - page, kAtOnce) * sizeof entries[0];
-    const long r = raw_syscall(SYS_pread64, fd_, arg(entries), static_cast<long>(wanted), static_cast<long>(page * sizeof entries[0]));
-    if (r < static_cast<long>(sizeof entries[0])) return true;
-    const size_t got = static_cast<size_t>(r) / sizeof entries[0];
-    for (size_t i = 0; i < got; ++i)
-      if ((entries[i] & (kPresent | kSwapped)) != 0 && (entries[i] & kOfFile) == 0) return true;
-    page += got;
-  }
-  return false;
-}
 
 Region::~Region() {
   if (is_open()) close();
@@ -114,15 +94,17 @@ size_t Region::row(size_t first, size_t most) const {
   return n;
 }
 
-bool Region::map(size_t first, size_t count, int flags) {
-  for (const size_t end = first + count; first < end;) {
-    const size_t n = row(first, end - first);
-    if (failed(map_at(base_ + first * kPage, n * kPage, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, memfd_.get(),
-                      uint64_t{pages_[first].file} * kPage)))
-      return false;
-    first += n;
+// Maps the pages from `first` on to what they have of the memfd; how many: fewer if the system refuses.
+size_t Region::map_most(size_t first, size_t count, int flags) {
+  size_t done = 0;
+  while (done < count) {
+    const size_t at = first + done, n = row(at, count - done);
+    if (failed(map_at(base_ + at * kPage, n * kPage, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, memfd_.get(),
+                      uint64_t{pages_[at].file} * kPage)))
+      break;
+    done += n;
   }
-  return true;
+  return done;
 }
 
 void Region::reserve(size_t first, size_t count) {
@@ -303,40 +285,6 @@ void Region::trim() {
     if (kept > kKept) punch(i, 1);
   }
 }
-
-size_t Region::refer(const std::byte* p, size_t n, size_t most, size_t least, const WrittenPages& written) {
-  if (!in_service()) return 0;
-  const size_t i = index_of(p);
-  const size_t here = std::min(most, kPage - static_cast<size_t>(p - base_) % kPage);
-  Page& page = pages_[i];
-  if (page.state == kOwned) {
-    if (n < least && page.copied < least) return 0;
-    // What follows in the same call comes at once: one system call for all of it.
-    size_t end = i;
-    const size_t last = std::min(index_of(p + n - 1), count() - 1);
-    while (end <= last && pages_[end].state == kOwned) ++end;
-    if (!map(i, end - i, MAP_PRIVATE)) return 0;
-    for (size_t k = i; k < end; ++k) pages_[k].state = kLent;
-  } else if (page.state != kLent) {
-    return 0;
-  } else if (written.any(p, here)) {
-    page.state = kApart;
-    return 0;
-  }
-  atomic_add(file_of(i).references, 1u);
-  return here;
-}
-
-void Region::count_copied(const std::byte* p, size_t n) {
-  if (!in_service()) return;
-  for (size_t i = index_of(p), from = static_cast<size_t>(p - base_) % kPage; n > 0 && i < count(); ++i, from = 0) {
-    const size_t here = std::min(n, kPage - from);
-    pages_[i].copied = static_cast<uint32_t>(std::min(pages_[i].copied + here, kMostCounted));
-    n -= here;
-  }
-}
-
-void Region::unrefer(uint64_t offset) { atomic_add(files_[offset / kPage].references, ~0u); }
 
 void Region::stock_input(size_t count) {
   size_t there = 0;

@@ -4,18 +4,19 @@
 //
 //            allocate                lend                    written by the program
 //     free ------------> owned ------------------> lent ------------------------> apart
-//      ^   MAP_SHARED,     ^     MAP_PRIVATE in           the kernel has copied     |
-//      |   writes reach    |     place: writes            4 KiB of it: copied on    |
-//      |   the memfd       |     no longer do             output from now on        |
-//      |                   +------- swap: another page of the memfd, shared --------+
+//      ^   MAP_SHARED,    ^ ^    MAP_PRIVATE in     |     the kernel has copied     |
+//      |   writes reach   | |    place: writes      |     4 KiB of it: copied on    |
+//      |   the memfd      | |    no longer do       |     output from now on        |
+//      |                  | +--- regain: nothing refers to it any more              |
+//      |                  +-------- swap: another page of the memfd, shared --------+
 //      +------------------------- release (and nothing refers to it) ---------------+
 //     free --allocate_input--> input (the server fills it) --swap, release_input--> free
 //     owned, lent, apart --adopt--> apart: a page of another process's memfd, mapped privately, until something else is mapped there
 //
 // TCOW is the kernel's: what output refers to is mapped privately, so that a write copies the small page that it touches, whoever
 // writes (another thread, read(2), a child after fork), and the memfd keeps what was sent. The way back, from private to shared, would
-// lose a write that comes in between; so a page that has been written to stays apart until it is released, cleared (MADV_DONTNEED), or
-// received into as a whole.
+// lose a write that comes in between, so it is only for who is alone (regain). A page that was written to, more than a little or
+// where another thread might, stays apart until it is released, cleared (MADV_DONTNEED), or received into as a whole.
 // What the program has treated in a way of its own (mprotect, a hole, a mapping) is neither referred to nor exchanged.
 //
 // Owns: the memfd, the mapping, what each page is. No lock of its own (regions.h has one); `unrefer` may be called by any thread.
@@ -23,6 +24,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/result.h"
 #include "client/foreign_page.h"
@@ -36,7 +38,9 @@ class WrittenPages {
  public:
   explicit WrittenPages(int pagemap) : fd_(pagemap) {}
   // Whether [p, p + n) of a private mapping holds a page of its own; true also when that cannot be told.
-  bool any(const std::byte* p, size_t n) const;
+  bool any(const std::byte* p, size_t n) const { return find(p, n, {}) != 0; }
+  // How many there are, the first of them in `found`, counted from p's. More than it holds: at least so many, or it cannot be told.
+  size_t find(const std::byte* p, size_t n, std::span<uint16_t> found) const;
 
  private:
   int fd_;
@@ -45,6 +49,7 @@ class WrittenPages {
 class Region {
  public:
   static constexpr size_t kPage = ipc::abi::kHugePageSize;
+  static constexpr size_t kMostPutBack = 8;              // small pages of one huge page
   static constexpr size_t kKept = size_t{64} << 20;  // free memory that is not given back to the system at once, bytes
 
   Region() = default;
@@ -86,6 +91,12 @@ class Region {
   void count_copied(const std::byte* p, size_t n);
   // Of a reference to the byte at this offset of the memfd.
   void unrefer(uint64_t offset);
+  // Whether pages that were lent may have lost their last reference since the last regain(). Any thread.
+  bool has_returned() const;
+  // Such pages are owned again if references to `least` bytes of them have paid for it, so that writes copy nothing. Of up to kMostPutBack small
+  // pages that were written to meanwhile the memfd gets what they hold; a page with more, or where that cannot be told, becomes apart. Only
+  // while nobody else writes here.
+  void regain(size_t least, const WrittenPages& written);
 
   // --- input ---
   // Up to `count` huge pages in a row, in the memfd as well, for the server to fill; `count` is set to how many. Only pages that the memfd has
@@ -133,7 +144,8 @@ class Region {
   struct Page {
     uint32_t extent;  // pages of the allocation that begins here, 0: none does, or it is a mapping
     uint32_t file;    // number of its page in the memfd: a permutation
-    uint32_t copied;  // bytes, as output, since it became kOwned; does not go on for ever
+    uint32_t copied;  // bytes, as output, since it became the program's; does not go on for ever
+    uint32_t carried; // the same of references since it became kLent
     State state;
     bool has_holes;   // some of its small pages have been unmapped: bits in holes_
   };
@@ -155,9 +167,12 @@ class Region {
   static size_t table_size(size_t size);
   size_t find_run(size_t count, bool& busy) const;
   bool populate(size_t first, size_t count);
-  bool map(size_t first, size_t count, int flags);
+  bool map(size_t first, size_t count, int flags) { return map_most(first, count, flags) == count; }
+  size_t map_most(size_t first, size_t count, int flags);
   void reserve(size_t first, size_t count);
   void set_apart_pages(size_t first, size_t end, State state);
+  bool is_done(size_t page, size_t least) const;
+  void put_back(size_t page, std::span<const uint16_t> small);
   bool can_renew(size_t page) const;
   bool renew(size_t first, size_t end);
   void end_hold(size_t page);
@@ -177,6 +192,7 @@ class Region {
   size_t allocated_ = 0;      // pages
   bool exposed_ = false;
   bool out_of_huge_pages_ = false;
+  bool returned_ = false;     // atomic
 };
 
 }  // namespace ferry::client

@@ -302,6 +302,16 @@ void unrefer(uint64_t token) {
   region.unrefer(token - reinterpret_cast<uint64_t>(region.base()));
 }
 
+void regain(const Channel& channel) {
+  State& s = g_state;
+  if (!may_regain() || s.slots == nullptr) return;
+  Guard guard(s.mutex);
+  for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
+    Region& region = s.slots[i].region;
+    if (region.is_open() && region.in_service() && region.has_returned()) region.regain(channel.server().reference_bytes, WrittenPages(pagemap(s)));
+  }
+}
+
 void stock_input(const void* program, size_t count) {
   State& s = g_state;
   Guard guard(s.mutex);

@@ -11,6 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/atomics.h"
+#include "client/process.h"
+
 namespace ferry::client {
 
 class Channel;
@@ -68,6 +71,11 @@ void announce(Channel& channel, uint32_t engine, const void* p);
 // when as much follows in this call).
 Reference refer(const Channel& channel, uint32_t engine, const void* p, size_t n, size_t most);
 void unrefer(uint64_t token);
+// What output does not refer to any more is the program's as before it was sent (Region::regain), where nobody else can be writing to it; else
+// nothing happens. To be called by what sends and receives; quick when there is nothing.
+void regain(const Channel& channel);
+// Whether regain() is of use in this process.
+inline bool may_regain() { return load_relaxed(g_size) != 0 && is_only_writer(); }
 // `n` bytes at `p` were copied that refer() did not refer to.
 void count_copied(const void* p, size_t n);
 

@@ -246,6 +246,7 @@ class Socket {
   ipc::abi::Descriptor copy_piece(Home& h, IovCursor& data, uint64_t space, bool& fault);
   void announce_regions(int k, std::span<const iovec> list);
   size_t put_stream(Home& h, IovCursor& data, int flags, bool& fault);
+  void regain_output(Home& h);
   int stream_send_state(Home& h, bool sent);
   long receive_stream(int k, ReceiveRequest& request);
   // What one receive from a stream wants, and has got.

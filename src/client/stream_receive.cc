@@ -149,6 +149,7 @@ long Socket::receive_pieces(int k, ReceiveRequest& request, Receiving& r) {
     if (entered < 0) return got > 0 ? static_cast<long>(got) : entered;
 
     const Seen seen = look(*h);
+    regain_output(*h);
     // Read before the ring is: what was announced then has its data in the ring.
     const uint32_t ready = h->ready();
     const uint32_t error = load_acquire(h->shared->error);

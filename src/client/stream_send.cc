@@ -12,6 +12,7 @@
 #include "client/passage.h"
 #include "client/ring_lock.h"
 #include "client/socket.h"
+#include "ipc/lock.h"
 
 namespace ferry::client {
 
@@ -119,6 +120,17 @@ size_t Socket::put_stream(Home& h, IovCursor& data, int flags, bool& fault) {
   return put;
 }
 
+// What output that is complete referred to is the program's own again before it can write to it.
+void Socket::regain_output(Home& h) {
+  if (!regions::may_regain()) return;
+  const uint64_t completed = load_acquire(h.shared->tx_completed);
+  if (h.output.referred() != 0 && completed != h.output.completed() && ipc::try_lock(h.shared->tx_lock)) {
+    h.output.complete(*h.channel, completed);
+    if (ipc::unlock(h.shared->tx_lock)) h.channel->ring(h.engine, h.slot);
+  }
+  regions::regain(*h.channel);
+}
+
 // The server has to have a region before output refers to it.
 void Socket::announce_regions(int k, std::span<const iovec> list) {
   for (const iovec& v : list) {
@@ -172,6 +184,7 @@ long Socket::send_stream(int k, const SendRequest& request) {
       lock.release();
       if (put > 0) {
         if (passage == nullptr) h->channel->ring(h->engine, h->slot);
+        regions::regain(*h->channel);
         wish.asked = nullptr;
       }
       if (data.left() == 0) return sent;

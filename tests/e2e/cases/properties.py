@@ -46,8 +46,32 @@ def finish(server, seconds):
 def property_1_output_integrity(net):
     """What is sent is what the buffer held when send(2) was called, whatever the program does to it while the path is slow."""
     with hostile_client(net, net.client):
-        if large(net, 4, "overwrite", "free", "again", "change", "fork", "exit") < 4 * 4 << 20:
+        whats = ("overwrite", "free", "again", "change")
+        if large(net, 4, *whats, "thread", *whats, "fork", "exit") < 8 * 4 << 20:
             raise Failed("hardly any byte went by reference")
+
+
+def send_transient(net, program, port, who):
+    """Bytes that went by reference; what the sender counted is right."""
+    before = referenced(net.client)
+    server = serve(net, [program, "serve", str(port)], port)
+    print(who, net.client.run([program, "send", net.target, str(port), who], timeout=60).out.strip())
+    if "good" not in finish(server, 30):
+        raise Failed(f"the server's side\n{server.tail()}")
+    return referenced(net.client) - before
+
+
+@case((FERRY_KERNEL, FERRY_FERRY), timeout=150)
+def property_2_transience(net):
+    """A write to pending output copies the small pages that it touches, one after it is complete none; nobody's writes are lost in between."""
+    net.options.scheme = "emulated"
+    program, size, rounds = compiled(net, "transience", "-pthread"), 4 << 20, 24
+    with hostile_client(net, net.client):
+        if (sent := send_transient(net, program, 9411, "count")) < rounds * size:
+            raise Failed(f"only {sent} bytes went by reference")
+        for port, who in enumerate(("thread", "signal", "clone"), 9412):
+            if send_transient(net, program, port, who) < size:
+                raise Failed(f"{who}: no bytes went by reference")
 
 
 @case((KERNEL_FERRY, FERRY_FERRY), timeout=100, relay=("--corrupt", "20", "--direction", "forth", "--seed", "3"))

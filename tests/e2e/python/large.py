@@ -2,6 +2,7 @@
 
     overwrite  fills it with other bytes        free  gives it back and allocates others        again  sends it twice
     change     writes to half of its pages and sends it once more       exit  ends the process (the last of them)
+    thread     overwrites it, while from now on there is another thread, which sleeps: memory that was sent stays private then
     fork       a child overwrites and frees it, then the parent does
     confine    sends it twice, the second time under a seccomp filter that kills for anything out of the ordinary (the last of them, too)
 
@@ -13,6 +14,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 
 import confine
 
@@ -118,6 +120,8 @@ def send(host, port, megabytes, whats):
             os._exit(0)
         if what == "confine":
             confine.be_modest()
+        if what == "thread":
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
         if what == "change":
             change(held[0])
         if twice:
