@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -41,6 +42,14 @@ long map_at(void* at, size_t n, int protection, int flags, int fd, uint64_t offs
 bool may_have_file_of(size_t size) {
   rlimit limit{};
   return raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, arg(&limit)) == 0 && limit.rlim_cur >= size;
+}
+
+// Makes huge pages of small ones. EAGAIN: somebody was just looking at one of them (madvise(2)).
+bool collapse(std::byte* p, size_t n) {
+  constexpr int kTries = 5;
+  long r = -EAGAIN;
+  for (int i = 0; i < kTries && r == -EAGAIN; ++i) r = raw_syscall(SYS_madvise, arg(p), static_cast<long>(n), MADV_COLLAPSE);
+  return r == 0;
 }
 
 }  // namespace
@@ -142,7 +151,7 @@ bool Region::populate(size_t first, size_t count) {
     bool good = true;
     for (size_t k = i; k < end && good; ++k)
       good = raw_syscall(SYS_fallocate, memfd_.get(), 0, static_cast<long>(pages_[k].file * kPage), kSmallPage) == 0;
-    if (!good || raw_syscall(SYS_madvise, arg(base_ + i * kPage), static_cast<long>((end - i) * kPage), MADV_COLLAPSE) != 0) {
+    if (!good || !collapse(base_ + i * kPage, (end - i) * kPage)) {
       punch(i, end - i);
       return false;
     }
