@@ -2,7 +2,7 @@
 // instance E, which holds the kernel descriptors with the program's own data and, as soon as the set has a Ferry socket, the event
 // queue's descriptor; so it can be waited for by whatever waits for E. Ferry's registrations are kept here.
 //
-//   kernel descriptors ──────────────► E ◄── epoll_pwait sleeps here
+//   kernel descriptors ──────────────► E ◄── epoll_wait sleeps here
 //   event queue (client/event_queue.h) ┘ ▲
 //   nested sets, twin listeners ─────────┘ with a marker of ours instead of the program's data
 //
@@ -36,8 +36,11 @@ class EpollSet final : public OpenFile {
 
   // epoll_ctl(2). `epfd` is the number the program used. 0 or -errno.
   int control(int epfd, int op, int fd, epoll_event* event);
+  // The libc function that the program waits by, with epoll_pwait2's arguments. The kernel is asked by no other: a seccomp filter of the program's
+  // may know none.
+  using Call = int (*)(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
   // epoll_pwait2(2). Number of events, or -errno.
-  int wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
+  int wait(Call call, int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
 
   // Ferry's part of "is the set readable", for poll and nesting; and sleeping on E, from outside: as EventQueue's.
   bool has_ready(int epfd);
@@ -126,9 +129,8 @@ class EpollSet final : public OpenFile {
 
   // Drops our markers from what the kernel reported; returns how many are left.
   int filter(epoll_event* events, int count);
-  int poll_kernel(int epfd, epoll_event* events, int capacity);
-  int sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
-  int sleep_announced(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet);
+  int poll_kernel(Call call, int epfd, epoll_event* events, int capacity);
+  int sleep_announced(Call call, int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet);
   bool may_spin() const;
 
   client::Mutex mutex_;

@@ -12,8 +12,6 @@
 #include "preload/epoll_set.h"
 #include "preload/log.h"
 #include "preload/private_fds.h"
-#include "preload/real.h"
-#include "preload/remaining_time.h"
 
 namespace ferry::preload {
 
@@ -126,16 +124,8 @@ void EpollSet::drain() {
   if (fd >= 0 && alarm_process_ == client::process_token()) ipc::raw_syscall(SYS_read, fd, ipc::arg(&rung), sizeof rung);
 }
 
-int EpollSet::sleep(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
-  int count = -1;
-  // libc's functions, so that waiting is a cancellation point.
-  if (real().epoll_pwait2 != nullptr) count = real().epoll_pwait2(epfd, events, capacity, timeout, mask);
-  else count = real().epoll_pwait(epfd, events, capacity, to_milliseconds(timeout), mask);
-  return count < 0 ? -errno : count;
-}
-
-// Sleeps in E until something may be ready: as sleep(), 0 also if something is known to be.
-int EpollSet::sleep_announced(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet) {
+// Sleeps in E until something may be ready: number of events or -errno, 0 also if something is known to be ready.
+int EpollSet::sleep_announced(Call call, int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask, bool& quiet) {
   struct Announced {
     EpollSet& set;
     client::EventQueue::Sleep sleep{};
@@ -151,9 +141,9 @@ int EpollSet::sleep_announced(int epfd, epoll_event* events, int capacity, const
     client::Guard guard(mutex_);
     quiet = announce(announced.sleep);
   }
-  const int count = quiet ? sleep(epfd, events, capacity, timeout, mask) : 0;
+  const int count = quiet ? call(epfd, events, capacity, timeout, mask) : 0;
   announced.returned = true;
-  return count;
+  return count < 0 ? -errno : count;
 }
 
 // One thread of a set, and not while kernel descriptors of it are busy.

@@ -7,6 +7,7 @@
 #include "client/guarded_copy.h"
 #include "client/process.h"
 #include "ipc/syscall.h"
+#include "preload/cancel.h"
 #include "preload/epoll_marker.h"
 #include "preload/epoll_set.h"
 #include "preload/real.h"
@@ -154,13 +155,15 @@ int EpollSet::filter(epoll_event* events, int count) {
   return kept;
 }
 
-int EpollSet::poll_kernel(int epfd, epoll_event* events, int capacity) {
+int EpollSet::poll_kernel(Call call, int epfd, epoll_event* events, int capacity) {
   if (capacity <= 0) return 0;
-  long count = ipc::raw_syscall(SYS_epoll_pwait, epfd, ipc::arg(events), capacity, 0, 0, 8);
-  return count <= 0 ? static_cast<int>(count) : filter(events, static_cast<int>(count));
+  NotCancelled until_told;  // what is in front of `events` would be lost
+  constexpr timespec kNow{0, 0};
+  const int count = call(epfd, events, capacity, &kNow, nullptr);
+  return count < 0 ? -errno : filter(events, count);
 }
 
-int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
+int EpollSet::wait(Call call, int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
   if (capacity <= 0 || capacity > static_cast<int>(INT32_MAX / sizeof(epoll_event))) return -EINVAL;
   if (!client::is_writable(events, sizeof(*events)) || (timeout != nullptr && !client::is_readable(timeout, sizeof(*timeout)))) return -EFAULT;
   const bool no_wait = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
@@ -183,13 +186,13 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       }
     }
     if (!ours && no_wait) {
-      const int count = sleep(epfd, events, capacity, timeout, mask);
-      return count <= 0 ? count : filter(events, count);
+      const int count = call(epfd, events, capacity, timeout, mask);
+      return count < 0 ? -errno : filter(events, count);
     }
     if (found > 0 && !ask_kernel) return found;
     if (found > 0 || no_wait || capacity == kept) {
       since_kernel_ = 0;
-      int more = poll_kernel(epfd, events + found, capacity - found);
+      int more = poll_kernel(call, epfd, events + found, capacity - found);
       kernel_busy_ = more > 0;
       if (found > 0) pass_on();  // what the kernel has marked meanwhile
       if (found > 0 || more != 0) return found + (more > 0 ? more : 0);
@@ -199,13 +202,13 @@ int EpollSet::wait(int epfd, epoll_event* events, int capacity, const timespec* 
       return harvest(epfd, events, capacity);
     }
     if (remaining.expired()) return 0;
-    // A signal that only `mask` lets through comes in the kernel's epoll_pwait.
+    // A signal that only `mask` lets through comes in the kernel's call.
     if (queue_.is_open() && queue_.spin(!spun && mask == nullptr && may_spin())) {
       spun = true;  // once a call: kernel descriptors must be asked as well
       continue;
     }
     bool quiet = true;
-    int count = sleep_announced(epfd, events, capacity, remaining.left(), mask, quiet);
+    int count = sleep_announced(call, epfd, events, capacity, remaining.left(), mask, quiet);
     if (count < 0) return pass_on(), count;
     since_kernel_ = 0;
     count = filter(events, count);

@@ -30,19 +30,28 @@ FileRef<EpollSet> set_for(int epfd, int fd) {
   return epoll_set_of(epfd);
 }
 
-int wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
-  FileRef<EpollSet> set = epoll_set_of(epfd);
-  if (set) {
-    cancellation_point();
-    return static_cast<int>(to_libc(set->wait(epfd, events, capacity, timeout, mask)));
-  }
-  if (real().epoll_pwait2 != nullptr) return real().epoll_pwait2(epfd, events, capacity, timeout, mask);
+// libc's functions as EpollSet::Call.
+int by_wait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t*) {
+  return real().epoll_wait(epfd, events, capacity, to_milliseconds(timeout));
+}
+int by_pwait(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
   return real().epoll_pwait(epfd, events, capacity, to_milliseconds(timeout), mask);
 }
+int by_pwait2(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
+  if (real().epoll_pwait2 == nullptr) return by_pwait(epfd, events, capacity, timeout, mask);
+  return real().epoll_pwait2(epfd, events, capacity, timeout, mask);
+}
 
-int wait_ms(int epfd, epoll_event* events, int capacity, int timeout_ms, const sigset_t* mask) {
+int wait(EpollSet::Call call, int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
+  FileRef<EpollSet> set = epoll_set_of(epfd);
+  if (!set) return call(epfd, events, capacity, timeout, mask);
+  cancellation_point();
+  return static_cast<int>(to_libc(set->wait(call, epfd, events, capacity, timeout, mask)));
+}
+
+int wait_ms(EpollSet::Call call, int epfd, epoll_event* events, int capacity, int timeout_ms, const sigset_t* mask) {
   timespec timeout{timeout_ms / 1000, timeout_ms % 1000 * 1'000'000L};
-  return wait(epfd, events, capacity, timeout_ms < 0 ? nullptr : &timeout, mask);
+  return wait(call, epfd, events, capacity, timeout_ms < 0 ? nullptr : &timeout, mask);
 }
 
 }  // namespace
@@ -57,15 +66,15 @@ FERRY_EXPORT int epoll_ctl(int epfd, int op, int fd, epoll_event* event) noexcep
 }
 
 FERRY_EXPORT int epoll_wait(int epfd, epoll_event* events, int capacity, int timeout_ms) {
-  return wait_ms(epfd, events, capacity, timeout_ms, nullptr);
+  return wait_ms(by_wait, epfd, events, capacity, timeout_ms, nullptr);
 }
 
 FERRY_EXPORT int epoll_pwait(int epfd, epoll_event* events, int capacity, int timeout_ms, const sigset_t* mask) {
-  return wait_ms(epfd, events, capacity, timeout_ms, mask);
+  return wait_ms(by_pwait, epfd, events, capacity, timeout_ms, mask);
 }
 
 FERRY_EXPORT int epoll_pwait2(int epfd, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
-  return wait(epfd, events, capacity, timeout, mask);
+  return wait(by_pwait2, epfd, events, capacity, timeout, mask);
 }
 
 }  // namespace ferry::preload

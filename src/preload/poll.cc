@@ -1,5 +1,5 @@
 // Owns poll and ppoll. Ferry sockets are asked through shared memory; only when nothing is ready does the thread sleep, in the
-// kernel's ppoll on the kernel descriptors and on the thread's event queue, which every Ferry socket then reports to.
+// kernel's poll on the kernel descriptors and on the thread's event queue, which every Ferry socket then reports to.
 #include "preload/poll.h"
 
 #include <errno.h>
@@ -29,10 +29,15 @@ constexpr timespec kFallbackTick{0, 1'000'000};
 constexpr timespec kNow{0, 0};
 constexpr int64_t kOneDayNs = int64_t{86'400} * 1'000'000'000;
 
+// The libc function that the program waits by, with ppoll's arguments. The kernel is asked by no other: a seccomp filter of the program's may know none.
+using Call = int (*)(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask);
+int by_poll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*) { return real().poll(fds, count, to_milliseconds(timeout)); }
+int by_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) { return real().ppoll(fds, count, timeout, mask); }
+
 // One poll call: which of the program's entries are ours, and what the kernel is asked instead.
 class PollCall {
  public:
-  PollCall(pollfd* fds, nfds_t count) : fds_(fds), count_(count) {}
+  PollCall(Call call, pollfd* fds, nfds_t count) : call_(call), fds_(fds), count_(count) {}
   ~PollCall() {
     unwatch_all();  // also when the thread is cancelled in the wait
     for (nfds_t i = 0; i < used_; ++i) items_[i].~Item();
@@ -56,7 +61,6 @@ class PollCall {
   bool prepare();
   bool is_native(Item& item);
   nfds_t evaluate();
-  int ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t count);
   int look_at_kernel();
   short of_set(Item& item, short revents);
   nfds_t merge();
@@ -69,6 +73,7 @@ class PollCall {
   bool can_wait_for_one() const;
   int wait_for_one(RemainingTime& remaining);
 
+  Call call_;
   pollfd* fds_;
   nfds_t count_;
   Item* items_ = reinterpret_cast<Item*>(small_);
@@ -142,12 +147,8 @@ nfds_t PollCall::evaluate() {
   return ready;
 }
 
-int PollCall::ask_kernel(const timespec* timeout, const sigset_t* mask, nfds_t count) {
-  return real().ppoll(kernel_, count, timeout, mask);
-}
-
 // What the kernel's descriptors are like now that one of ours is ready: they are told together, and are not to starve.
-int PollCall::look_at_kernel() { return kernel_wanted_ ? ask_kernel(&kNow, nullptr, kernel_count_) : 0; }
+int PollCall::look_at_kernel() { return kernel_wanted_ ? call_(kernel_, kernel_count_, &kNow, nullptr) : 0; }
 
 // What the kernel said of an epoll set: it is also readable by what wakes threads.
 short PollCall::of_set(Item& item, short revents) {
@@ -233,7 +234,7 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   if (queue)
     while (t_queue.take(slots, 64) == 64) {}
   if (watching != Watching::impossible && evaluate() != 0) return look_at_kernel();  // after watching, and after the bits were cleared
-  // A signal that only `mask` lets through comes in the kernel's ppoll.
+  // A signal that only `mask` lets through comes in the kernel's call.
   if (queue && t_queue.spin(!spun_ && mask == nullptr)) {
     spun_ = true;
     return look_at_kernel();
@@ -251,7 +252,7 @@ int PollCall::sleep(RemainingTime& remaining, const sigset_t* mask) {
   nfds_t count = kernel_count_;
   if (queue) kernel_[count++] = {t_queue.fd(), POLLIN, 0};
   bool tick = watching == Watching::impossible && (remaining.left() == nullptr || remaining.left_ns() > kFallbackTick.tv_nsec);
-  return ask_kernel(tick ? &kFallbackTick : remaining.left(), mask, count);
+  return call_(kernel_, count, tick ? &kFallbackTick : remaining.left(), mask);
 }
 
 bool PollCall::can_wait_for_one() const { return !static_cast<SocketFile*>(items_[0].file.get())->socket.has_parts(); }
@@ -280,14 +281,14 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
     errno = ENOMEM;
     return -1;
   }
-  if (used_ == 0) return real().ppoll(fds_, count_, timeout, mask);  // ours, but the kernel carries all of them
+  if (used_ == 0) return call_(fds_, count_, timeout, mask);  // ours, but the kernel carries all of them
   RemainingTime remaining(timeout);
   nfds_t ready = evaluate();
   if (ready == 0 && !kernel_wanted_ && used_ == 1 && count_ == 1 && mask == nullptr && !remaining.expired() && can_wait_for_one())
     return wait_for_one(remaining);
   if (ready != 0 || remaining.expired()) {
     if (!kernel_wanted_ && mask == nullptr) return static_cast<int>(merge());
-    int result = ask_kernel(&kNow, mask, kernel_count_);
+    int result = call_(kernel_, kernel_count_, &kNow, mask);
     return result < 0 && ready == 0 ? -1 : static_cast<int>(merge());
   }
   int result = 0;
@@ -304,23 +305,27 @@ int PollCall::run(const timespec* timeout, const sigset_t* mask) {
   return result;
 }
 
-}  // namespace
-
-int poll_files(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+int poll_by(Call call, pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
   bool ours = false;
   const bool there = count <= kMostDescriptors && client::is_writable(fds, count * sizeof(pollfd)) &&
                      (timeout == nullptr || client::is_readable(timeout, sizeof(*timeout))) && (mask == nullptr || client::is_readable(mask, kKernelSetSize));
   if (there)  // else the kernel says what is wrong
     for (nfds_t i = 0; i < count && !ours; ++i) ours = fd_table().contains(fds[i].fd);
-  if (!ours) return real().ppoll(fds, count, timeout, mask);
+  if (!ours) return call(fds, count, timeout, mask);
   cancellation_point();
-  return PollCall(fds, count).run(timeout, mask);
+  return PollCall(call, fds, count).run(timeout, mask);
 }
 
-FERRY_EXPORT int poll(pollfd* fds, nfds_t count, int timeout_ms) {
+int poll_ms(pollfd* fds, nfds_t count, int timeout_ms) {
   timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1'000'000L};
-  return poll_files(fds, count, timeout_ms < 0 ? nullptr : &timeout, nullptr);
+  return poll_by(by_poll, fds, count, timeout_ms < 0 ? nullptr : &timeout, nullptr);
 }
+
+}  // namespace
+
+int poll_files(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) { return poll_by(by_ppoll, fds, count, timeout, mask); }
+
+FERRY_EXPORT int poll(pollfd* fds, nfds_t count, int timeout_ms) { return poll_ms(fds, count, timeout_ms); }
 
 FERRY_EXPORT int ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
   if (timeout != nullptr && client::is_readable(timeout, sizeof(*timeout)) && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999'999'999)) {
@@ -332,8 +337,7 @@ FERRY_EXPORT int ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const
 
 FERRY_EXPORT int __poll_chk(pollfd* fds, nfds_t count, int timeout_ms, size_t size) {
   if (size / sizeof(pollfd) < count) return real().__poll_chk(fds, count, timeout_ms, size);  // reports the overflow
-  timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1'000'000L};
-  return poll_files(fds, count, timeout_ms < 0 ? nullptr : &timeout, nullptr);
+  return poll_ms(fds, count, timeout_ms);
 }
 
 FERRY_EXPORT int __ppoll_chk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask, size_t size) {
