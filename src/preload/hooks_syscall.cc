@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -21,7 +22,9 @@
 #include "preload/fork.h"
 #include "preload/log.h"
 #include "preload/real.h"
+#include "preload/remaining_time.h"
 #include "preload/sandbox.h"
+#include "preload/signals.h"
 #include "preload/socket_file.h"
 
 namespace ferry::preload {
@@ -70,12 +73,64 @@ bool call_interposed(long number, const long (&a)[6], long& result) {
       return true;
     case SYS_fcntl: result = ::fcntl(fd, static_cast<int>(a[1]), a[2]); return true;
     case SYS_ioctl: result = ::ioctl(fd, static_cast<unsigned long>(a[1]), a[2]); return true;
-    case SYS_poll: result = ::poll(pointer<pollfd>(a[0]), static_cast<nfds_t>(a[1]), static_cast<int>(a[2])); return true;
     case SYS_epoll_create1: result = ::epoll_create1(fd); return true;
     case SYS_epoll_ctl:
       result = ::epoll_ctl(fd, static_cast<int>(a[1]), static_cast<int>(a[2]), pointer<epoll_event>(a[3]));
       return true;
-    case SYS_epoll_wait: result = ::epoll_wait(fd, pointer<epoll_event>(a[1]), static_cast<int>(a[2]), flags); return true;
+  }
+  return false;
+}
+
+// Whether the kernel takes the size of that set.
+bool is_set(long set, long size) { return set == 0 || size == kKernelSetSize; }
+
+// `wait` is libc's function for a call in which the kernel writes back what is left of the time. False: the kernel is to say what is wrong.
+template <typename Wait>
+bool wait_and_tell(timespec* timeout, long& result, Wait wait) {
+  if (timeout != nullptr && !client::is_readable(timeout, sizeof(*timeout))) return false;
+  RemainingTime remaining(timeout);
+  result = wait();
+  const bool waited = result >= 0 || errno == EINTR;
+  if (waited && timeout != nullptr && client::is_writable(timeout, sizeof(*timeout))) *timeout = *remaining.left();
+  return true;
+}
+
+// As call_interposed(), of the calls that wait.
+bool call_waiting(long number, const long (&a)[6], long& result) {
+  const int fd = static_cast<int>(a[0]);
+  const auto count = static_cast<int>(a[2]);
+  auto* const events = pointer<epoll_event>(a[1]);
+  auto* const fds = pointer<pollfd>(a[0]);
+  auto* const mask = pointer<const sigset_t>(a[4]);
+  switch (number) {
+    case SYS_poll: result = ::poll(fds, static_cast<nfds_t>(a[1]), count); return true;
+    case SYS_ppoll: {
+      auto* const timeout = pointer<timespec>(a[2]);
+      return is_set(a[3], a[4]) && wait_and_tell(timeout, result, [&] {
+        return ::ppoll(fds, static_cast<nfds_t>(a[1]), timeout, pointer<const sigset_t>(a[3]));
+      });
+    }
+    case SYS_select: {
+      auto* const timeout = pointer<timeval>(a[4]);
+      if (timeout != nullptr && !client::is_writable(timeout, sizeof(*timeout))) return false;
+      result = ::select(fd, pointer<fd_set>(a[1]), pointer<fd_set>(a[2]), pointer<fd_set>(a[3]), timeout);
+      return true;
+    }
+    case SYS_pselect6: {
+      auto* const timeout = pointer<timespec>(a[4]);
+      const long none[2] = {};
+      const long* const set = a[5] != 0 ? pointer<const long>(a[5]) : none;  // a pointer and a size
+      return client::is_readable(set, sizeof(none)) && is_set(set[0], set[1]) && wait_and_tell(timeout, result, [&] {
+        return ::pselect(fd, pointer<fd_set>(a[1]), pointer<fd_set>(a[2]), pointer<fd_set>(a[3]), timeout, pointer<const sigset_t>(set[0]));
+      });
+    }
+    case SYS_epoll_wait: result = ::epoll_wait(fd, events, count, static_cast<int>(a[3])); return true;
+    case SYS_epoll_pwait:
+      if (is_set(a[4], a[5])) return result = ::epoll_pwait(fd, events, count, static_cast<int>(a[3]), mask), true;
+      break;
+    case SYS_epoll_pwait2:
+      if (is_set(a[4], a[5])) return result = ::epoll_pwait2(fd, events, count, pointer<const timespec>(a[3]), mask), true;
+      break;
   }
   return false;
 }
@@ -127,7 +182,7 @@ FERRY_EXPORT long syscall(long number, ...) noexcept {
   }
   NotCancelled until_done;
   long result = 0;
-  if (call_interposed(number, a, result)) return result;
+  if (call_interposed(number, a, result) || call_waiting(number, a, result)) return result;
   return real().syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 

@@ -1,6 +1,8 @@
 /* poll, select and epoll: masks in every state, level, edge, one-shot, nesting, mixing with pipes. */
 #include "say.h"
 #include <sys/eventfd.h>
+#include <sys/select.h>
+#include <sys/syscall.h>
 
 static void states(void) {
   short all = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
@@ -288,6 +290,71 @@ static void mask_without_waiting(void) {
   close(p[1]);
 }
 
+/* The calls that wait, by number: their sets of signals have sizes, and some write back what is left of the time. */
+static void by_number(void) {
+  int p[2], e = (int)MUST(epoll_create1(0));
+  sigset_t none, all, usr1;
+  sigemptyset(&none);
+  sigfillset(&all);
+  sigemptyset(&usr1);
+  sigaddset(&usr1, SIGUSR1);
+  tcp_pair(p);
+  struct epoll_event ev = {.events = EPOLLIN, .data.u32 = 7}, told;
+  MUST(epoll_ctl(e, EPOLL_CTL_ADD, p[0], &ev));
+  for (int ready = 0; ready < 2; ++ready) {
+    const struct timespec asked = {ready * 5, 20000000};
+    struct timespec t = asked;
+    struct timeval few = {asked.tv_sec, asked.tv_nsec / 1000};
+    struct pollfd one = {p[0], POLLIN, 0};
+    fd_set in;
+    struct {
+      const sigset_t* set;
+      size_t size;
+    } mask = {&all, 8}, large = {&all, sizeof all};
+    if (ready) {
+      MUST(send(p[1], "x", 1, 0));
+      arrived(p[0]);
+    }
+    SAY("epoll_pwait", syscall(SYS_epoll_pwait, e, &told, 1, ready ? 5000 : 20, &all, 8L));
+    SAY("epoll_pwait2", syscall(SYS_epoll_pwait2, e, &told, 1, &t, &all, 8L));
+    if (ready) printf("told of %u\n", told.data.u32);
+    SAY("ppoll", syscall(SYS_ppoll, &one, 1, &t, &all, 8L));
+    printf("%s, left: %d %d\n", bits_text((unsigned)one.revents), t.tv_sec == 0 && t.tv_nsec == 0, t.tv_sec < asked.tv_sec || t.tv_nsec < asked.tv_nsec);
+    t = asked;
+    FD_ZERO(&in);
+    FD_SET(p[0], &in);
+    SAY("pselect6", syscall(SYS_pselect6, p[0] + 1, &in, NULL, NULL, &t, &mask));
+    printf("%d, left: %d %d\n", FD_ISSET(p[0], &in), t.tv_sec == 0 && t.tv_nsec == 0, t.tv_sec < asked.tv_sec || t.tv_nsec < asked.tv_nsec);
+    FD_SET(p[0], &in);
+    SAY("select", syscall(SYS_select, p[0] + 1, &in, NULL, NULL, &few));
+    printf("%d, left: %d %d\n", FD_ISSET(p[0], &in), few.tv_sec == 0 && few.tv_usec == 0, few.tv_sec < asked.tv_sec || few.tv_usec < asked.tv_nsec / 1000);
+    FD_SET(p[0], &in);
+    SAY("pselect6, no mask", syscall(SYS_pselect6, p[0] + 1, &in, NULL, NULL, &(struct timespec){0, 0}, NULL));
+
+    SAY("epoll_pwait, size", syscall(SYS_epoll_pwait, e, &told, 1, 0, &all, sizeof all));
+    SAY("epoll_pwait2, size", syscall(SYS_epoll_pwait2, e, &told, 1, NULL, &all, sizeof all));
+    SAY("ppoll, size", syscall(SYS_ppoll, &one, 1, &t, &all, sizeof all));
+    SAY("pselect6, size", syscall(SYS_pselect6, p[0] + 1, &in, NULL, NULL, &t, &large));
+    SAY("ppoll, nowhere", syscall(SYS_ppoll, &one, 1, (void*)8, NULL, 8L));
+    SAY("pselect6, nowhere", syscall(SYS_pselect6, p[0] + 1, &in, NULL, NULL, (void*)8, NULL));
+    SAY("pselect6, mask nowhere", syscall(SYS_pselect6, p[0] + 1, &in, NULL, NULL, NULL, (void*)8));
+    SAY("select, nowhere", syscall(SYS_select, p[0] + 1, &in, NULL, NULL, (void*)8));
+    SAY("ppoll, no time", syscall(SYS_ppoll, &one, 1, &(struct timespec){-1, 0}, NULL, 8L));
+  }
+  /* A signal that only the mask lets through. */
+  struct timespec t = {5, 0};
+  signals_seen = 0;
+  MUST(recv(p[0], &(char){0}, 1, 0));
+  sigprocmask(SIG_BLOCK, &usr1, NULL);
+  raise(SIGUSR1);
+  SAY("interrupted", syscall(SYS_ppoll, &(struct pollfd){p[0], POLLIN, 0}, 1, &t, &none, 8L));
+  printf("left: %d, signals seen: %d\n", t.tv_sec < 5, signals_seen);
+  sigprocmask(SIG_UNBLOCK, &usr1, NULL);
+  close(e);
+  close(p[0]);
+  close(p[1]);
+}
+
 int main(void) {
   eventfd_beside_writable();
   mask_without_waiting();
@@ -296,5 +363,6 @@ int main(void) {
   selects();
   epolls();
   pipe_beside_data();
+  by_number();
   return 0;
 }
