@@ -1,4 +1,4 @@
-// Owns the trampoline of signal handlers and the interposed sigaction, signal and relatives (signals.h). sigaction(2), signal(7).
+// Owns the trampoline of signal handlers and the interposed sigaction, signal and relatives (signals.h). sigaction(2), signal(7), sigset(3).
 #include "preload/signals.h"
 
 #include <errno.h>
@@ -238,6 +238,19 @@ FERRY_EXPORT sighandler_t signal(int number, sighandler_t handler) noexcept {
   return set_simple(number, handler, interrupts ? 0 : SA_RESTART);
 }
 FERRY_EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) noexcept { return signal(number, handler); }
+FERRY_EXPORT sighandler_t ssignal(int number, sighandler_t handler) noexcept { return signal(number, handler); }
+// sighold(3) and sigrelse(3) change the mask only.
+FERRY_EXPORT sighandler_t sigset(int number, sighandler_t handler) noexcept {
+  const bool hold = handler == SIG_HOLD;
+  struct sigaction present;
+  const sighandler_t before = !hold ? set_simple(number, handler, 0) : change(number, nullptr, &present) == 0 ? present.sa_handler : SIG_ERR;
+  if (before == SIG_ERR) return SIG_ERR;
+  const uint64_t bit = bit_of(number);
+  uint64_t blocked = 0;
+  ipc::raw_syscall(SYS_rt_sigprocmask, hold ? SIG_BLOCK : SIG_UNBLOCK, ipc::arg(&bit), ipc::arg(&blocked), kKernelSetSize);
+  return (blocked & bit) != 0 ? SIG_HOLD : before;
+}
+FERRY_EXPORT int sigignore(int number) noexcept { return set_simple(number, SIG_IGN, 0) == SIG_ERR ? -1 : 0; }
 FERRY_EXPORT int siginterrupt(int number, int flag) noexcept {
   struct sigaction action;
   if (change(number, nullptr, &action) != 0) return -1;

@@ -85,10 +85,74 @@ static void forks(void) {
   printf("children that got their parent's signal: %d\n", of_parent);
 }
 
+/* Whichever function sets a handler: one that sends on the socket that it interrupts a send on waits for that one's end. */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static int sending[2];
+static volatile sig_atomic_t sent_by_handler;
+static void send_too(int number) {
+  (void)number;
+  (void)!send(sending[0], "y", 1, MSG_DONTWAIT);
+  ++sent_by_handler;
+}
+static void setters(void) {
+  static const struct {
+    const char* name;
+    sighandler_t (*set)(int, sighandler_t);
+  } all[] = {{"signal", signal}, {"ssignal", ssignal}, {"sigset", sigset}};
+  udp_pair(sending);
+  for (int i = 0; i < 3; ++i) {
+    all[i].set(SIGALRM, send_too);
+    sent_by_handler = 0;
+    every(100);
+    while (sent_by_handler < 100) {
+      (void)!send(sending[0], good, sizeof good, 0);
+      (void)!recv(sending[1], good, sizeof good, MSG_DONTWAIT);
+    }
+    every(0);
+    printf("handler of %s: sent\n", all[i].name);
+  }
+}
+
+/* sigset and its relatives of System V: what they return, and that they leave bad pointers what they are. */
+static const char* disposition(sighandler_t handler) {
+  return handler == SIG_DFL ? "default" : handler == SIG_IGN ? "ignored" : handler == SIG_HOLD ? "held" : handler == SIG_ERR ? "error" : "handled";
+}
+static void say_disposition(const char* name, sighandler_t before) {
+  struct sigaction action;
+  sigset_t blocked;
+  MUST(sigaction(SIGSEGV, NULL, &action));
+  MUST(sigprocmask(SIG_BLOCK, NULL, &blocked));
+  printf("%s: %s before, %s now, flags %x, blocked %d\n", name, disposition(before), disposition(action.sa_handler), action.sa_flags & ~0x04000000,
+         sigismember(&blocked, SIGSEGV));
+}
+static void system_v(void) {
+  int u[2];
+  udp_pair(u);
+  void* bad = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  say_disposition("handler", sigset(SIGSEGV, on_signal));
+  SAY("bad pointer", send(u[0], bad, 10, 0));
+  say_disposition("hold", sigset(SIGSEGV, SIG_HOLD));
+  say_disposition("hold again", sigset(SIGSEGV, SIG_HOLD));
+  raise(SIGSEGV);
+  say_disposition("handler again", sigset(SIGSEGV, on_signal));
+  SAY("sigignore", sigignore(SIGSEGV));
+  say_disposition("default", sigset(SIGSEGV, SIG_DFL));
+  SAY("sigignore", sigignore(SIGSEGV));
+  SAY("bad pointer", send(u[0], bad, 10, 0));
+  SAY("sighold", sighold(SIGSEGV));
+  SAY("sigrelse", sigrelse(SIGSEGV));
+  say_disposition("default again", sigset(SIGSEGV, SIG_DFL));
+  printf("of SIGKILL: %s\n", disposition(sigset(SIGKILL, on_signal)));
+  printf("of nothing: %s\n", disposition(sigset(0, SIG_HOLD)));
+  SAY("SIGKILL ignored", sigignore(SIGKILL));
+}
+
 int main(void) {
   signal(SIGALRM, only_interrupt);
   bad_pointers();
   sent_faults();
   forks();
+  system_v();
+  setters();
   return 0;
 }
