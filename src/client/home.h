@@ -1,7 +1,8 @@
 // A socket's place in a channel: slot, generation, and what this process remembers of it outside shared memory.
 //
 // A home is used as long as the socket stays in that slot; after fork, re-homing or a new channel the socket gets another Home, and the
-// old one stays in memory until the Socket is closed, because a thread may still be looking at it.
+// old one stays in memory until the Socket is closed, because a thread may still be looking at it. A socket that is no stream, and may be handed to
+// and fro for ever, has one Home for each slot: it is used again when the socket comes back there (Socket::take_older).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ struct Passage;
 struct Home {
   Channel* channel = nullptr;
   uint32_t slot = 0;
-  uint32_t generation = 0;
+  uint32_t generation = 0;       // atomic: once it is that of the slot, the rest is ready for use
   ipc::abi::SocketShared* shared = nullptr;
   uint32_t engine = 0;
 

@@ -224,6 +224,7 @@ class Socket {
   int rehome(Home* seen);
   static int ask_home(Channel& channel, uint32_t engine, uint32_t slot, uint32_t generation, ipc::control::Reply& reply);
   static Home* make_home(Channel& channel, uint32_t slot, uint32_t generation);
+  Home* take_older(const Channel& channel, uint32_t slot);
   void adopt(Channel* channel, uint32_t slot, uint32_t generation);
   void adopt(Channel* channel, const Stock::Taken& taken);
   void leave(Home& h);

@@ -95,9 +95,27 @@ Home* Socket::make_home(Channel& channel, uint32_t slot, uint32_t generation) {
   return h;
 }
 
+// The home that was left when the socket last had this slot; nullptr: none that can be used again. Of a stream's, passages and lent memory may still be
+// in use; streams that move often go to kernel mode. Otherwise a thread that still looks at it is not misled: it takes the slot's lock, and then sees
+// a generation that is not the slot's, or one behind which all is ready. Without the lock it may see that there is no room for output, and is told
+// of the move afterwards as everybody who watches the socket. Caller holds mutex_.
+Home* Socket::take_older(const Channel& channel, uint32_t slot) {
+  if (home_ == nullptr || is_stream()) return nullptr;
+  Home** link = &home_->older;
+  while (*link != nullptr && ((*link)->channel != &channel || (*link)->slot != slot)) link = &(*link)->older;
+  Home* h = *link;
+  if (h == nullptr) return nullptr;
+  *link = h->older;
+  h->write_shut = false;
+  h->rx_used = 0;
+  h->oob_taken_mark = 0;
+  return h;
+}
+
 // Caller holds mutex_, or is alone with the socket.
 void Socket::adopt(Channel* channel, uint32_t slot, uint32_t generation) {
-  Home* h = make_home(*channel, slot, generation);
+  Home* h = take_older(*channel, slot);
+  if (h == nullptr) h = make_home(*channel, slot, generation);
   abi::SocketShared& s = *h->shared;
   // A slot that this process left and comes back to goes on where it was.
   h->tx.start_at(load_relaxed(s.tx_produced));
@@ -108,6 +126,7 @@ void Socket::adopt(Channel* channel, uint32_t slot, uint32_t generation) {
   channel->reclaim_input(slot, generation, h->input);
   if (const uint32_t kind = load_relaxed(s.kind); kind != 0) kind_ = kind;
   pair_ = control::kNoPair;
+  store_release(h->generation, generation);
   h->older = home_;
   __atomic_store_n(&home_, h, __ATOMIC_RELEASE);
   channel->set_socket(slot, this, h);
@@ -122,8 +141,11 @@ void Socket::adopt(Channel* channel, const Stock::Taken& taken) {
 }
 
 void Socket::apply_watches(Home& h) {
-  for (uint32_t i = 0; i < abi::kWatches; ++i)
-    if (watches_[i] != nullptr) watches_[i]->register_at(*this, h, i);
+  for (uint32_t i = 0; i < abi::kWatches; ++i) {
+    if (watches_[i] == nullptr) continue;
+    watches_[i]->register_at(*this, h, i);
+    watches_[i]->wake_sleepers();  // who sleeps there has looked at another home
+  }
 }
 
 // The home's output goes on its way without us.
@@ -141,7 +163,7 @@ Socket::CloseBell Socket::close_bell(int k, bool only_copy, bool nonblocking) {
   Home* h = current_home();
   if (h == nullptr || !h->channel->is_mine() || !h->channel->is_usable()) return {};
   const bool shared = !kernel_mode_ && is_at_home(load_acquire(h->shared->mode)) &&
-                      load_relaxed(h->shared->generation) == h->generation;
+                      load_relaxed(h->shared->generation) == load_relaxed(h->generation);
   bool kept = false;
   if (pair_ != control::kNoPair) {
     Stock& stock = h->channel->stock(h->engine);
@@ -198,7 +220,7 @@ void Socket::close() {
 // Whether the rings of the home are this process's to use, and its passage if it is in one.
 bool Socket::can_use(const Home& h) {
   const uint32_t mode = load_acquire(h.shared->mode);
-  if (__builtin_expect(load_relaxed(h.shared->generation) != h.generation, 0)) return false;
+  if (__builtin_expect(load_relaxed(h.shared->generation) != load_acquire(h.generation), 0)) return false;
   return __builtin_expect(mode == abi::kModeShared, 1) || passage_of(h) != nullptr;
 }
 
@@ -226,7 +248,8 @@ int Socket::enter(int k, Home*& h) {
 int Socket::settle(Home* seen) {
   abi::SocketShared& s = *seen->shared;
   if (seen->channel->is_dead() || !seen->channel->check_alive()) return -ENETDOWN;
-  const uint32_t mode = load_acquire(s.generation) == seen->generation ? load_acquire(s.mode) : uint32_t{abi::kModeFree};
+  const uint32_t generation = load_acquire(seen->generation);
+  const uint32_t mode = load_acquire(s.generation) == generation ? load_acquire(s.mode) : uint32_t{abi::kModeFree};
   switch (mode) {
     case abi::kModeShared:  // a revocation under way
       ipc::wait_while_revoked(s.tx_lock, &kLookAgain);
@@ -248,9 +271,9 @@ int Socket::settle(Home* seen) {
     }
     default: break;
   }
-  // The server has finished with the slot: with the socket, or because another thread is just moving it to a new home.
+  // The server has finished with the slot: with the socket, or because another thread is just moving it to a new home, perhaps back to this one.
   Guard guard(mutex_);
-  return current_home() != seen ? 0 : -EBADF;
+  return current_home() != seen || load_relaxed(seen->generation) != generation ? 0 : -EBADF;
 }
 
 int Socket::ask_home(Channel& channel, uint32_t engine, uint32_t slot, uint32_t generation, control::Reply& reply) {
@@ -281,7 +304,7 @@ int Socket::control(int k, Op op, control::Request& request, control::Reply& rep
   if (const int error = home(k, h); error != 0) return error;
   request.op = static_cast<uint32_t>(op);
   request.slot = h->slot;
-  request.generation = h->generation;
+  request.generation = load_relaxed(h->generation);
   return h->channel->call(h->engine, request, reply, nullptr, 0, received);
 }
 

@@ -1,5 +1,64 @@
 /* UDP: addresses, truncation, ancillary data, errors, several at once. */
 #include "say.h"
+#include <malloc.h>
+#include <pthread.h>
+
+/* Two processes use one socket in turns: that costs no memory. */
+static void in_turns(void) {
+  int to_child[2], to_parent[2], u = bound(SOCK_DGRAM, 0), lost = 0;
+  struct sockaddr_in self = loopback(port_of(u));
+  char b;
+  size_t before = 0;
+  MUST(pipe(to_child));
+  MUST(pipe(to_parent));
+  const pid_t child = (int)MUST(fork());
+  for (int i = 0; i < 1000; ++i) {
+    if (i == 100) before = mallinfo2().uordblks;
+    if (child == 0) MUST(read(to_child[0], &b, 1));
+    lost += sendto(u, "x", 1, 0, (struct sockaddr*)&self, sizeof self) != 1 || recv(u, &b, 1, 0) != 1;
+    MUST(write((child == 0 ? to_parent : to_child)[1], "x", 1));
+    if (child != 0) MUST(read(to_parent[0], &b, 1));
+  }
+  const int grown = mallinfo2().uordblks > before + (64 << 10);
+  if (child == 0) _exit(lost != 0 || grown);
+  int status = 0;
+  waitpid(child, &status, 0);
+  printf("in turns: lost %d, grown %d, child %x\n", lost, grown, status);
+  close(u);
+}
+
+/* Several threads of both do so at once: a call fails for nothing but want of data. */
+static int taken_by_all;
+static void* take_turns(void* argument) {
+  struct sockaddr_in self = loopback(port_of(taken_by_all));
+  long wrong = 0;
+  char b;
+  for (int i = 0; i < 500; ++i) {
+    struct pollfd p = {taken_by_all, POLLIN | POLLOUT, 0};
+    wrong += sendto(taken_by_all, "x", 1, MSG_DONTWAIT, (struct sockaddr*)&self, sizeof self) != 1 && errno != EAGAIN;
+    wrong += poll(&p, 1, 0) < 0 || (p.revents & ~(POLLIN | POLLOUT)) != 0;
+    wrong += recv(taken_by_all, &b, 1, MSG_DONTWAIT) != 1 && errno != EAGAIN;
+  }
+  *(long*)argument = wrong;
+  return NULL;
+}
+static void all_at_once(void) {
+  enum { kThreads = 3 };
+  pthread_t t[kThreads];
+  long wrong[kThreads], sum = 0;
+  taken_by_all = bound(SOCK_DGRAM, 0);
+  const pid_t child = (int)MUST(fork());
+  for (int i = 0; i < kThreads; ++i) pthread_create(&t[i], NULL, take_turns, &wrong[i]);
+  for (int i = 0; i < kThreads; ++i) {
+    pthread_join(t[i], NULL);
+    sum += wrong[i];
+  }
+  if (child == 0) _exit(sum != 0);
+  int status = 0;
+  waitpid(child, &status, 0);
+  printf("all at once: wrong %ld, child %x\n", sum, status);
+  close(taken_by_all);
+}
 
 int main(void) {
   int p[2], one = 1;
@@ -125,5 +184,7 @@ int main(void) {
   SAY("getpeername", getpeername(p[0], (struct sockaddr*)&from, &length));
   SAY("send", send(p[0], "x", 1, 0));
   SAY("write", write(p[0], "x", 1));
+  in_turns();
+  all_at_once();
   return 0;
 }
