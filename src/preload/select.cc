@@ -11,6 +11,7 @@
 #include "preload/poll.h"
 #include "preload/real.h"
 #include "preload/remaining_time.h"
+#include "preload/socket_file.h"
 
 namespace ferry::preload {
 namespace {
@@ -31,10 +32,17 @@ void clear(fd_set* set, int count) {
   if (set != nullptr) memset(set, 0, static_cast<size_t>((count + 63) / 64) * 8);
 }
 
+// Not a stream in kernel mode: a program with a seccomp filter, which may know no poll, has only such.
+bool is_ours(int fd) {
+  if (!fd_table().contains(fd)) return false;
+  const FileRef<SocketFile> socket = socket_of(fd);
+  return !socket || !socket->native;
+}
+
 bool names_ours(int count, const fd_set* in, const fd_set* out, const fd_set* other) {
   if (!is_there(in, count) || !is_there(out, count) || !is_there(other, count)) return false;  // for the kernel to say
   for (int fd = 0; fd < count; ++fd)
-    if ((has(in, fd) || has(out, fd) || has(other, fd)) && fd_table().contains(fd)) return true;
+    if ((has(in, fd) || has(out, fd) || has(other, fd)) && is_ours(fd)) return true;
   return false;
 }
 
