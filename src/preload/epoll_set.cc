@@ -208,7 +208,7 @@ int EpollSet::start_watching(int epfd, Registration& r) {
 // own gets it before ours watches it.
 int EpollSet::add_below(int epfd, Registration& r) {
   int error = kernel_control(epfd, EPOLL_CTL_ADD, r.fd, EPOLLIN | EPOLLET, marker_of(r.fd));
-  if (error != 0 || token_ != client::process_token() || set_of(r).token_ == client::process_token()) return error;
+  if (error != 0 || is_inherited() || !set_of(r).is_inherited()) return error;
   kernel_control(epfd, EPOLL_CTL_DEL, r.fd, 0, 0);
   client::Guard guard(set_of(r).mutex_);
   set_of(r).make_current(r.fd);
@@ -229,7 +229,7 @@ int EpollSet::modify(int epfd, Registration& r, const epoll_event& event) {
 // `closed`: by its last number in this process. E, if it is the parent's still, goes on to watch it for the parent.
 void EpollSet::remove(int epfd, Registration& r, bool closed) {
   const auto drop = [&](int fd) {
-    if (!closed || token_ == client::process_token()) kernel_control(epfd, EPOLL_CTL_DEL, fd, 0, 0);
+    if (!closed || !is_inherited()) kernel_control(epfd, EPOLL_CTL_DEL, fd, 0, 0);
     --kernel_sources_;
   };
   unlist(r);
@@ -248,17 +248,18 @@ void EpollSet::remove(int epfd, Registration& r, bool closed) {
   registrations_.erase(r.fd);
 }
 
+// A set that a child inherited with Ferry sockets in it is to become private: the copy of E gets K then, and the parent's is left alone.
 void EpollSet::go_native(int epfd, Registration& r) {
   unlist(r);
-  uint32_t events = r.armed ? r.events : r.events & (EPOLLET | EPOLLONESHOT);
-  if (kernel_control(epfd, EPOLL_CTL_ADD, r.fd, events, r.data.u64) != 0) return;
+  const bool later = is_inherited() && queue_.is_open();
+  if (!later && kernel_control(epfd, EPOLL_CTL_ADD, r.fd, r.kernel_events(), r.data.u64) != 0) return;
   r.native = true;
   ++kernel_sources_;
 }
 
 int EpollSet::open_queue(int epfd) {
   if (queue_.is_open()) return 0;
-  if (token_ != client::process_token()) {
+  if (is_inherited()) {
     if (int error = make_private(epfd); error != 0) return error;
   }
   if (int error = queue_.open(); error != 0) return error;
@@ -270,7 +271,7 @@ int EpollSet::open_queue(int epfd) {
 // After fork, or when ferryd has ended: a queue of our own, and everything watched anew.
 int EpollSet::make_current(int epfd) {
   last_number_ = epfd;
-  const bool inherited = token_ != client::process_token();
+  const bool inherited = is_inherited();
   const bool outdated = queue_.is_open() && !queue_.is_current();
   if (inherited && (outdated || has_private_below())) {
     if (int error = make_private(epfd); error != 0) return error;
@@ -299,7 +300,7 @@ bool EpollSet::has_private_below() {
       if (r->file->kind() != FileKind::epoll) continue;
       client::Guard guard(set_of(*r).mutex_);
       set_of(*r).make_current(fd);
-      found |= set_of(*r).token_ == client::process_token();
+      found |= !set_of(*r).is_inherited();
     }
   }
   return found;
@@ -311,7 +312,7 @@ int EpollSet::make_private(int epfd) {
   for (auto& [fd, r] : registrations_) {
     if (r->file->kind() != FileKind::epoll) continue;
     client::Guard guard(set_of(*r).mutex_);
-    if (set_of(*r).token_ == client::process_token()) continue;
+    if (!set_of(*r).is_inherited()) continue;
     if (int error = set_of(*r).make_private(fd); error != 0) return error;
   }
   long copy = ipc::raw_syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
@@ -326,7 +327,7 @@ int EpollSet::make_private(int epfd) {
   }
   for (auto& [fd, r] : registrations_) {
     r->twin = -1;  // is not in it yet
-    if (r->native) kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, r->events, r->data.u64);
+    if (r->native) kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, r->kernel_events(), r->data.u64);
     if (r->file->kind() == FileKind::epoll) {
       kernel_control(static_cast<int>(copy), EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, marker_of(fd));
       enlist(*r);
@@ -375,17 +376,19 @@ void EpollSet::give_away(SocketFile& file) {
     ++it;
     if (r.file != &file) continue;
     epoll_event event{};
-    event.events = r.armed ? r.events : r.events & (EPOLLET | EPOLLONESHOT);
+    event.events = r.kernel_events();
     event.data = r.data;
     const int fd = r.fd;
-    r.native = false;  // K has left E when its last number was replaced
-    remove(epfd, r);
-    if (kernel_control(epfd, EPOLL_CTL_ADD, fd, event.events, event.data.u64) == 0) kernel_[fd] = event;
+    // For the parent its numbers go on naming K.
+    const bool is_private = !is_inherited() || make_private(epfd) == 0;
+    remove(epfd, r, !is_private);
+    if (is_private && kernel_control(epfd, EPOLL_CTL_ADD, fd, event.events, event.data.u64) == 0) kernel_[fd] = event;
   }
 }
 
 void EpollSet::watch_twin(SocketFile& file) {
   client::Guard guard(mutex_);
+  if (is_inherited()) return;  // is watched in the copy of E, not in the parent's
   int epfd = number();
   int twin = file.twin.load();
   for (auto& [fd, r] : registrations_) {

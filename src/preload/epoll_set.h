@@ -23,6 +23,7 @@
 
 #include "client/event_queue.h"
 #include "client/mutex.h"
+#include "client/process.h"
 #include "preload/open_file.h"
 
 namespace ferry::preload {
@@ -83,6 +84,9 @@ class EpollSet final : public OpenFile {
     client::EventQueue::Sleep sleep{};  // that of all threads that sleep on this one
     Registration* next = nullptr;
     Registration* previous = nullptr;
+
+    // What the kernel is asked for where it watches the descriptor.
+    uint32_t kernel_events() const { return armed ? events : events & (EPOLLET | EPOLLONESHOT); }
   };
 
   // A slot that the server has reported, and when that event was.
@@ -105,6 +109,7 @@ class EpollSet final : public OpenFile {
   int make_current(int epfd);
   int number() const;
   int make_private(int epfd);
+  bool is_inherited() const { return token_ != client::process_token(); }
   bool has_private_below();
   bool announce(client::EventQueue::Sleep& sleep);
   void look_below();

@@ -100,6 +100,38 @@ static void sets(void) {
   wait(NULL);
 }
 
+/* A child turns its parent's socket to another host; the parent's set knows nothing of it. */
+static void turned_in_a_child(void) {
+  struct sockaddr_in any = {.sin_family = AF_INET}, to;
+  struct epoll_event ev = {.events = EPOLLIN};
+  int e = (int)MUST(epoll_create1(0)), u = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0)), peer = bound(SOCK_DGRAM, 0), steps[2];
+  char c;
+  MUST(bind(u, (struct sockaddr*)&any, sizeof any));
+  to = loopback(port_of(u));
+  MUST(epoll_ctl(e, EPOLL_CTL_ADD, u, &ev));
+  MUST(pipe(steps));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    struct sockaddr_in a = loopback(port_of(peer));
+    MUST(connect(u, (struct sockaddr*)&a, sizeof a));
+    MUST(write(steps[1], "x", 1));
+    arrived(u);
+    MUST(write(steps[1], "x", 1));
+    pause();
+  }
+  MUST(read(steps[0], &c, 1));
+  SAY("DEL", epoll_ctl(e, EPOLL_CTL_DEL, u, &ev));
+  close(u);
+  SAY("send to the child", sendto(peer, "x", 1, 0, (struct sockaddr*)&to, sizeof to));
+  MUST(read(steps[0], &c, 1));
+  SAY("told of what is not in the set", epoll_wait(e, &ev, 1, 0));
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  close(e);
+  close(peer);
+}
+
 int main(void) {
   struct sockaddr_in any = {.sin_family = AF_INET};
   l = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
@@ -109,5 +141,6 @@ int main(void) {
   signals();
   cancellation();
   sets();
+  turned_in_a_child();
   return 0;
 }
