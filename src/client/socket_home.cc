@@ -65,8 +65,9 @@ int Socket::attach(int k, Socket** twin) {
     leave_parts();
     leave(*old);
   }
+  // Here for the first time: they are queues of the parent process.
   for (EventQueue*& w : watches_)
-    if (w != nullptr && !w->is_current()) w = nullptr;
+    if (!superseded || (w != nullptr && !w->is_current())) w = nullptr;
   adopt(channel, reply.slot, reply.generation);
   if (is_listening()) join_parts(k);
   return 0;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utility>
+
 #include "client/event_queue.h"
 #include "client/guarded_copy.h"
 #include "ipc/syscall.h"
@@ -15,14 +17,14 @@
 #include "preload/remaining_time.h"
 #include "preload/signals.h"
 #include "preload/socket_file.h"
+#include "preload/thread_queue.h"
 
 namespace ferry::preload {
 namespace {
 
 constexpr nfds_t kMostDescriptors = 1 << 20;  // the kernel's limit on open files bounds it at most so
 
-// The queue of a thread that polls; kept until the thread ends.
-thread_local client::EventQueue t_queue;
+thread_local client::EventQueue& t_queue = thread_queue();
 
 // When a socket reports to too many queues already, or no queue is left: look again this often.
 constexpr timespec kFallbackTick{0, 1'000'000};
@@ -179,7 +181,7 @@ nfds_t PollCall::merge() {
 }
 
 PollCall::Watching PollCall::watch_all() {
-  if (t_queue.is_open() && !t_queue.is_current()) t_queue.close();
+  if (t_queue.is_open() && !t_queue.is_current()) unwatch_all(), t_queue.close();
   if (!t_queue.is_open()) {
     if (const int error = t_queue.open(); error != 0) return error == -ENETDOWN ? Watching::needless : Watching::impossible;
   }
@@ -201,14 +203,14 @@ PollCall::Watching PollCall::watch_all() {
   return all ? Watching::all : Watching::impossible;
 }
 
-// Not in a child that a signal handler has made meanwhile: the queue is the parent's.
 void PollCall::unwatch_all() {
-  if (!watching_ || !t_queue.is_current()) return;
+  if (!watching_) return;
   const int saved_errno = errno;
   for (nfds_t i = 0; i < used_; ++i)
-    if (items_[i].watched) t_queue.unwatch(static_cast<SocketFile*>(items_[i].file.get())->socket);
+    if (std::exchange(items_[i].watched, false)) t_queue.unwatch(static_cast<SocketFile*>(items_[i].file.get())->socket);
   uint32_t slots[64];
-  while (t_queue.take(slots, 64) == 64) {}
+  // Not in a child that a signal handler has made meanwhile: the queue is the parent's.
+  while (t_queue.is_current() && t_queue.take(slots, 64) == 64) {}
   errno = saved_errno;
 }
 

@@ -2,6 +2,7 @@
 #include "say.h"
 #include <pthread.h>
 #include <setjmp.h>
+#include <sys/mman.h>
 
 static int p[2];
 
@@ -194,6 +195,60 @@ static void written_unseen_while_polled(void) {
   pthread_join(t, NULL);
 }
 
+/* A socket goes on being used when a thread that polled it is gone, and its stack with it: it left poll by siglongjmp, or is in the parent. */
+static sigjmp_buf out_of_poll;
+static volatile int polling;
+static void leave_poll(int number) {
+  (void)number;
+  siglongjmp(out_of_poll, 1);
+}
+static void* poll_until_left(void* argument) {
+  struct pollfd q[2] = {{streamed[0], POLLIN, 0}, {quiet[0], POLLIN, 0}};
+  (void)argument;
+  if (sigsetjmp(out_of_poll, 1) != 0) return NULL;
+  polling = 1;
+  poll(q, 2, -1);
+  return NULL;
+}
+
+static void polled_by_who_is_gone(int left) {
+  enum { kStack = 1 << 18 };
+  void* stack = mmap(NULL, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  pthread_attr_t with_stack;
+  pthread_t t;
+  int status;
+  char b[1];
+  tcp_pair(streamed);
+  signal(SIGUSR1, leave_poll);
+  pthread_attr_init(&with_stack);
+  pthread_attr_setstack(&with_stack, stack, kStack);
+  polling = 0;
+  pthread_create(&t, &with_stack, poll_until_left, NULL);
+  while (!polling) usleep(1000);
+  usleep(50000);
+  if (left) {
+    pthread_kill(t, SIGUSR1);
+    pthread_join(t, NULL);
+    munmap(stack, kStack);
+  }
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    if (!left) munmap(stack, kStack);
+    MUST(send(streamed[1], "xy", 2, 0));
+    SAY("the child receives", recv(streamed[0], b, 1, 0));
+    _exit(0);
+  }
+  waitpid(child, &status, 0);
+  printf("ended by signal %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+  SAY("the parent receives", recv(streamed[0], b, 1, 0));
+  if (left) return;
+  MUST(write(quiet[1], "x", 1));
+  pthread_join(t, NULL);
+  munmap(stack, kStack);
+  MUST(read(quiet[0], b, 1));
+}
+
 /* A set gets its first socket while one thread waits on it and another forks. */
 static volatile int forking;
 static void* forker(void* argument) {
@@ -242,6 +297,8 @@ int main(void) {
   tcp_pair(p);
   two_at_once();
   written_unseen_while_polled();
+  polled_by_who_is_gone(1);
+  polled_by_who_is_gone(0);
   first_socket();
   cancel("recv", reader, NULL);
   cancel("poll", poller, NULL);
