@@ -1,6 +1,5 @@
-// The scheme `emulated` in this process: regions are served, and fork leaves parent and child apart. pthread_atfork(3), clone(2).
+// The scheme `emulated` in this process: regions are served, and clone leaves parent and child apart, as fork does (preload/fork.cc). clone(2).
 #include <dlfcn.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -21,7 +20,6 @@ namespace regions = client::regions;
   preload::start_process();
   const char* scheme = getenv("FERRY_SCHEME");
   if (scheme == nullptr || strcmp(scheme, "emulated") != 0) return;
-  pthread_atfork(regions::before_fork, regions::after_fork_in_parent, regions::after_fork_in_child);
   regions::enable();
 }
 

@@ -20,54 +20,51 @@ namespace ferry::preload {
 
 namespace {
 
-// Registered before any of the program's, so that ours run next to the fork: a program's may wait for threads that need the sets.
+// Registered before any of the program's, so that ours run next to the fork, also to those inside libc (forkpty): a program's may wait for
+// threads that need the sets. Handlers of signals, which may need them as well, are put off. Who holds a set may ask for memory of a region.
 void before_fork() {
+  client::enter_critical();
   EpollSet::lock_all();
   client::Stock::before_fork();
+  client::regions::before_fork();
 }
 
 void after_fork_in_parent() {
+  client::regions::after_fork_in_parent();
   client::Stock::after_fork_in_parent();
   EpollSet::unlock_all();
+  client::leave_critical();
+}
+
+// Locks that the parent held count as free here (client/mutex.h).
+void after_fork_in_child() {
+  const int saved_errno = errno;
+  client::regions::after_fork_in_child();
+  client::Stock::after_fork_in_child();
+  client::Channel::after_fork_in_child();
+  client::leave_critical();
+  errno = saved_errno;
 }
 
 }  // namespace
 
-pid_t fork_process() {
-  client::Critical critical;
-  pid_t child = real().fork();
-  if (child != 0) return child;
-  // Locks that the parent held count as free here (client/mutex.h).
-  int saved_errno = errno;
-  client::Channel::after_fork_in_child();
-  errno = saved_errno;
-  return 0;
-}
+pid_t fork_process() { return real().fork(); }
 
 void before_clone(uint64_t flags) {
   if ((flags & CLONE_FILES) == 0) client::Stock::before_clone();
 }
 
 void watch_forks() {
-  pthread_atfork(before_fork, after_fork_in_parent, client::Stock::after_fork_in_child);
+  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 FERRY_EXPORT pid_t fork() noexcept { return fork_process(); }
 FERRY_EXPORT pid_t vfork() noexcept { return fork_process(); }
 FERRY_EXPORT pid_t _Fork() noexcept {
   if (real()._Fork == nullptr) return fork_process();
-  client::Critical critical;
   before_fork();  // handlers of pthread_atfork do not run
-  client::regions::before_fork();
   pid_t child = real()._Fork();
-  if (child != 0) {
-    client::regions::after_fork_in_parent();
-    after_fork_in_parent();
-  } else {
-    client::regions::after_fork_in_child();
-    client::Stock::after_fork_in_child();
-    client::Channel::after_fork_in_child();
-  }
+  child == 0 ? after_fork_in_child() : after_fork_in_parent();
   return child;
 }
 

@@ -11,7 +11,7 @@ namespace ferry::preload {
 
 // fork(2) with libferry's own state consistent in the child. -1 and errno on failure.
 pid_t fork_process();
-// Has every fork of libc, also its own (forkpty), seen as far as it concerns kept descriptors (client/stock.h). Once, at start.
+// Has every fork of libc, also its own (forkpty), seen. Once, at start.
 void watch_forks();
 // A clone with these flags (clone(2)) follows.
 void before_clone(uint64_t flags);

@@ -1,5 +1,7 @@
 /* Signals that arrive while a call on a socket holds something: they wait for its end, and change nothing about what it says. */
 #include "say.h"
+#include <pthread.h>
+#include <pty.h>
 #include <sys/mman.h>
 
 static char good[60000];
@@ -147,6 +149,67 @@ static void system_v(void) {
   SAY("SIGKILL ignored", sigignore(SIGKILL));
 }
 
+/* A handler that uses sockets, while libc forks by a call of its own. */
+static void use_a_socket(int number) {
+  int saved_errno = errno;
+  (void)number;
+  close(socket(AF_INET, SOCK_STREAM, 0));
+  errno = saved_errno;
+}
+static void forks_inside_libc(void) {
+  int u[2], set = (int)MUST(epoll_create1(0)), done = 0;
+  struct epoll_event ev = {.events = EPOLLIN};
+  udp_pair(u);
+  MUST(epoll_ctl(set, EPOLL_CTL_ADD, u[0], &ev));
+  signal(SIGALRM, use_a_socket);
+  fflush(stdout);
+  every(300);
+  while (done < 200) {
+    int terminal;
+    pid_t child = forkpty(&terminal, NULL, NULL, NULL);
+    if (child == 0) _exit(0);
+    if (child < 0) continue;
+    while (waitpid(child, NULL, 0) < 0) {
+    }
+    close(terminal);
+    ++done;
+  }
+  every(0);
+  printf("terminals: %d\n", done);
+  close(set);
+}
+
+/* The program's own handlers of fork run with signals as they are everywhere, and may change the mask. */
+static volatile sig_atomic_t raised;
+static int in_prepare, in_parent, in_forked;
+static void count_raised(int number) { raised += number != 0; }
+static int raise_one(void) {
+  int before = raised;
+  raise(SIGUSR1);
+  return raised - before;
+}
+static void prepare(void) { in_prepare = raise_one(); }
+static void back_in_parent(void) {
+  sigset_t block;
+  sigemptyset(&block);
+  sigaddset(&block, SIGUSR2);
+  in_parent = raise_one();
+  sigprocmask(SIG_BLOCK, &block, NULL);
+}
+static void begun_in_child(void) { in_forked = raise_one(); }
+static void handlers_of_fork(void) {
+  sigset_t mask;
+  signal(SIGUSR1, count_raised);
+  MUST(pthread_atfork(prepare, back_in_parent, begun_in_child) == 0 ? 0 : -1);
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) _exit(in_forked);
+  int status = 0;
+  waitpid(child, &status, 0);
+  sigprocmask(SIG_BLOCK, NULL, &mask);
+  printf("raised in handlers of fork: %d %d %d, blocked there: %d\n", in_prepare, in_parent, WEXITSTATUS(status), sigismember(&mask, SIGUSR2));
+}
+
 int main(void) {
   signal(SIGALRM, only_interrupt);
   bad_pointers();
@@ -154,5 +217,7 @@ int main(void) {
   forks();
   system_v();
   setters();
+  forks_inside_libc();
+  handlers_of_fork();
   return 0;
 }

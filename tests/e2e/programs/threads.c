@@ -293,6 +293,22 @@ static void first_socket(void) {
   printf("first sockets told: %d\n", told);
 }
 
+/* Two threads fork at once, each in its own way. */
+static void* fork_many(void* by) {
+  for (int i = 0; i < 300; ++i) {
+    pid_t child = by != NULL ? _Fork() : fork();
+    if (child == 0) _exit(0);
+    waitpid(child, NULL, 0);
+  }
+  return NULL;
+}
+static void forks_at_once(void) {
+  pthread_t t[2];
+  for (int i = 0; i < 2; ++i) pthread_create(&t[i], NULL, fork_many, i == 0 ? NULL : t);
+  for (int i = 0; i < 2; ++i) pthread_join(t[i], NULL);
+  printf("both have forked\n");
+}
+
 int main(void) {
   tcp_pair(p);
   two_at_once();
@@ -300,6 +316,7 @@ int main(void) {
   polled_by_who_is_gone(1);
   polled_by_who_is_gone(0);
   first_socket();
+  forks_at_once();
   cancel("recv", reader, NULL);
   cancel("poll", poller, NULL);
   int l = listener();
