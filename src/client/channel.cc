@@ -14,6 +14,7 @@
 #include "client/errno.h"
 #include "client/process.h"
 #include "ipc/futex.h"
+#include "ipc/signal_set.h"
 #include "port/api/log.h"
 
 namespace ferry::client {
@@ -232,6 +233,12 @@ void Channel::before_exec() {
 void Channel::after_failed_exec() {
   for (Channel* c = load_acquire(g_channels); c != nullptr; c = c->next_)
     if (c->set_async(true)) c->check_alive();
+}
+
+bool Channel::hears_lifeline() {
+  const int signal = config().lifeline_signal;
+  uint64_t blocked = 0;
+  return signal != 0 && raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, arg(&blocked), sizeof blocked) == 0 && (blocked & ipc::bit_of(signal)) == 0;
 }
 
 void Channel::on_lifeline_signal() {

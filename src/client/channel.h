@@ -30,8 +30,8 @@ struct Config {
   bool kernel_mode = false;         // --scheme copy: sockets are opened in kernel mode
   int private_fd_floor = 0;         // own descriptors are moved to at least this number (0: stay where they are)
   // Signal that tells this process of ferryd's death while its threads sleep without time-out; libferry has installed a handler
-  // that calls Channel::on_lifeline_signal(). 0: sleepers look every now and then (1 s, growing to 32 s), and calls that
-  // block without time-out give -EINTR after any handler.
+  // that calls Channel::on_lifeline_signal(). 0, or in threads that block it: sleepers look every now and then (client/deadline.h), by
+  // Sys::futex_wait_slice.
   int lifeline_signal = 0;
   // Told of every descriptor number that belongs to libferry itself, when it appears and before it goes. May be null.
   void (*on_private_fd)(int fd, bool added) = nullptr;
@@ -67,6 +67,8 @@ class Channel final : public ipc::BlockFifo::Source {
   static void after_failed_exec();
   // Async-signal-safe: finds out which channels' servers are gone, and wakes who waits for them.
   static void on_lifeline_signal();
+  // Whether that signal would come to this thread: there is one, and it is not blocked.
+  static bool hears_lifeline();
 
   // --- control calls ---
   // One request to an engine of the server, one reply; fills in `sequence`. 0; the reply's error as -errno; -ENETDOWN: ferryd is gone.

@@ -1,11 +1,14 @@
-// The end of a blocking call: SO_RCVTIMEO, SO_SNDTIMEO, or none. The clock is read when the first wait begins, not before.
+// The end of a blocking call: SO_RCVTIMEO, SO_SNDTIMEO, or none. The clock is read when the first wait begins, not before. And how long it
+// sleeps at once.
 #pragma once
 
 #include <time.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <utility>
 
-#include "ipc/syscall.h"
+#include "client/channel.h"
 
 namespace ferry::client {
 
@@ -30,6 +33,17 @@ class Deadline {
  private:
   int64_t timeout_ns_;
   int64_t end_ns_ = 0;
+};
+
+// Where no signal tells the thread of ferryd's end it looks after one second, and ever less often.
+class Slices {
+ public:
+  // Nanoseconds; -1: no limit.
+  int64_t next() { return hears_ ? -1 : std::exchange(slice_, std::min(slice_ * 2, int64_t{32} * 1'000'000'000)); }
+
+ private:
+  const bool hears_ = Channel::hears_lifeline();
+  int64_t slice_ = 1'000'000'000;
 };
 
 }  // namespace ferry::client

@@ -164,10 +164,11 @@ void EventQueue::drain() {
   if (is_current() && !sleepers_.any()) read_pipe();
 }
 
-// A byte is a wake-up; one that is still under way only wakes once more for nothing.
+// A byte is a wake-up; one that is still under way only wakes once more for nothing. The pipe ends with ferryd, also for a program that
+// blocks the lifeline's signal.
 void EventQueue::read_pipe() {
   char bytes[64];
-  ipc::raw_syscall(SYS_read, fd_.get(), ipc::arg(bytes), sizeof bytes);
+  if (ipc::raw_syscall(SYS_read, fd_.get(), ipc::arg(bytes), sizeof bytes) == 0) channel_->check_alive();
 }
 
 void EventQueue::wake() {

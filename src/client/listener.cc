@@ -163,14 +163,16 @@ int Socket::wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline) {
       for (uint32_t i = 0; i < seen.count; ++i) atomic_add(*seen.waiters[i], by);
     }
   } counted(seen);
-  for (;;) {
+  for (Slices slices;;) {
     if (main.channel->is_dead() || !main.channel->check_alive()) return -ENETDOWN;
     if (seen.changed()) return 0;
     long r;
     if (!deadline.limited()) {
-      r = sys().futex_wait_any(seen.words, seen.values, seen.count);
+      const int64_t wait_ns = slices.next();
+      const timespec until = ipc::to_timespec(Duration::ns(monotonic_ns() + wait_ns));
+      r = sys().futex_wait_any(seen.words, seen.values, seen.count, wait_ns < 0 ? nullptr : &until);
       const timespec timeout = ipc::to_timespec(Duration::ns(kLookEvery));
-      if (r < 0 && r != -EAGAIN && r != -EINTR) r = sys().futex_wait_slice(seen.words[0], seen.values[0], &timeout);
+      if (r < 0 && r != -EAGAIN && r != -EINTR && r != -ETIMEDOUT) r = sys().futex_wait_slice(seen.words[0], seen.values[0], &timeout);
     } else {
       const int64_t left = deadline.left_ns();
       if (left == 0) return -EAGAIN;

@@ -363,7 +363,7 @@ class Socket {
   // Sleeps until there are events that differ from `seen`, spinning first. 0 look again; -EINTR; -EAGAIN: time is up; -ENETDOWN.
   int wait_for_event(Home& h, const Seen& seen, Deadline& deadline);
   int sleep_for_event(Home& h, const Seen& seen, Deadline& deadline);
-  static long sleep_once(Home& h, const Seen& seen, int64_t wait_ns);  // -1: no limit
+  static long sleep_once(Home& h, const Seen& seen, int64_t wait_ns, bool limited);  // -1: no limit
   int wait_a_little(Home& h, const Seen& seen);
 
   struct ErrorNode {

@@ -27,7 +27,7 @@ struct Sys {
   // The same with a time-out, in slices of a wait that has none: -ETIMEDOUT after a handler with SA_RESTART, which would not end that.
   long (*futex_wait_slice)(const uint32_t* word, uint32_t expected, const timespec* timeout);
   // ipc::futex_wait_any: likewise. Other errors: the kernel, or a filter, does not let it be.
-  long (*futex_wait_any)(const uint32_t* const* words, const uint32_t* expected, uint32_t count);
+  long (*futex_wait_any)(const uint32_t* const* words, const uint32_t* expected, uint32_t count, const timespec* until);
 };
 
 // The table in use; change it before the first other call into client/.

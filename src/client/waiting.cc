@@ -73,33 +73,36 @@ int Socket::wait_for_event(Home& h, const Seen& seen, Deadline& deadline) {
 }
 
 // The other client can write the word that it wakes us by, and put back a value that says that nothing has happened. So we wait for the
-// server's word as well, which it cannot; where a time-out has to end in EINTR, which that call cannot do, we look now and then.
-long Socket::sleep_once(Home& h, const Seen& seen, int64_t wait_ns) {
+// server's word as well, which it cannot; where a time-out has to end in EINTR, which that call cannot do, we look now and then. `limited`:
+// that is so, else wait_ns, -1 for none, is only until the next look.
+long Socket::sleep_once(Home& h, const Seen& seen, int64_t wait_ns, bool limited) {
   const uint32_t* server = &h.shared->event_seq;
   const uint32_t* peer = seen.passage != nullptr ? &seen.passage->mine.event_seq : nullptr;
-  if (peer != nullptr && wait_ns < 0) {
+  if (peer != nullptr && !limited) {
     const uint32_t* const words[] = {peer, server};
     const uint32_t values[] = {seen.peer, seen.server};
-    return sys().futex_wait_any(words, values, 2);
+    const timespec until = ipc::to_timespec(Duration::ns(monotonic_ns() + wait_ns));
+    return sys().futex_wait_any(words, values, 2, wait_ns < 0 ? nullptr : &until);
   }
-  const timespec timeout = ipc::to_timespec(Duration::ns(peer != nullptr ? std::min(wait_ns, kLookEvery) : std::max<int64_t>(wait_ns, 0)));
-  return sys().futex_wait(peer != nullptr ? peer : server, peer != nullptr ? seen.peer : seen.server, wait_ns < 0 ? nullptr : &timeout);
+  if (wait_ns < 0) return sys().futex_wait(server, seen.server, nullptr);
+  const timespec timeout = ipc::to_timespec(Duration::ns(peer != nullptr ? std::min(wait_ns, kLookEvery) : wait_ns));
+  if (!limited) return sys().futex_wait_slice(server, seen.server, &timeout);
+  return sys().futex_wait(peer != nullptr ? peer : server, peer != nullptr ? seen.peer : seen.server, &timeout);
 }
 
 int Socket::sleep_for_event(Home& h, const Seen& seen, Deadline& deadline) {
   const Waiting waiting(h.shared->waiters);
   std::optional<Waiting> waiting_for_peer;
   if (seen.passage != nullptr) waiting_for_peer.emplace(seen.passage->mine.waiters);
-  const bool guarded = Channel::config().lifeline_signal != 0;
-  for (int64_t slice = 1'000'000'000;; slice = std::min<int64_t>(slice * 2, int64_t{32} * 1'000'000'000)) {
+  for (Slices slices;;) {
     if (h.channel->is_dead()) return -ENETDOWN;
-    int64_t wait_ns = guarded ? -1 : slice;
+    int64_t wait_ns = slices.next();
     if (deadline.limited()) {
       const int64_t left = deadline.left_ns();
       if (left == 0) return -EAGAIN;
       wait_ns = wait_ns < 0 ? left : std::min(left, wait_ns);
     }
-    const long r = sleep_once(h, seen, wait_ns);
+    const long r = sleep_once(h, seen, wait_ns, deadline.limited());
     if (r == -EINTR) return -EINTR;
     if (r != -ETIMEDOUT) return h.channel->is_dead() ? -ENETDOWN : 0;
     if (!h.channel->check_alive()) return -ENETDOWN;

@@ -22,15 +22,15 @@ inline long futex_wait(const uint32_t& word, uint32_t expected, const timespec* 
 
 inline constexpr uint32_t kMostWords = 16;
 
-// Sleeps while every one of `count` <= kMostWords words holds what is expected (futex_waitv(2), Linux 5.16), without limit, restarted as
-// above. >= 0 after a wake-up; -EAGAIN; -EINTR.
-inline long futex_wait_any(const uint32_t* const* words, const uint32_t* expected, uint32_t count) {
+// Sleeps while every one of `count` <= kMostWords words holds what is expected (futex_waitv(2), Linux 5.16), at most `until` (CLOCK_MONOTONIC;
+// nullptr: no limit), restarted as above without time-out in either case. >= 0 after a wake-up; -EAGAIN; -ETIMEDOUT; -EINTR.
+inline long futex_wait_any(const uint32_t* const* words, const uint32_t* expected, uint32_t count, const timespec* until = nullptr) {
   struct Waiter {  // struct futex_waitv
     uint64_t value, address;
     uint32_t flags, reserved;
   } waiters[kMostWords];
   for (uint32_t i = 0; i < count; ++i) waiters[i] = {expected[i], reinterpret_cast<uint64_t>(words[i]), FUTEX_32, 0};
-  return raw_syscall(SYS_futex_waitv, arg(waiters), count, 0, 0, 0);
+  return raw_syscall(SYS_futex_waitv, arg(waiters), count, 0, arg(until), CLOCK_MONOTONIC);
 }
 
 // Wakes at most `count` waiters; returns how many woke, or -errno.

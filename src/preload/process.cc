@@ -47,10 +47,10 @@ long restarting_futex_wait(const uint32_t* word, uint32_t expected, const timesp
   return result == -EINTR && restarts(before) ? -ETIMEDOUT : result;
 }
 
-long cancellable_futex_wait_any(const uint32_t* const* words, const uint32_t* expected, uint32_t count) {
+long cancellable_futex_wait_any(const uint32_t* const* words, const uint32_t* expected, uint32_t count, const timespec* until) {
   int old = 0;
   pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
-  long result = ipc::futex_wait_any(words, expected, count);
+  long result = ipc::futex_wait_any(words, expected, count, until);
   pthread_setcanceltype(old, nullptr);
   return result;
 }

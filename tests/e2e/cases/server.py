@@ -2,7 +2,7 @@
 import os
 import time
 
-from cases import KERNEL_FERRY, case
+from cases import FERRY_KERNEL, KERNEL_FERRY, case
 from cases.bulk import usage
 from cases.databases import start_redis
 from cases.http import start_nginx
@@ -52,3 +52,21 @@ def killed_server(net):
     side.start_ferryd("eth0")
     start_redis(side, net)
     net.client.run(["redis-cli", "-h", net.target, "ping"])
+
+
+@case((FERRY_KERNEL,), timeout=60)
+def killed_server_unheard(net):
+    """kill -9 of ferryd under programs that block all signals: each is told."""
+    server = net.server.spawn(net.python("servers.py", "threading", "9520"))
+    net.server.wait_listening(9520, process=server)
+    programs = {how: net.client.spawn(net.python("deaf.py", net.target, "9520", how)) for how in ("epoll", "poll", "recv")}
+    for how, program in programs.items():
+        eventually(lambda p=program: "waiting" in p.output()[0] or not p.running(), 20, how + " waits")
+    net.client.watch.stop()
+    net.client.ferryd.stop(9)
+    for how, program in programs.items():
+        ended = program.wait(20)
+        if ended.code != 0 or not ended.out.endswith("came: HUP\n" if how != "recv" else "came: [Errno 100] Network is down\n"):
+            raise Failed(f"{how} was told\n{program.tail()}")
+    net.client.start_ferryd("eth0")
+    net.client.kernel_use_expected = True  # this ferryd may not have received a frame

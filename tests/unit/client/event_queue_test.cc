@@ -113,6 +113,38 @@ TEST_F(WatchedConnection, EveryEventWakesASleepingQueue) {
   ::close(k);
 }
 
+// A program that blocks all signals learns of it by the queue alone.
+TEST_F(WatchedConnection, WhoIsWokenByTheServersEndKnows) {
+  const int k = connected(socket_, false);
+  start(k);
+  uint32_t slots[4];
+  queue_.take(slots, 4);
+  EventQueue::Sleep sleep;
+  ASSERT_TRUE(queue_.prepare_sleep(sleep));
+  testing::internal::CaptureStderr();
+  server_.stop();
+  pollfd p{queue_.fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&p, 1, -1), 1);
+  queue_.finish_sleep(sleep);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("is gone"), std::string::npos);
+  EXPECT_FALSE(queue_.is_current());
+  EXPECT_NE(socket_.readiness(k) & POLLHUP, 0u);
+  queue_.unwatch(socket_);
+  ::close(k);
+}
+
+TEST_F(WatchedConnection, WhoTakesBackAWakeUpByTheServersEndKnows) {
+  const int k = connected(socket_, false);
+  start(k);
+  testing::internal::CaptureStderr();
+  server_.stop();
+  queue_.drain();
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("is gone"), std::string::npos);
+  EXPECT_FALSE(queue_.is_current());
+  queue_.unwatch(socket_);
+  ::close(k);
+}
+
 TEST_F(WatchedConnection, WatchesAreLimited) {
   const int k = connected(socket_);
   EventQueue queues[5];

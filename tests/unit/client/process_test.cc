@@ -6,10 +6,14 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <utility>
+
 #include "client/critical.h"
 #include "client/mutex.h"
 #include "client/socket.h"
+#include "client/sys.h"
 #include "fake_server.h"
+#include "ipc/futex.h"
 
 namespace ferry::client::test {
 namespace {
@@ -222,6 +226,29 @@ TEST_F(Signals, LifelineWakesSleepersWithoutAnyTimeout) {
   server_.stop();  // the pipe's hang-up sends the signal
   reader.join();
   EXPECT_EQ(result_, -ENETDOWN);
+}
+
+// No time-out but that of a look now and then, which comes soon here.
+TEST_F(Signals, WhoBlocksTheLifelinesSignalLooks) {
+  sigset_t set;
+  sigfillset(&set);
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &set, nullptr), 0);
+  const auto whole_slice = std::exchange(sys().futex_wait_slice, [](const uint32_t* word, uint32_t expected, const timespec* timeout) {
+    EXPECT_NE(timeout, nullptr);
+    const timespec soon{0, 1'000'000};
+    return ipc::futex_wait(*word, expected, &soon);
+  });
+  std::thread reader = start_reader();
+  for (bool asleep = false; !asleep;) {
+    std::lock_guard lock(server_.mutex);
+    asleep = load_relaxed(server_.last().shared().waiters) != 0;
+  }
+  server_.stop();
+  reader.join();  // hangs if it does not
+  EXPECT_EQ(result_, -ENETDOWN);
+  sys().futex_wait_slice = whole_slice;
+  Channel::before_exec();  // the signal is not to come after all
+  ASSERT_EQ(pthread_sigmask(SIG_UNBLOCK, &set, nullptr), 0);
 }
 
 }  // namespace
