@@ -15,6 +15,7 @@ namespace ferry::server {
 namespace {
 
 constexpr uint32_t kReceiveBudget = 64;       // frames of one link per turn
+constexpr uint32_t kRunBudget = 64;           // runs of sockets per turn: much more than the rest of a turn costs
 constexpr uint32_t kTurnsBetweenPolls = 8;    // turns until descriptors are looked at again; links and bells cost no system call
 constexpr uint32_t kTurnsBetweenYields = 4;   // idle turns until whoever else wants this CPU gets it
 constexpr int kAcceptsPerTurn = 16;
@@ -183,8 +184,11 @@ bool Engine::ring_doorbells() {
   return any;
 }
 
+// What one sends may mark another, or itself again: clients that go on and on could keep this up for ever. Who is left has its turn before
+// all that is marked later, and whoever asks by a descriptor need not wait for more such turns.
 void Engine::run_sockets() {
-  while (Socket* s = ctx_.run.pop_front()) s->run();
+  for (uint32_t n = 0; n < kRunBudget && !ctx_.run.empty(); ++n) ctx_.run.pop_front()->run();
+  if (!ctx_.run.empty()) turns_since_poll_ = kTurnsBetweenPolls;
   while (Socket* s = ctx_.run_next.pop_front()) ctx_.run.push_back(*s);
 }
 

@@ -1,6 +1,7 @@
 // The event loop: one thread, one stack, its links, clients and sockets.
 //
 //   turn:  time --> links: advance, receive --> doorbells of hot channels --> timers --> descriptors --> marked sockets run --> links: flush
+//   A turn has an end whatever clients do: each of its parts does so much and no more, and goes on in the next turn.
 //   A turn that did something is followed by another. After an idle one the engine spins for a while that adapts to what spinning
 //   was worth lately, then tells the hot channels that it needs a kick, looks at their doorbells once more, and sleeps in epoll
 //   until the next deadline of the stack or a link. Nothing ticks: an idle server uses no CPU.

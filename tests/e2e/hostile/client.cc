@@ -81,7 +81,7 @@ class Hostile : public hostile::Offers {
   }
 
  private:
-  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kRegions, kPassages, kOffers, kVices };
+  enum Vice : uint32_t { kRequests, kRings, kReading, kBells, kSocketWords, kAnywhere, kWatches, kFull, kPool, kRegions, kPassages, kOffers, kBusy, kVices };
   bool has(Vice v) const { return (vices_ >> v & 1) != 0; }
 
   // Who greets as `ferry ss` does, or not at all, has no channel that a request could be about.
@@ -122,6 +122,7 @@ class Hostile : public hostile::Offers {
         case kRegions: misuse_region(); break;
         case kPassages: misuse_passage(slot()); break;
         case kOffers: misuse_offers(neighbour_); break;
+        case kBusy: keep_busy(); break;
         default: fill_pool(); break;
       }
     }
@@ -246,6 +247,32 @@ class Hostile : public hostile::Offers {
     const uint32_t more = one_in(2) ? below(100) : 0x7fffffff;
     __atomic_store_n(&shared.tx_produced, __atomic_load_n(&shared.tx_taken, __ATOMIC_ACQUIRE) + more, __ATOMIC_RELEASE);
     ring(static_cast<uint32_t>(&shared - &map_.socket(0)));
+  }
+
+  // Its sockets send to themselves as fast as that is taken, and have read all of it: the server is never done with them.
+  void keep_busy() {
+    std::vector<ipc::abi::SocketShared*> busy;
+    for (const uint32_t at : slots_) {
+      auto& shared = map_.socket(at);
+      if (shared.kind != ipc::abi::kKindUdp || shared.local_port == 0) continue;
+      ipc::abi::DatagramHeader header{};
+      header.remote_address[10] = header.remote_address[11] = 0xff;
+      memcpy(header.remote_address + 12, &neighbour_, sizeof neighbour_);
+      header.remote_port = shared.local_port;
+      const uint64_t offset = map_.layout().output.offset + at * sizeof header;
+      memcpy(map_.base() + offset, &header, sizeof header);
+      for (auto& d : shared.tx) d = {offset, sizeof header, 0, 0};
+      busy.push_back(&shared);
+      ring(at);
+    }
+    kick();
+    for (const auto end = Clock::now() + std::chrono::milliseconds(50); !busy.empty() && Clock::now() < end;) {
+      for (auto* shared : busy) {
+        const uint32_t taken = __atomic_load_n(&shared->tx_taken, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&shared->tx_produced, taken + ipc::abi::kRingEntries * 3 / 4, __ATOMIC_RELEASE);
+        __atomic_store_n(&shared->rx_consumed, __atomic_load_n(&shared->rx_produced, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+      }
+    }
   }
 
   // Event queues that are not there.
