@@ -21,7 +21,8 @@ abi::InputPiece load_piece(const abi::InputPiece& shared) {
 
 bool InputPieces::take(const ClientRegions& regions, const abi::SocketShared& s) {
   const uint16_t produced = load_acquire(s.input_produced);
-  if (static_cast<uint16_t>(produced - done_) > abi::kInputPieces) return false;
+  const auto lent = static_cast<uint16_t>(produced - taken_), held = static_cast<uint16_t>(taken_ - done_);
+  if (lent > abi::kInputPieces - held) return false;
   for (; taken_ != produced; ++taken_) {
     const abi::InputPiece piece = load_piece(s.input[taken_ % abi::kInputPieces]);
     const buf::IoDesc memory = regions.locate_input(piece);

@@ -18,7 +18,8 @@ class ClientRegions;
 
 class InputPieces {
  public:
-  // Copies what has been lent since the last time. False: no piece of a region of the client's that can be written to, or too many of them.
+  // Copies what has been lent since the last time. False: no piece of a region of the client's that can be written to, too many of them, or
+  // fewer than before.
   [[nodiscard]] bool take(const ClientRegions& regions, const ipc::abi::SocketShared& s);
   // Where `length` bytes of the stream from `position` on go; empty: no piece has room for all of them. What is delivered there is read in
   // order, so `position` must be the next one.

@@ -59,6 +59,7 @@ struct Model {
 
   static bool holds(const abi::InputPiece& p, uint64_t offset) { return offset >= p.offset && offset - p.offset < p.length; }
   void take(const abi::SocketShared& s) {
+    check(static_cast<uint16_t>(s.input_produced - taken) <= abi::kInputPieces);
     for (; taken != s.input_produced; ++taken) {
       pieces[taken % abi::kInputPieces] = s.input[taken % abi::kInputPieces];
       withdrawn[taken % abi::kInputPieces] = false;
