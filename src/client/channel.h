@@ -79,8 +79,8 @@ class Channel final : public ipc::BlockFifo::Source {
   // --- data path ---
   // Tells the server that `slot` has something for it; writes the kick only if it sleeps.
   void ring(uint32_t engine, uint32_t slot);
-  // The same, if the server is awake; what puts it to sleep no more is told otherwise.
-  void ring_if_awake(uint32_t engine, uint32_t slot);
+  // The same for what a sleeping server is told otherwise: it finds the bell with the next one, if that is sooner.
+  void ring_without_kick(uint32_t engine, uint32_t slot);
   bool server_awake(uint32_t engine) const;
   // Whether any engine that this process uses is awake.
   bool any_awake() const;

@@ -32,9 +32,7 @@ namespace {
 CopyCounters g_copied;
 }  // namespace
 
-void Channel::ring_if_awake(uint32_t engine, uint32_t slot) {
-  if (server_awake(engine)) ipc::set_slot(map_.header().doorbell[engine], slot);
-}
+void Channel::ring_without_kick(uint32_t engine, uint32_t slot) { ipc::set_slot(map_.header().doorbell[engine], slot); }
 
 void Channel::ring(uint32_t engine, uint32_t slot) {
   if (!ipc::ring_doorbell(map_.header(), engine, slot)) return;

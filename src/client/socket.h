@@ -133,7 +133,7 @@ class Socket {
     void ring() const {
       if (channel_ == nullptr) return;
       if (wake_) channel_->ring(engine_, slot_);
-      else channel_->ring_if_awake(engine_, slot_);
+      else channel_->ring_without_kick(engine_, slot_);
     }
 
    private:

@@ -2,6 +2,7 @@
 
 #include "ipc/event_queue.h"
 #include "ipc/lock.h"
+#include "server/socket.h"
 
 namespace ferry::server {
 namespace abi = ipc::abi;
@@ -117,6 +118,12 @@ void Channel::wake_queue(uint32_t queue) {
   if (client_ == nullptr) return;  // the pipe may be gone
   ++ctx_.counters.pipe_wakes;
   memory_->wake_queue(queue);
+}
+
+uint32_t Channel::answer_doorbells() {
+  return take_doorbells([this](uint32_t slot) {
+    if (Socket* s = socket_at(slot)) s->on_doorbell();
+  });
 }
 
 void Channel::signal(uint32_t slot) {

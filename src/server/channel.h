@@ -89,6 +89,8 @@ class Channel final : public PollHandler, public ListNode<HotTag> {
   uint32_t take_doorbells(Ring&& ring) {
     return ipc::take_slots(map().header().doorbell[engine_], first_slot_ + static_cast<uint32_t>(slots_.size()), ring);
   }
+  // Tells every socket whose bell was rung. Returns how many.
+  uint32_t answer_doorbells();
 
   // --- sleeping: see ChannelHeader::server_idle ---
   // Tells the client that it must kick. False: a doorbell was rung meanwhile and the client does not have to.

@@ -171,10 +171,7 @@ bool Engine::ring_doorbells() {
   bool any = false;
   for (Channel *c = ctx_.hot.front(), *next; c != nullptr; c = next) {
     next = ctx_.hot.next(*c);
-    uint32_t n = c->take_doorbells([c](uint32_t slot) {
-      if (Socket* s = c->socket_at(slot)) s->on_doorbell();
-    });
-    if (n == 0) {
+    if (c->answer_doorbells() == 0) {
       if (ctx_.now - c->last_active > kCoolAfter) c->go_cold();
       continue;
     }

@@ -166,7 +166,10 @@ class Socket final : public PollHandler,
   void refresh_buffers();
 
   // --- inputs of a turn ---
-  void on_doorbell() { mark(); }
+  void on_doorbell() {
+    mark();
+    if (listener_) look_for_close();
+  }
   void on_poll(uint32_t events) override;
   // Closing K is told by epoll, later. Looks now, if the socket is not connected; used when its port is wanted again at once.
   void look_for_hang_up();
@@ -247,6 +250,7 @@ class Socket final : public PollHandler,
   void drop_pair();
 
   // socket_close.cc
+  void look_for_close();
   void look_whether_closed(Attachment& a, uint32_t wants);
   bool can_give_back(const Attachment& a) const;
   void give_pair_back();

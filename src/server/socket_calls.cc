@@ -43,6 +43,7 @@ void Socket::stray_no_more() {
 }
 
 void Socket::catch_up() {
+  if (Attachment* h = home()) h->channel->answer_doorbells();
   if (Attachment* h = home(); h != nullptr && !kernel_mode_ && move_ == MoveKind::none) {
     // What the ring has comes behind everything in the passage, and its client looks at the ring to see where its next byte goes.
     if (in_passage()) {
@@ -54,7 +55,7 @@ void Socket::catch_up() {
   if (many_) feed();  // a call may be about the connection that a message is for
 }
 
-// False: there is no such call.
+// False: there is no such call. Listeners that the client has closed before a connect are out of the way by now: take_output().
 bool Socket::take_call(const abi::Descriptor& d) {
   if (type_ != stack::SocketType::tcp || d.length != 0) return false;
   if (d.region == abi::kCallConnect) {

@@ -15,6 +15,14 @@ void Socket::look_for_hang_up() {
   run();
 }
 
+// A listener that a process says it has closed. At once: who connects may have a slot in front of it.
+void Socket::look_for_close() {
+  uint32_t wants = 0;
+  for (Attachment& a : attachments_)
+    if ((load_relaxed(a.shared().wants) & abi::kWantClose) != 0) wants |= atomic_and(a.shared().wants, ~uint32_t{abi::kWantClose});
+  if ((wants & abi::kWantClose) != 0) look_for_hang_up();
+}
+
 // The home's process has closed its copy of K, or gives back the only one. The poller would tell later of a close.
 void Socket::look_whether_closed(Attachment& a, uint32_t wants) {
   atomic_and(a.shared().wants, ~wants);

@@ -42,7 +42,7 @@ bool Socket::take_output(Attachment& a, bool all) {
   for (; taken < count; ++taken) {
     abi::Descriptor d = a.tx.peek(s.tx, taken);
     if ((d.flags & abi::kCall) != 0) {
-      called = true;
+      if (!std::exchange(called, true)) a.channel->answer_doorbells();  // what was rung before; the turn has looked earlier than that
       if (take_call(d)) continue;
       condemn(*a.channel, "no such call in an output ring");
       break;

@@ -156,6 +156,19 @@ static void threads(void) {
   }
 }
 
+/* Who connects when close(2) has returned is refused. */
+static void closed_just_now(void) {
+  int refused = 0;
+  for (int i = 0; i < 20; ++i) {
+    int s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), l = listener();
+    struct sockaddr_in a = loopback(port_of(l));
+    close(l);
+    refused += connect(s, (struct sockaddr*)&a, sizeof a) < 0 && errno == ECONNREFUSED;
+    close(s);
+  }
+  printf("a listener that was just closed: %d refused\n", refused);
+}
+
 int main(void) {
   numbers_and_flags(SOCK_STREAM);
   numbers_and_flags(SOCK_DGRAM);
@@ -163,5 +176,6 @@ int main(void) {
   copies();
   inheritance();
   threads();
+  closed_just_now();
   return 0;
 }

@@ -44,6 +44,23 @@ TEST_F(SocketCallsTest, AConnectIsPublishedBeforeItCountsAsTaken) {
   EXPECT_NE(shared(client, s).ready & abi::kConnecting, 0u);
 }
 
+// Both were made since the turn has looked at the bells.
+TEST_F(SocketCallsTest, AConnectFindsListenersGoneThatWereClosedBefore) {
+  Socket& s = fresh();
+  Socket& l = fresh();
+  l.on_listening();
+  run();
+  atomic_or(shared(client, l).wants, uint32_t{abi::kWantClose});
+  ks[1].reset();
+  ipc::set_slot(client.channel()->memory()->map().header().doorbell[0], l.slot_in(*client.channel()));
+  post(s, abi::kCallConnect, kPeer);
+  s.mark();
+  while (Socket* each = ctx.run.pop_front()) each->run();  // without a look at descriptors
+  ASSERT_NE(last(stack::CallOp::connect), nullptr);
+  ASSERT_NE(last(stack::CallOp::close), nullptr);
+  EXPECT_LT(last(stack::CallOp::close), last(stack::CallOp::connect));
+}
+
 TEST_F(SocketCallsTest, AConnectThatFailsAtOnceIsAFailedConnection) {
   Socket& s = fresh();
   protocols.connect_error = Errc::address_not_available;

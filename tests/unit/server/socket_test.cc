@@ -47,6 +47,28 @@ TEST_F(SocketTest, ACloseThatIsAnnouncedCountsInTheSameTurn) {
   EXPECT_EQ(protocols.count(stack::CallOp::close), 1u);
 }
 
+// Who connects may have a slot in front of the listener's, and finds it closed all the same.
+TEST_F(SocketTest, AListenersCloseComesBeforeAConnectThatWasMadeLater) {
+  Client& client = connect_client();
+  Socket& s = open(client);
+  Socket& l = open(client);
+  l.on_peer(false);
+  l.on_listening();
+  run();
+  UniqueFd another(dup(ks[1].get()));
+  const auto close_announced = [&](UniqueFd& k) {
+    atomic_or(shared(client, l).wants, uint32_t{abi::kWantClose});
+    k.reset();
+    s.on_doorbell();
+    l.on_doorbell();
+  };
+  close_announced(another);
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 0u);
+  EXPECT_EQ(shared(client, l).wants & abi::kWantClose, 0u);
+  close_announced(ks[1]);
+  EXPECT_EQ(protocols.count(stack::CallOp::close), 1u);  // before anything runs
+}
+
 TEST_F(SocketTest, ACloseThatIsAnnouncedAndNotTheLastChangesNothing) {
   Client& client = connect_client();
   Socket& s = open(client);
