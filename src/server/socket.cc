@@ -136,7 +136,8 @@ void Socket::set_addresses(const stack::Endpoint& local, const stack::Endpoint& 
 bool Socket::begin_connecting() {
   if ((ready_ & (abi::kConnecting | abi::kConnected)) != 0) return false;
   ready_ = (ready_ | abi::kConnecting) & ~uint32_t{abi::kHangUp | abi::kReadClosed | abi::kWriteClosed | abi::kErrorPending};
-  error_ = Errc::ok;
+  error_ = Errc::ok;  // that of the connection before, where a client would find it as well
+  for (Attachment& a : attachments_) store_relaxed(a.shared().error, 0u);
   closed_before_ = closed_;
   closed_ = false;  // a connection that begins is told of closed anew
   state_changed_ = true;

@@ -403,6 +403,26 @@ static void another_peer(void) {
   close(l);
 }
 
+/* The old connection's error that nobody has taken is not the new one's. */
+static void another_peer_after_a_reset(void) {
+  struct sockaddr none = {.sa_family = AF_UNSPEC};
+  struct linger hard = {1, 0};
+  int l = listener(), s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), error = -1;
+  struct sockaddr_in a = loopback(port_of(l));
+  MUST(connect(s, (struct sockaddr*)&a, sizeof a));
+  int c = (int)MUST(accept(l, NULL, NULL));
+  MUST(setsockopt(c, SOL_SOCKET, SO_LINGER, &hard, sizeof hard));
+  close(c);
+  say_poll("reset", s, 0, 2000);
+  SAY("no peer", connect(s, &none, sizeof none));
+  SAY("another peer", connect(s, (struct sockaddr*)&a, sizeof a));
+  MUST(getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}));
+  printf("error %d\n", error);
+  SAY("to it", send(s, "x", 1, MSG_NOSIGNAL));
+  close(s);
+  close(l);
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   flags();
@@ -417,5 +437,6 @@ int main(void) {
   sends_a_part();
   reset_behind_the_end();
   another_peer();
+  another_peer_after_a_reset();
   return 0;
 }
