@@ -189,8 +189,8 @@ long poll_for_input(int pipe, bool wait) {
 
 // Pipe → socket: what the socket has no room for, or does not take for an error, stays in the pipe. (But what a corked datagram took is lost with it.)
 long pipe_to_socket(SocketFile& file, int in, int out, size_t count, bool more, bool wait) {
-  const bool by_record = file.type != SOCK_STREAM || file.socket.is_message();
-  if (by_record) count = std::min(count, kPipeRecord);
+  const bool is_message = file.socket.is_message();
+  if (is_message || file.type != SOCK_STREAM) count = std::min(count, kPipeRecord);
   for (;;) {
     const long events = poll_for_input(in, wait);
     if (events <= 0) return events;
@@ -201,7 +201,7 @@ long pipe_to_socket(SocketFile& file, int in, int out, size_t count, bool more, 
       const client::FileBytes bytes{in, client::FileBytes::kPipe, some};
       client::SendRequest request;
       request.file = &bytes;
-      request.flags = more && !by_record ? MSG_MORE : 0;
+      request.flags = more && !is_message ? MSG_MORE : 0;
       request.nonblocking = file.nonblocking;
       const long sent = file.socket.send(out, request);
       if (sent != 0) return sent;

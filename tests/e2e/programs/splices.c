@@ -66,6 +66,11 @@ static void datagrams(void) {
   SAY("arrives", recv(u[1], got, sizeof got, 0));
   printf("%s\n", memcmp(got, big + 1000, 900) == 0 ? "right" : "WRONG");
   printf("the rest is in the pipe: %d\n", held(q[0]));
+  SAY("the beginning of a datagram", send(u[0], "xy", 2, MSG_MORE));
+  SAY("more to come", splice(q[0], NULL, u[0], NULL, 300, SPLICE_F_MORE));
+  SAY("nothing was sent", recv(u[1], got, sizeof got, MSG_DONTWAIT));
+  SAY("the end", splice(q[0], NULL, u[0], NULL, 200, 0));
+  SAY("arrives", recv(u[1], got, sizeof got, 0));
   int from[2];
   MUST(pipe(from));
   MUST(send(u[0], "", 0, 0));
