@@ -87,7 +87,7 @@ long Socket::take_datagram(Home& h, ReceiveRequest& request) {
 }
 
 long Socket::receive_datagram(int k, ReceiveRequest& request) {
-  if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
+  if ((request.flags & MSG_OOB) != 0 && kind_ != abi::kKindUdp) return -EOPNOTSUPP;  // UDP takes no notice, as on Linux
   const bool nonblocking = request.nonblocking || (request.flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) != 0;
   Deadline deadline(receive_timeout_ns_);
   for (bool wanting = false;;) {
@@ -110,7 +110,7 @@ long Socket::receive_datagram(int k, ReceiveRequest& request) {
     lock.release();
     if (load_relaxed(h->rx_bytes) >= load_relaxed(s.rx_report_at) && r != -EAGAIN) h->channel->ring(h->engine, h->slot);
     if (r != -EAGAIN) return r;
-    if ((ready & abi::kReadClosed) != 0 && (request.flags & MSG_ERRQUEUE) == 0) return 0;
+    if ((ready & abi::kReadClosed) != 0 && !nonblocking) return 0;  // who does not wait is not told
     if (!wanting) {
       atomic_or(s.wants, uint32_t{abi::kWantRead});
       wanting = true;

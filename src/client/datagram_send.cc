@@ -38,6 +38,10 @@ abi::DatagramHeader header_for(const SendRequest& request, size_t payload) {
 
 }  // namespace
 
+bool Socket::is_to_port_0(const SendRequest& request) const {
+  return request.to != nullptr && request.to->port == 0 && kind_ == abi::kKindUdp;
+}
+
 bool Socket::is_corked(const SendRequest& request) const {
   if ((request.flags & MSG_MORE) != 0 || (local_options() & kOptCork) != 0) return true;
   DatagramCork* c = load_acquire(cork_);
@@ -69,9 +73,11 @@ long Socket::send_corked(int k, bool nonblocking) {
 
 long Socket::send_datagram(int k, const SendRequest& request) {
   if (__builtin_expect(!is_corked(request), 1)) return send_whole_datagram(k, request);
-  if (Home* h = nullptr; request.to == nullptr && cork().is_empty() && home(k, h) == 0 &&
-                         (load_acquire(h->shared->ready) & abi::kConnected) == 0)
-    return -EDESTADDRREQ;
+  if (cork().is_empty()) {  // else the address is the first one's
+    if (is_to_port_0(request)) return -EINVAL;
+    Home* h = nullptr;
+    if (request.to == nullptr && home(k, h) == 0 && (load_acquire(h->shared->ready) & abi::kConnected) == 0) return -EDESTADDRREQ;
+  }
   const long added = cork().add(request, kMaxDatagram);
   if (added == 0 && request.file != nullptr) return 0;  // another reader has emptied the pipe
   if (added < 0 || (request.flags & MSG_MORE) != 0 || (local_options() & kOptCork) != 0) return added;
@@ -84,7 +90,7 @@ long Socket::send_whole_datagram(int k, const SendRequest& request) {
   const size_t payload = data.left();
   if (payload > kMaxDatagram) return -EMSGSIZE;
   if ((request.flags & MSG_OOB) != 0) return -EOPNOTSUPP;
-  if (request.to != nullptr && request.to->port == 0 && kind_ == abi::kKindUdp) return -EINVAL;
+  if (is_to_port_0(request)) return -EINVAL;
   abi::DatagramHeader header = header_for(request, payload);
   const bool nonblocking = request.nonblocking || (request.flags & MSG_DONTWAIT) != 0;
   Deadline deadline(send_timeout_ns_);

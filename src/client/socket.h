@@ -265,6 +265,7 @@ class Socket {
   int stream_receive_state(Home& h, uint32_t ready, uint32_t error);
   long send_datagram(int k, const SendRequest& request);
   long send_whole_datagram(int k, const SendRequest& request);
+  bool is_to_port_0(const SendRequest& request) const;
   bool is_corked(const SendRequest& request) const;
   DatagramCork& cork();
   long send_corked(int k, bool nonblocking);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
@@ -87,6 +88,11 @@ long send_file(SocketFile& file, int out, int in, off_t* offset, size_t count) {
   return sent;
 }
 
+// Linux sends from zero, full, random and urandom, but not from null, or a terminal: full(4), null(4), random(4).
+bool gives_bytes(const struct stat& device) {
+  return S_ISCHR(device.st_mode) && major(device.st_rdev) == 1 && minor(device.st_rdev) >= 5 && minor(device.st_rdev) <= 9;
+}
+
 ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   FileRef<SocketFile> file = data_socket_of(out);
   if (!file) return real().sendfile(out, in, offset, count);
@@ -95,11 +101,14 @@ ssize_t sendfile_call(int out, int in, off_t* offset, size_t count) {
   if (offset != nullptr && !client::guarded_copy(&at, offset, sizeof(at))) return to_libc(-EFAULT);
   struct stat status;
   if (real().fstat(in, &status) != 0) return -1;
-  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode) && !gives_bytes(status))
     return to_libc(offset != nullptr && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)) ? -ESPIPE : -EINVAL);
   if (offset == nullptr) at = real().lseek(in, 0, SEEK_CUR);
   if (at < 0) return offset != nullptr ? to_libc(-EINVAL) : -1;
-  // No further than the end: what is announced to follow would be waited for. (Files of proc(5) have no size.)
+  // Then the socket is not asked. (Files of proc(5) have no size.)
+  if (count == 0 || (S_ISREG(status.st_mode) && status.st_size > 0 && at >= status.st_size))
+    return (real().fcntl(in, F_GETFL) & O_ACCMODE) == O_WRONLY ? to_libc(-EBADF) : 0;
+  // No further than the end: what is announced to follow would be waited for.
   if (S_ISREG(status.st_mode) && status.st_size > at) count = std::min(count, static_cast<size_t>(status.st_size - at));
   long sent = send_file(*file, out, in, &at, count);
   if (offset != nullptr && !client::guarded_copy(offset, &at, sizeof(at))) return to_libc(-EFAULT);

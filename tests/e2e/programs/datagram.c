@@ -79,6 +79,12 @@ int main(void) {
   close(s);
 
   udp_pair(p);
+  struct sockaddr_in nowhere = loopback(0);
+  SAY("begin to port 0", sendto(p[0], "x", 1, MSG_MORE, (struct sockaddr*)&nowhere, sizeof nowhere));
+  SAY("recv OOB empty", recv(p[1], b, 2, MSG_OOB | MSG_DONTWAIT));
+  SAY("send", send(p[0], "hello", 5, 0));
+  arrived(p[1]);
+  SAY("recv OOB", recv(p[1], b, 64, MSG_OOB));
   SAY("send", send(p[0], "hello", 5, 0));
   arrived(p[1]);
   SAY("truncated", recv(p[1], b, 2, 0));
@@ -173,6 +179,9 @@ int main(void) {
   printf("%u %u %u\n", got[0].msg_len, got[1].msg_len, got[2].msg_len);
   SAY("recvmmsg empty", recvmmsg(p[1], got, 4, MSG_DONTWAIT, NULL));
 
+  SAY("SHUT_RD", shutdown(p[1], SHUT_RD));
+  SAY("recv, must not wait", recv(p[1], b, 64, MSG_DONTWAIT));
+  SAY("recv, may wait", recv(p[1], b, 64, 0));
   close(p[1]);
   usleep(100000);
   SAY("send to nobody", send(p[0], "x", 1, 0));

@@ -115,6 +115,18 @@ int main(void) {
   SAY("of what is closed", sendfile(p[0], 999, &at, 1));
   int writing = (int)MUST(open("/proc/self/comm", O_WRONLY));
   SAY("of what cannot be read", sendfile(p[0], writing, NULL, 1));
+  SAY("nothing of what cannot be read", sendfile(p[0], writing, NULL, 0));
+  at = kSize;
+  int unconnected = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+  SAY("at the end, unconnected", sendfile(unconnected, file, &at, 10));
+  SAY("nothing, unconnected", sendfile(unconnected, file, &at, 0));
+  const char* devices[] = {"/dev/zero", "/dev/urandom", "/dev/null", "/dev/ptmx"};
+  for (int i = 0; i < 4; ++i) {
+    int device = (int)MUST(open(devices[i], O_RDONLY | O_NOCTTY | O_NONBLOCK));
+    SAY(devices[i], sendfile(p[0], device, NULL, 1000));
+    if (i < 2) SAY("arrives", recv(p[1], got, 1000, MSG_WAITALL));
+    close(device);
+  }
   at = -1;
   SAY("a negative offset", sendfile(p[0], file, &at, 1));
 
