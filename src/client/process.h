@@ -21,8 +21,8 @@ inline uint32_t process_token() {
   return assign_process_token();
 }
 
-// Whether nobody but the caller writes to this memory: there is one thread, and no process shares it (clone(2) with CLONE_VM). What the
-// kernel writes later for io_uring(7) is not known here.
+// Whether nobody but the caller writes to this memory: there is one thread, no process shares it (clone(2) with CLONE_VM), and the kernel
+// does not write to it after a call has returned (io_setup(2), io_uring(7)).
 bool is_only_writer();
 void set_memory_shared();
 

@@ -10,6 +10,7 @@
 
 #include "client/channel.h"
 #include "client/critical.h"
+#include "client/process.h"
 #include "client/regions.h"
 #include "client/stock.h"
 #include "preload/epoll_set.h"
@@ -51,6 +52,7 @@ void after_fork_in_child() {
 pid_t fork_process() { return real().fork(); }
 
 void before_clone(uint64_t flags) {
+  if ((flags & (CLONE_VM | CLONE_VFORK)) == CLONE_VM) client::set_memory_shared();
   if ((flags & CLONE_FILES) == 0) client::Stock::before_clone();
 }
 

@@ -171,6 +171,7 @@ FERRY_EXPORT long syscall(long number, ...) noexcept {
       if (client::is_readable(pointer<void>(a[0]), sizeof(uint64_t))) before_clone(*pointer<uint64_t>(a[0]));
       break;
     case SYS_seccomp: before_sandbox(); break;
+    case SYS_io_setup: client::set_memory_shared(); break;
     case SYS_io_uring_setup:
       FERRY_LOG_WARN("io_uring is not served (its system calls cannot be intercepted): refused with ENOSYS");
       return to_libc(-ENOSYS);

@@ -69,7 +69,7 @@ def property_2_transience(net):
     with hostile_client(net, net.client):
         if (sent := send_transient(net, program, 9411, "count")) < rounds * size:
             raise Failed(f"only {sent} bytes went by reference")
-        for port, who in enumerate(("thread", "signal", "clone"), 9412):
+        for port, who in enumerate(("thread", "signal", "clone", "aio"), 9412):
             if send_transient(net, program, port, who) < size:
                 raise Failed(f"{who}: no bytes went by reference")
 

@@ -1,4 +1,4 @@
-/* transience serve PORT | send HOST PORT count|thread|signal|clone: which pages the kernel copies for a program that writes to what it sends.
+/* transience serve PORT | send HOST PORT count|thread|signal|clone|aio: which pages the kernel copies for a program that writes to what it sends.
  *
  * "PAPER.md, property 2": a write while output is pending costs a copy of each page that it touches; after the output is complete none, and what is
  * never written to costs none either. The sender's own pages are counted in /proc/self/pagemap (proc(5)), per round:
@@ -9,7 +9,8 @@
  *                                     pending (every other round) has turned back to copying
  *
  * With `thread`, `signal` and `clone` somebody else writes to the buffer all the time (a thread, a signal handler, a process that shares the
- * memory), counters in a few pages: none of its writes may get lost, whatever becomes of the pages. The peer checks all other bytes. */
+ * memory), counters in a few pages: none of its writes may get lost, whatever becomes of the pages. The peer checks all other bytes. With `aio`
+ * the kernel might: what was sent is copied when it is written to. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -201,6 +203,18 @@ static void write_beside(int data, int orders, const char* who) {
   check_counters();
 }
 
+static void with_aio(int data, int orders) {
+  unsigned long context = 0;
+  must(syscall(SYS_io_setup, 1, &context), "io_setup");
+  fill(1);
+  order(orders, 1);
+  send_all(data, buffer, kSize);
+  answer(data);
+  expect(1, "pages copied before they are written to", 0, 0);
+  memset(buffer, 0x5a, kSize);
+  expect(1, "pages copied where the kernel may be writing", 0, kHuge / kPage);
+}
+
 int main(int count, char** words) {
   if (count < 3) return 2;
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(words[count == 3 ? 2 : 3]))};
@@ -223,6 +237,7 @@ int main(int count, char** words) {
   buffer = mmap(NULL, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (buffer == MAP_FAILED) must(-1, "mmap");
   if (strcmp(words[4], "count") == 0) count_pages(data, orders);
+  else if (strcmp(words[4], "aio") == 0) with_aio(data, orders);
   else write_beside(data, orders, words[4]);
   order(orders, 0);
   return 0;
