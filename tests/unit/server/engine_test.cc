@@ -156,6 +156,12 @@ class BusyEngineTest : public EngineTest {
     engine.for_each_client([this](Client& c) { client = &c; });
     for (uint32_t i = 0; i < kSockets; ++i) open(i);
   }
+  // The channel goes before the memory that it is in.
+  void TearDown() override {
+    client->drop("");
+    take_turns(20);
+    handler.orphans.clear();
+  }
   void open(uint32_t i) {
     Socket& s = engine.sockets().create(stack::SocketType::udp);
     stack::Call call;
