@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "client/channel.h"
+#include "client/sys.h"
+#include "ipc/futex.h"
 
 namespace ferry::client {
 
@@ -34,6 +36,13 @@ class Deadline {
   int64_t timeout_ns_;
   int64_t end_ns_ = 0;
 };
+
+// Sleeps as Sys::futex_wait_any, at most so many nanoseconds; -1: no limit.
+inline long futex_wait_any_for(int64_t wait_ns, const uint32_t* const* words, const uint32_t* expected, uint32_t count) {
+  if (wait_ns < 0) return sys().futex_wait_any(words, expected, count, nullptr);
+  const timespec until = ipc::to_timespec(Duration::ns(monotonic_ns() + wait_ns));
+  return sys().futex_wait_any(words, expected, count, &until);
+}
 
 // Where no signal tells the thread of ferryd's end it looks after one second, and ever less often.
 class Slices {

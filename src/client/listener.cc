@@ -168,9 +168,7 @@ int Socket::wait_for_any(Home& main, const AllSeen& seen, Deadline& deadline) {
     if (seen.changed()) return 0;
     long r;
     if (!deadline.limited()) {
-      const int64_t wait_ns = slices.next();
-      const timespec until = ipc::to_timespec(Duration::ns(monotonic_ns() + wait_ns));
-      r = sys().futex_wait_any(seen.words, seen.values, seen.count, wait_ns < 0 ? nullptr : &until);
+      r = futex_wait_any_for(slices.next(), seen.words, seen.values, seen.count);
       const timespec timeout = ipc::to_timespec(Duration::ns(kLookEvery));
       if (r < 0 && r != -EAGAIN && r != -EINTR && r != -ETIMEDOUT) r = sys().futex_wait_slice(seen.words[0], seen.values[0], &timeout);
     } else {

@@ -61,6 +61,7 @@ union Storage {
 constinit Storage g_storage;
 State& g_state = g_storage.state;
 bool g_enabled = false;  // atomic
+bool g_returned = false; // some region may have pages to regain; atomic
 
 void give_up(State& s, const char* why) {
   if (s.logged) return;
@@ -300,12 +301,14 @@ void count_copied(const void* p, size_t n) {
 void unrefer(uint64_t token) {
   Region& region = slot_of(g_state, reinterpret_cast<const std::byte*>(token)).region;
   region.unrefer(token - reinterpret_cast<uint64_t>(region.base()));
+  if (region.has_returned()) store_release(g_returned, true);
 }
 
 void regain(const Channel& channel) {
   State& s = g_state;
-  if (!may_regain() || s.slots == nullptr) return;
+  if (!load_relaxed(g_returned) || !may_regain()) return;
   Guard guard(s.mutex);
+  store_relaxed(g_returned, false);
   for (uint32_t i = 0; i < abi::kMaxRegions; ++i) {
     Region& region = s.slots[i].region;
     if (region.is_open() && region.in_service() && region.has_returned()) region.regain(channel.server().reference_bytes, WrittenPages(pagemap(s)));

@@ -81,8 +81,7 @@ long Socket::sleep_once(Home& h, const Seen& seen, int64_t wait_ns, bool limited
   if (peer != nullptr && !limited) {
     const uint32_t* const words[] = {peer, server};
     const uint32_t values[] = {seen.peer, seen.server};
-    const timespec until = ipc::to_timespec(Duration::ns(monotonic_ns() + wait_ns));
-    return sys().futex_wait_any(words, values, 2, wait_ns < 0 ? nullptr : &until);
+    return futex_wait_any_for(wait_ns, words, values, 2);
   }
   if (wait_ns < 0) return sys().futex_wait(server, seen.server, nullptr);
   const timespec timeout = ipc::to_timespec(Duration::ns(peer != nullptr ? std::min(wait_ns, kLookEvery) : wait_ns));
