@@ -15,6 +15,12 @@ class WatchedConnection : public Connection {
     ASSERT_EQ(queue_.open(), 0);
     ASSERT_EQ(queue_.watch(socket_, k), 0);
   }
+  // The same, and what is to be looked at in any case is taken.
+  void start_quiet(int k) {
+    start(k);
+    uint32_t slots[4];
+    queue_.take(slots, 4);
+  }
   EventQueue queue_;
 };
 
@@ -43,9 +49,7 @@ TEST_F(WatchedConnection, AQueueThatOpensIsAnnouncedToThoseWhoSleepAlready) {
 
 TEST_F(WatchedConnection, ASleepThatWasNotAnnouncedIsNotTakenBack) {
   const int k = connected(socket_, false);
-  start(k);
-  uint32_t slots[4];
-  queue_.take(slots, 4);
+  start_quiet(k);
   EventQueue::Sleep before_it_was_open;
   EventQueue::Sleep first, second;
   ASSERT_TRUE(queue_.prepare_sleep(first));
@@ -116,9 +120,7 @@ TEST_F(WatchedConnection, EveryEventWakesASleepingQueue) {
 // A program that blocks all signals learns of it by the queue alone.
 TEST_F(WatchedConnection, WhoIsWokenByTheServersEndKnows) {
   const int k = connected(socket_, false);
-  start(k);
-  uint32_t slots[4];
-  queue_.take(slots, 4);
+  start_quiet(k);
   EventQueue::Sleep sleep;
   ASSERT_TRUE(queue_.prepare_sleep(sleep));
   testing::internal::CaptureStderr();
